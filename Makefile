@@ -1,0 +1,50 @@
+# make demo: set up and restore sample photos    make test: set up and run the tests
+PYTHON ?= python3
+BIN := .venv/bin
+# Any CPU or GPU build of torch serves; plain "torch" pulls gigabytes of CUDA on Linux.
+TORCH ?= torch==2.13.0
+
+.PHONY: demo test test-slow lint format oracles clean
+
+demo: .venv/installed
+	$(BIN)/reddiff-jax demo --out demo
+
+test: .venv/installed-test
+	$(BIN)/python -m pytest
+
+test-slow: .venv/installed-test
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+format: .venv/installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Independent implementations that some tests compare with. azula is installed without its dependencies, because they
+# include torchvision, which pulls a CUDA build of torch.
+oracles: .venv/installed-test
+	$(BIN)/pip install -q $(TORCH) einops tqdm requests pyyaml gdown
+	$(BIN)/pip install -q --no-deps azula==0.11.1
+
+clean:
+	rm -rf .venv demo
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --upgrade pip
+
+.venv/installed: .venv/bin/python pyproject.toml
+	$(BIN)/pip install -q -e .
+	touch $@
+
+.venv/installed-test: .venv/installed
+	$(BIN)/pip install -q -e ".[test]"
+	touch $@
+
+.venv/installed-dev: .venv/installed-test
+	$(BIN)/pip install -q -e ".[dev]"
+	touch $@

@@ -1,0 +1,25 @@
+"""Checks of arguments, each with an error that names the argument, what came, and what to do."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def is_concrete(*values: Any) -> bool:
+    """Whether no value is a tracer, so that its numbers may be looked at."""
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+
+
+def check_image_shape(name: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Returns ``shape`` as (H, W, C), or raises ValueError."""
+    shape = tuple(int(size) for size in shape)
+    if len(shape) != 3 or min(shape) < 1:
+        raise ValueError(f"{name} is {shape} but one image has shape (H, W, C); batches go through jax.vmap.")
+    return shape
+
+
+def check_non_negative(name: str, value: Any, hint: str = "") -> None:
+    """Raises ValueError if a concrete ``value`` is negative or not finite."""
+    if is_concrete(value) and not (np.isfinite(np.asarray(value)).all() and (np.asarray(value) >= 0).all()):
+        raise ValueError(f"{name} is {value} but must be finite and not negative.{' ' + hint if hint else ''}")

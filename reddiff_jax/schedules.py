@@ -1,0 +1,171 @@
+"""Noise schedules: what ``x_t = alpha_t x_0 + sigma_t eps`` means at each timestep.
+
+A solver asks only two things of a schedule: ``alpha_t, sigma_t = schedule(t)`` and ``schedule.timesteps(n)``. Tables
+are built in float64 on the host and stored for alpha and sigma both: ``1 - alpha ** 2`` in float32 is off by 8e-5 at
+t = 0.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Float, Int
+
+Spacing = Callable[[int, int], np.ndarray]
+"""``(num_timesteps of the schedule, n) -> (n,)`` timesteps, descending."""
+
+
+@struct.dataclass
+class Schedule:
+    """A table of signal and noise scales, indexed by integer timesteps; t = -1 is the clean image.
+
+    Args (fields):
+        alphas: Signal scales sqrt(alphas_cumprod), shape (T,); all ones for variance-exploding schedules.
+        sigmas: Noise scales, shape (T,), ascending.
+    """
+
+    alphas: jax.Array  # (T,)
+    sigmas: jax.Array  # (T,)
+
+    def __call__(self, t: Int[Array, "..."] | int) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+        """Returns ``(alpha_t, sigma_t)``; ``(1, 0)`` for t = -1."""
+        t = jnp.asarray(t)
+        index = jnp.maximum(t, 0)
+        return jnp.where(t < 0, 1.0, self.alphas[index]), jnp.where(t < 0, 0.0, self.sigmas[index])
+
+    @property
+    def num_timesteps(self) -> int:
+        """Number of timesteps T of the table (1000 for the published networks)."""
+        return self.alphas.shape[-1]
+
+    def timesteps(self, n: int, *, spacing: Spacing | None = None) -> Int[Array, "n"]:
+        """Returns descending timesteps.
+
+        Args:
+            n: Number of timesteps.
+            spacing: ``linspace`` (default): exactly n, from T - 1 down to 0. ``published``: the grid of the published
+                code. Or any function ``(T, n) -> timesteps``.
+
+        Raises:
+            ValueError: If ``n`` is not between 1 and T, or the spacing leaves the table or is not descending.
+        """
+        total = self.num_timesteps
+        if not 1 <= n <= total:
+            raise ValueError(f"cannot choose {n} of {total} timesteps; num_steps must be between 1 and {total}.")
+        chosen = np.asarray((spacing or linspace)(total, n))
+        if chosen.ndim != 1 or chosen.size == 0 or not np.issubdtype(chosen.dtype, np.integer):
+            raise ValueError(f"the spacing must return integers (n,), got {chosen.dtype} of shape {chosen.shape}.")
+        if chosen[0] >= total or chosen[-1] < 0 or (np.diff(chosen) >= 0).any():
+            raise ValueError(f"the spacing must descend within 0..{total - 1}, got {chosen[:3]}...{chosen[-3:]}.")
+        return jnp.asarray(chosen, jnp.int32)
+
+
+def linspace(total: int, n: int) -> np.ndarray:
+    """Spacing: exactly n timesteps from total - 1 down to 0, as even as integers allow."""
+    return np.round(np.linspace(total - 1, 0, n)).astype(np.int64)
+
+
+def published(total: int, n: int) -> np.ndarray:
+    """Spacing of the published code: multiples of ``total // n``, so the top one is ``total - total // n``.
+
+    Where n does not divide total there are more than n: 300 of 1000 gives 334.
+    """
+    return np.arange(0, total, total // n)[::-1]
+
+
+def between(start: int, end: int = 0) -> Spacing:
+    """Spacing: n timesteps from ``start`` down to ``end``, both included.
+
+    Raises:
+        ValueError: If ``end`` is not below ``start``, or n timesteps do not fit between them.
+    """
+    if not 0 <= end < start:
+        raise ValueError(f"timesteps run from start down to end, but start={start} and end={end}.")
+
+    def spacing(total: int, n: int) -> np.ndarray:
+        if start >= total or n > start - end + 1:
+            raise ValueError(f"cannot choose {n} timesteps from {start} down to {end} in a schedule of {total}.")
+        return np.round(np.linspace(start, end, n)).astype(np.int64)
+
+    return spacing
+
+
+def from_betas(betas: np.ndarray) -> Schedule:
+    """Variance-preserving schedule of given betas: alphas_cumprod = cumprod(1 - beta).
+
+    Args:
+        betas: Variances of the forward steps, shape (T,), each in (0, 1).
+
+    Source:
+        Ho et al. 2020 (arXiv 2006.11239), section 2.
+    """
+    betas = np.asarray(betas, np.float64)
+    if betas.ndim != 1 or betas.size == 0 or not ((betas > 0) & (betas < 1)).all():
+        raise ValueError("betas must have shape (T,) and lie strictly between 0 and 1.")
+    log_alphas_cumprod = np.cumsum(np.log1p(-betas))
+    return Schedule(
+        alphas=jnp.asarray(np.exp(0.5 * log_alphas_cumprod), jnp.float32),
+        sigmas=jnp.asarray(np.sqrt(-np.expm1(log_alphas_cumprod)), jnp.float32),
+    )
+
+
+def linear(num_timesteps: int = 1000, *, beta_start: float = 1e-4, beta_end: float = 2e-2) -> Schedule:
+    """Linear betas (Ho et al. 2020); the schedule of nearly all published checkpoints."""
+    return from_betas(np.linspace(beta_start, beta_end, num_timesteps))
+
+
+def quad(num_timesteps: int = 1000, *, beta_start: float = 1e-4, beta_end: float = 2e-2) -> Schedule:
+    """Betas whose square root is linear."""
+    return from_betas(np.linspace(np.sqrt(beta_start), np.sqrt(beta_end), num_timesteps) ** 2)
+
+
+def const(num_timesteps: int = 1000, *, beta: float = 2e-2) -> Schedule:
+    """One beta for all timesteps."""
+    return from_betas(np.full(num_timesteps, beta))
+
+
+def jsd(num_timesteps: int = 1000, *, max_beta: float = 0.999) -> Schedule:
+    """Betas 1/T, 1/(T-1), ..., 1 (Sohl-Dickstein et al. 2015, arXiv 1503.03585, appendix B.2.1).
+
+    The last one is cut to ``max_beta``: at beta = 1 the signal is gone and x_0 cannot be estimated.
+    """
+    return from_betas(np.minimum(1.0 / np.arange(num_timesteps, 0, -1), max_beta))
+
+
+def sigmoid(num_timesteps: int = 1000, *, beta_start: float = 1e-4, beta_end: float = 2e-2) -> Schedule:
+    """Betas that follow a logistic curve over [-6, 6]."""
+    rise = 1 / (1 + np.exp(-np.linspace(-6, 6, num_timesteps)))
+    return from_betas(beta_start + (beta_end - beta_start) * rise)
+
+
+def cosine(num_timesteps: int = 1000, *, offset: float = 0.008, max_beta: float = 0.999) -> Schedule:
+    """Squared-cosine alphas_cumprod (Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 17); the 64 x 64 checkpoint's."""
+    u = np.arange(num_timesteps + 1) / num_timesteps
+    alphas_cumprod = np.cos((u + offset) / (1 + offset) * np.pi / 2) ** 2
+    return from_betas(np.minimum(1 - alphas_cumprod[1:] / alphas_cumprod[:-1], max_beta))
+
+
+def from_sigmas(sigmas: np.ndarray) -> Schedule:
+    """Variance-exploding schedule: x_t = x_0 + sigma_t eps.
+
+    Args:
+        sigmas: Noise levels in pixel units ([-1, 1] images), shape (T,), positive and ascending.
+    """
+    sigmas = np.asarray(sigmas, np.float64)
+    if sigmas.ndim != 1 or sigmas.size == 0 or not np.isfinite(sigmas).all():
+        raise ValueError(f"sigmas must have shape (T,) and be finite, got shape {sigmas.shape}.")
+    if sigmas[0] <= 0 or (np.diff(sigmas) <= 0).any():
+        raise ValueError("sigmas must be positive and ascend; reverse them if they descend.")
+    return Schedule(jnp.ones(sigmas.size, jnp.float32), jnp.asarray(sigmas, jnp.float32))
+
+
+def ve(num_timesteps: int = 1000, *, sigma_min: float = 0.01, sigma_max: float = 50.0) -> Schedule:
+    """Geometric noise levels (Song et al. 2021, arXiv 2011.13456, appendix C)."""
+    return from_sigmas(np.geomspace(sigma_min, sigma_max, num_timesteps))
+
+
+def edm(num_timesteps: int = 1000, *, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Schedule:
+    """Noise levels evenly spaced in sigma ** (1 / rho) (Karras et al. 2022, arXiv 2206.00364, eq. 5), ascending."""
+    return from_sigmas(np.linspace(sigma_min ** (1 / rho), sigma_max ** (1 / rho), num_timesteps) ** rho)
