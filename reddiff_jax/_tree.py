@@ -1,0 +1,82 @@
+"""Batches of structs: stacking the pytrees of single images, and taking them apart."""
+
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+Tree = TypeVar("Tree")
+
+
+def stack(trees: Sequence[Tree]) -> Tree:
+    """Stacks problems, operators or other pytrees along a new leading axis, for ``jax.vmap``.
+
+    Args:
+        trees: One for each image; of equal structure, configuration (static fields) and shapes.
+
+    Returns:
+        One pytree whose leaves have one more axis, of length ``len(trees)``.
+
+    Raises:
+        ValueError: If there are none, or they differ in anything but the values of arrays.
+    """
+    trees = list(trees)
+    if not trees:
+        raise ValueError("stack: trees is empty but at least one problem or operator is needed.")
+    first, structure = trees[0], jax.tree.structure(trees[0])
+    for i, tree in enumerate(trees[1:], start=1):
+        if jax.tree.structure(tree) != structure:
+            raise ValueError(
+                f"stack: item {i} differs from item 0: {_difference(first, tree)}. Only arrays may differ between the "
+                "images of a batch; run the others as a batch of their own."
+            )
+        pairs = zip(jax.tree_util.tree_leaves_with_path(first), jax.tree.leaves(tree), strict=True)
+        for (path, leaf), other in pairs:
+            if (jnp.shape(leaf), _dtype(leaf)) != (jnp.shape(other), _dtype(other)):
+                raise ValueError(
+                    f"stack: item {i}{jax.tree_util.keystr(path)} is {_dtype(other)}{jnp.shape(other)} but item 0's is "
+                    f"{_dtype(leaf)}{jnp.shape(leaf)}. Arrays of a batch need one shape: pad, crop, or run two batches."
+                )
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def index(tree: Tree, i: int | slice) -> Tree:
+    """Item ``i`` of a stacked pytree, or a slice of the batch."""
+    return jax.tree.map(lambda leaf: leaf[i], tree)
+
+
+def unstack(tree: Tree) -> list[Tree]:
+    """The items of a stacked pytree: the inverse of ``stack``.
+
+    Raises:
+        ValueError: If the leaves have no common leading axis.
+    """
+    lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(tree)}
+    if len(lengths) != 1 or () in lengths:
+        raise ValueError(
+            f"unstack: the leading axes of the leaves are {sorted(lengths)} but must all be one length. Was it stacked?"
+        )
+    ((length,),) = lengths
+    return [index(tree, i) for i in range(length)]
+
+
+def _dtype(leaf: Any) -> Any:
+    return jnp.result_type(leaf) if isinstance(leaf, bool | int | float | complex) else leaf.dtype
+
+
+def _difference(a: Any, b: Any, where: str = "") -> str:
+    """Says in which type or static field two pytrees of unequal structure differ."""
+    if type(a) is not type(b):
+        return f"{where or 'it'} is {type(b).__name__}, not {type(a).__name__}"
+    if is_dataclass(a) and not isinstance(a, type):
+        for field in fields(a):
+            left, right = getattr(a, field.name), getattr(b, field.name)
+            name = f"{where}.{field.name}"
+            if not field.metadata.get("pytree_node", True):
+                if left != right:
+                    return f"{name} is {right!r}, not {left!r}"
+            elif jax.tree.structure(left) != jax.tree.structure(right):
+                return _difference(left, right, name)
+    return f"{where or 'it'} has structure {jax.tree.structure(b)}, not {jax.tree.structure(a)}"

@@ -1,0 +1,37 @@
+"""Measurement operators: what turns an image into a measurement, with adjoints and pseudo-inverses."""
+
+from reddiff_jax.operators._base import LinearOperator as LinearOperator
+from reddiff_jax.operators._base import Operator as Operator
+from reddiff_jax.operators._base import SpectralOperator as SpectralOperator
+from reddiff_jax.operators.blur import Boundary as Boundary
+from reddiff_jax.operators.blur import CircularBlur as CircularBlur
+from reddiff_jax.operators.blur import PaddedBlur as PaddedBlur
+from reddiff_jax.operators.blur import SeparableBlur as SeparableBlur
+from reddiff_jax.operators.blur import blur as blur
+from reddiff_jax.operators.blur import gaussian_blur as gaussian_blur
+from reddiff_jax.operators.blur import motion_blur as motion_blur
+from reddiff_jax.operators.blur import uniform_blur as uniform_blur
+from reddiff_jax.operators.colorization import Colorization as Colorization
+from reddiff_jax.operators.colorization import colorization as colorization
+from reddiff_jax.operators.custom import FunctionOperator as FunctionOperator
+from reddiff_jax.operators.custom import LinearFunctionOperator as LinearFunctionOperator
+from reddiff_jax.operators.custom import linear_operator as linear_operator
+from reddiff_jax.operators.custom import operator as operator
+from reddiff_jax.operators.denoising import Denoising as Denoising
+from reddiff_jax.operators.denoising import denoising as denoising
+from reddiff_jax.operators.inpainting import Inpainting as Inpainting
+from reddiff_jax.operators.inpainting import inpainting as inpainting
+from reddiff_jax.operators.kernels import gaussian_kernel as gaussian_kernel
+from reddiff_jax.operators.kernels import motion_kernel as motion_kernel
+from reddiff_jax.operators.mask_files import load_mask as load_mask
+from reddiff_jax.operators.masks import box_mask as box_mask
+from reddiff_jax.operators.masks import center_mask as center_mask
+from reddiff_jax.operators.masks import freeform_mask as freeform_mask
+from reddiff_jax.operators.masks import half_mask as half_mask
+from reddiff_jax.operators.masks import mask_key as mask_key
+from reddiff_jax.operators.masks import random_box_mask as random_box_mask
+from reddiff_jax.operators.masks import random_mask as random_mask
+from reddiff_jax.operators.super_resolution import Bicubic as Bicubic
+from reddiff_jax.operators.super_resolution import SuperResolution as SuperResolution
+from reddiff_jax.operators.super_resolution import bicubic as bicubic
+from reddiff_jax.operators.super_resolution import super_resolution as super_resolution
