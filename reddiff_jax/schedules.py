@@ -105,9 +105,10 @@ def from_betas(betas: np.ndarray) -> Schedule:
     if betas.ndim != 1 or betas.size == 0 or not ((betas > 0) & (betas < 1)).all():
         raise ValueError("betas must have shape (T,) and lie strictly between 0 and 1.")
     log_alphas_cumprod = np.cumsum(np.log1p(-betas))
+    # dtype=float is JAX's default float: float32 unless jax_enable_x64 is set.
     return Schedule(
-        alphas=jnp.asarray(np.exp(0.5 * log_alphas_cumprod), jnp.float32),
-        sigmas=jnp.asarray(np.sqrt(-np.expm1(log_alphas_cumprod)), jnp.float32),
+        alphas=jnp.asarray(np.exp(0.5 * log_alphas_cumprod), dtype=float),
+        sigmas=jnp.asarray(np.sqrt(-np.expm1(log_alphas_cumprod)), dtype=float),
     )
 
 
@@ -158,7 +159,7 @@ def from_sigmas(sigmas: np.ndarray) -> Schedule:
         raise ValueError(f"sigmas must have shape (T,) and be finite, got shape {sigmas.shape}.")
     if sigmas[0] <= 0 or (np.diff(sigmas) <= 0).any():
         raise ValueError("sigmas must be positive and ascend; reverse them if they descend.")
-    return Schedule(jnp.ones(sigmas.size, jnp.float32), jnp.asarray(sigmas, jnp.float32))
+    return Schedule(jnp.ones(sigmas.size), jnp.asarray(sigmas, dtype=float))
 
 
 def ve(num_timesteps: int = 1000, *, sigma_min: float = 0.01, sigma_max: float = 50.0) -> Schedule:

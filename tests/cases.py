@@ -3,11 +3,14 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
+import reddiff_jax as rd
 import reddiff_jax.operators as ops
 
 
@@ -138,4 +141,34 @@ OPERATORS = [
     OperatorCase("linear_operator", "linear_operator", _fn_gain),
     OperatorCase("linear_operator_adjoint", "linear_operator", lambda seed: _fn_gain(seed, adjoint=_gain_adjoint)),
     OperatorCase("linear_operator_complex", "linear_operator", lambda seed: ops.linear_operator(_fourier, RGB)),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class SolverCase:
+    """One solver to be tested against the laws.
+
+    Args:
+        name: The test's id.
+        factory: Name of the public factory.
+        make: Builds it from a prior, with few steps.
+    """
+
+    name: str
+    factory: str
+    make: Callable[[Any], Any]
+
+
+SOLVERS = [
+    SolverCase("reddiff", "reddiff", lambda prior: rd.reddiff(prior, num_steps=6)),
+    SolverCase(
+        "reddiff_averaged",
+        "reddiff",
+        lambda prior: rd.reddiff(
+            prior, optax.sgd(0.1, momentum=0.9), num_steps=6, timesteps_per_update=3, order=rd.random, sigma_x0=0.1
+        ),
+    ),
+    SolverCase(
+        "reddiff_compat", "reddiff", lambda prior: rd.reddiff(prior, num_steps=10, compat="nvlabs", batch_size=4)
+    ),
 ]

@@ -1,41 +1,58 @@
+"""Stacking structs into batches, and taking them apart."""
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import reddiff_jax.operators as ops
-from reddiff_jax._tree import index, stack, unstack
+import reddiff_jax as rd
+from reddiff_jax import _tree
 
 
-def test_stack_adds_a_leading_axis_to_every_leaf_and_keeps_the_configuration():
-    operators = stack([ops.inpainting(np.eye(4)), ops.inpainting(np.ones((4, 4)))])
-    assert (operators.mask.shape, operators.in_shape) == ((2, 4, 4, 1), (4, 4, 3))
+def _problem(seed, shape=(4, 4), cond=None):
+    mask = np.random.default_rng(seed).random(shape) > 0.5
+    return rd.problem(jnp.full((*shape, 3), float(seed)), rd.inpainting(mask), rd.gaussian(0.1 * seed), cond=cond)
 
 
 def test_unstack_undoes_stack():
-    trees = [{"a": jnp.full(3, float(i)), "b": (jnp.array(i),)} for i in range(3)]
-    again = unstack(stack(trees))
-    assert [(t["a"].tolist(), int(t["b"][0])) for t in again] == [([float(i)] * 3, i) for i in range(3)]
+    problems = [_problem(i) for i in range(3)]
+    for ours, original in zip(_tree.unstack(rd.stack(problems)), problems, strict=True):
+        assert jax.tree.structure(ours) == jax.tree.structure(original)
+        assert all(map(np.array_equal, jax.tree.leaves(ours), jax.tree.leaves(original)))
 
 
-def test_index_takes_one_item():
-    assert index(stack([{"a": 1.0}, {"a": 2.0}]), 1)["a"] == 2.0
+def test_index_takes_an_item_of_every_leaf():
+    assert _tree.index(rd.stack([_problem(i) for i in range(3)]), 2).y[0, 0, 0] == 2.0
+
+
+def test_stack_takes_a_generator():
+    assert rd.stack(_problem(i) for i in range(3)).y.shape == (3, 4, 4, 3)
+
+
+def test_stacking_nothing_is_an_error():
+    with pytest.raises(ValueError, match="trees is empty"):
+        rd.stack([])
 
 
 @pytest.mark.parametrize(
-    ("trees", "message"),
+    ("other", "message"),
     [
-        ([], "trees is empty"),
-        ([ops.denoising((4, 4, 3)), ops.denoising((4, 5, 3))], r"item 1 .*\.in_shape is \(4, 5, 3\), not \(4, 4, 3\)"),
-        ([ops.denoising((4, 4, 3)), ops.colorization((4, 4, 3))], "is Colorization, not Denoising"),
-        ([{"a": np.ones(3)}, {"a": np.ones(4)}], r"item 1\['a'\] is float64\(4,\) but item 0's is float64\(3,\)"),
-        ([{"a": 1}, {"b": 1}], "has structure"),
+        (lambda: _problem(1, (4, 6)), r"\.operator\.in_shape is \(4, 6, 3\), not \(4, 4, 3\)"),
+        (lambda: rd.problem(jnp.zeros((4, 4, 3)), rd.denoising((4, 4, 3))), r"\.operator is Denoising, not Inpainting"),
+        (lambda: _problem(1, cond=jnp.int32(1)), r"item 1 differs from item 0: \.cond"),
+        (lambda: _problem(1).replace(y=jnp.zeros((4, 5, 3))), r"item 1\.y is float32\(4, 5, 3\)"),
+        (lambda: _problem(1).replace(y=jnp.zeros((4, 4, 3), jnp.int32)), r"item 1\.y is int32"),
     ],
+    ids=["size", "operator", "condition", "shape", "type"],
 )
-def test_stack_says_what_differs(trees, message):
+def test_stacking_what_does_not_match_says_where(other, message):
     with pytest.raises(ValueError, match=message):
-        stack(trees)
+        rd.stack([_problem(0), other()])
 
 
-def test_unstack_refuses_leaves_without_a_common_axis():
+@pytest.mark.parametrize(
+    "tree", [{"a": jnp.zeros(2), "b": jnp.zeros(3)}, {"a": jnp.zeros(())}], ids=["lengths", "scalar"]
+)
+def test_unstacking_what_was_not_stacked_is_an_error(tree):
     with pytest.raises(ValueError, match="Was it stacked"):
-        unstack({"a": jnp.ones(3), "b": jnp.ones(2)})
+        _tree.unstack(tree)

@@ -2,7 +2,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from PIL import Image  # noqa: TID253
+from PIL import Image
 
 import reddiff_jax.operators as ops
 
