@@ -1,0 +1,314 @@
+"""Diffusion priors: what a solver knows about images.
+
+A prior has a schedule and predicts the noise in ``x_t = alpha_t x_0 + sigma_t eps``. Everything else follows by
+Tweedie's formula (Robbins 1956; Efron 2011): ``x_hat = E[x_0 | x_t] = (x_t - sigma_t eps_hat) / alpha_t`` and
+``score = grad log p_t(x_t) = -eps_hat / sigma_t``.
+"""
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from flax import struct
+from jaxtyping import Array, Float
+
+from reddiff_jax._checks import is_concrete
+from reddiff_jax._types import Condition, Image, Timestep
+from reddiff_jax.schedules import Schedule
+
+ToEps = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+"""``(output of a network, x_t, alpha_t, sigma_t) -> eps_hat``."""
+
+
+@struct.dataclass
+class Prior(abc.ABC):
+    """A distribution of images, known through its noise prediction."""
+
+    schedule: Schedule
+
+    @abc.abstractmethod
+    def eps(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:
+        """Predicts the noise in ``x_t`` at timestep ``t``."""
+
+    def denoise(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:
+        """Tweedie estimate of the clean image, E[x_0 | x_t]."""
+        alpha_t, sigma_t = self.schedule(t)
+        return (x_t - sigma_t * self.eps(x_t, t, cond)) / alpha_t
+
+    def score(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:
+        """Gradient of the log density of ``x_t``."""
+        return -self.eps(x_t, t, cond) / self.schedule(t)[1]
+
+
+def from_eps(output: jax.Array, x_t: jax.Array, alpha_t: jax.Array, sigma_t: jax.Array) -> jax.Array:
+    """The network predicts the noise (Ho et al. 2020, arXiv 2006.11239)."""
+    return output
+
+
+def from_x0(output: jax.Array, x_t: jax.Array, alpha_t: jax.Array, sigma_t: jax.Array) -> jax.Array:
+    """The network predicts the clean image."""
+    return (x_t - alpha_t * output) / sigma_t
+
+
+def from_v(output: jax.Array, x_t: jax.Array, alpha_t: jax.Array, sigma_t: jax.Array) -> jax.Array:
+    """The network predicts v = alpha_t eps - sigma_t x_0 (Salimans & Ho 2022, arXiv 2202.00512).
+
+    For schedules with alpha_t^2 + sigma_t^2 = 1.
+    """
+    return alpha_t * output + sigma_t * x_t
+
+
+def from_score(output: jax.Array, x_t: jax.Array, alpha_t: jax.Array, sigma_t: jax.Array) -> jax.Array:
+    """The network predicts the score of ``x_t`` (Song et al. 2021, arXiv 2011.13456)."""
+    return -sigma_t * output
+
+
+@struct.dataclass
+class NetPrior(Prior):
+    """A Flax network as a prior.
+
+    Pictures whose sides the network cannot divide are padded by mirroring and cut back; of a network that also learns a
+    variance the first channels are used.
+    """
+
+    params: Any
+    net: nn.Module = struct.field(pytree_node=False)
+    to_eps: ToEps = struct.field(pytree_node=False, default=from_eps)
+
+    def eps(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:
+        """Predicts the noise in ``x_t``."""
+        h, w, c = x_t.shape
+        stride = getattr(self.net, "stride", 1)
+        padded = jnp.pad(x_t, ((0, -h % stride), (0, -w % stride), (0, 0)), mode="symmetric")
+        args = (padded, jnp.asarray(t)) if cond is None else (padded, jnp.asarray(t), cond)
+        output: jax.Array = self.net.apply({"params": self.params}, *args)  # type: ignore[assignment]
+        return self.to_eps(output[:h, :w, :c], x_t, *self.schedule(t))
+
+
+@struct.dataclass
+class FunctionPrior(Prior):
+    """A plain function as a prior."""
+
+    params: Any
+    fn: Callable[..., jax.Array] = struct.field(pytree_node=False)
+    to_eps: ToEps = struct.field(pytree_node=False, default=from_eps)
+
+    def eps(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:
+        """Predicts the noise in ``x_t``."""
+        output = self.fn(x_t, t, cond) if self.params is None else self.fn(self.params, x_t, t, cond)
+        return self.to_eps(output, x_t, *self.schedule(t))
+
+
+@struct.dataclass
+class EdmPrior(Prior):
+    """A denoiser D(x; sigma) of ``x = x_0 + sigma n`` as a prior, whatever the schedule."""
+
+    params: Any
+    fn: Callable[..., jax.Array] = struct.field(pytree_node=False)
+
+    def eps(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:
+        """Predicts the noise in ``x_t`` through D(x_t / alpha_t; sigma_t / alpha_t)."""
+        alpha_t, sigma_t = self.schedule(t)
+        args = (x_t / alpha_t, sigma_t / alpha_t, cond)
+        x_hat = self.fn(*args) if self.params is None else self.fn(self.params, *args)
+        return from_x0(x_hat, x_t, alpha_t, sigma_t)
+
+
+def prior(fn: Callable[..., jax.Array], schedule: Schedule, *, params: Any = None, to_eps: ToEps = from_eps) -> Prior:
+    """Makes a prior of any function.
+
+    Args:
+        fn: Called as ``fn(x_t, t, cond)``, or ``fn(params, x_t, t, cond)`` where ``params`` are given; one image in,
+            its prediction out. A Flax network: ``fn=lambda params, x_t, t, cond: net.apply(params, x_t, t)``. Define it
+            once: another function object is another compilation.
+        schedule: The noise schedule that the function was made for.
+        params: Pytree of arrays, traced.
+        to_eps: What the function predicts: ``from_eps``, ``from_x0``, ``from_v``, ``from_score`` or a function
+            ``(output, x_t, alpha_t, sigma_t) -> eps_hat``.
+    """
+    return FunctionPrior(schedule=schedule, params=params, fn=fn, to_eps=to_eps)
+
+
+def edm_prior(fn: Callable[..., jax.Array], schedule: Schedule, *, params: Any = None) -> Prior:
+    """Makes a prior of a denoiser with EDM's interface.
+
+    Args:
+        fn: Called as ``fn(x, sigma, cond)``, or ``fn(params, x, sigma, cond)`` where ``params`` are given; returns
+            D(x; sigma), the estimate of the clean image from x = x_0 + sigma n. Preconditioning is the function's own.
+        schedule: Any schedule; x and sigma are rescaled from it.
+        params: Pytree of arrays, traced.
+
+    Source:
+        Karras et al. 2022 (arXiv 2206.00364), eq. 1 and 7.
+    """
+    return EdmPrior(schedule=schedule, params=params, fn=fn)
+
+
+@struct.dataclass
+class GaussianPrior(Prior):
+    """The Gaussian N(mean, covariance), whose noise prediction is exact.
+
+    ``eps_hat = sigma_t (alpha_t^2 C + sigma_t^2 I)^-1 (x_t - alpha_t mean)``, affine in ``x_t``: an oracle for tests.
+    """
+
+    mean: jax.Array  # (H, W, C)
+    variances: jax.Array  # scalar, (H, W, C), or the (n,) eigenvalues where there is a basis
+    basis: jax.Array | None = None  # (n, n), orthonormal columns
+
+    def eps(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:
+        """Predicts the noise in ``x_t``, exactly."""
+        alpha_t, sigma_t = self.schedule(t)
+        deviation = self._to_basis(x_t - alpha_t * self.mean)
+        return self._from_basis(sigma_t / (alpha_t**2 * self.variances + sigma_t**2) * deviation)
+
+    def log_density(self, x_t: Image, t: Timestep) -> Float[Array, ""]:
+        """Log density of ``x_t`` at timestep ``t``, exactly."""
+        alpha_t, sigma_t = self.schedule(t)
+        deviation = self._to_basis(x_t - alpha_t * self.mean)
+        variances = jnp.broadcast_to(alpha_t**2 * self.variances + sigma_t**2, deviation.shape)
+        return -0.5 * jnp.sum(deviation**2 / variances + jnp.log(2 * jnp.pi * variances))
+
+    def _to_basis(self, x: jax.Array) -> jax.Array:
+        if self.basis is None:
+            return x
+        return jnp.matmul(x.reshape(-1), self.basis, precision=jax.lax.Precision.HIGHEST)  # (n,)
+
+    def _from_basis(self, coefficients: jax.Array) -> jax.Array:
+        if self.basis is None:
+            return coefficients
+        x = jnp.matmul(self.basis, coefficients, precision=jax.lax.Precision.HIGHEST)  # (n,)
+        return x.reshape(self.mean.shape)
+
+
+@struct.dataclass
+class MixturePrior(Prior):
+    """A mixture of Gaussians, whose noise prediction is exact: the components' ones, weighted by responsibility."""
+
+    log_weights: jax.Array  # (K,)
+    components: GaussianPrior  # each leaf with a leading (K,)
+
+    def eps(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:
+        """Predicts the noise in ``x_t``, exactly."""
+        log_densities = jax.vmap(lambda component: component.log_density(x_t, t))(self.components)  # (K,)
+        responsibilities = jax.nn.softmax(self.log_weights + log_densities)
+        eps = jax.vmap(lambda component: component.eps(x_t, t))(self.components)  # (K, H, W, C)
+        return jnp.einsum("k,khwc->hwc", responsibilities, eps, precision=jax.lax.Precision.HIGHEST)
+
+
+def gaussian_prior(mean: Image, covariance: jax.Array | float, schedule: Schedule) -> GaussianPrior:
+    """The Gaussian N(mean, covariance) as a prior.
+
+    Args:
+        mean: Mean image, shape (H, W, C).
+        covariance: A scalar (isotropic), (H, W, C) (diagonal) or (n, n) with n = H * W * C (full, for small n).
+        schedule: Noise schedule.
+
+    Raises:
+        ValueError: If a shape does not fit, or the covariance is not symmetric or not positive semi-definite.
+    """
+    mean, covariance = jnp.asarray(mean, dtype=float), jnp.asarray(covariance, dtype=float)
+    if mean.ndim != 3:
+        raise ValueError(f"mean has shape {mean.shape} but one image has shape (H, W, C).")
+    basis = None
+    if covariance.shape == (mean.size, mean.size):
+        # eigh reads a symmetric part only: without this a mistaken matrix would go unnoticed.
+        if is_concrete(covariance) and not np.allclose(covariance, covariance.T, atol=1e-5 * np.abs(covariance).max()):
+            raise ValueError("covariance must be symmetric.")
+        covariance, basis = jnp.linalg.eigh(covariance)
+        covariance = jnp.where(jnp.abs(covariance) < 1e-6 * jnp.max(covariance), jnp.abs(covariance), covariance)
+    elif covariance.shape not in ((), mean.shape):
+        raise ValueError(
+            f"covariance has shape {covariance.shape} but must be a scalar, {mean.shape} (diagonal) or "
+            f"{(mean.size, mean.size)} (full)."
+        )
+    if is_concrete(covariance) and not bool((covariance >= 0).all()):
+        raise ValueError("covariance must be positive semi-definite; it has a negative variance or eigenvalue.")
+    return GaussianPrior(schedule=schedule, mean=mean, variances=covariance, basis=basis)
+
+
+def mixture_prior(
+    weights: Float[Array, "K"], means: Float[Array, "K H W C"], covariances: jax.Array | float, schedule: Schedule
+) -> MixturePrior:
+    """A mixture of Gaussians as a prior.
+
+    Args:
+        weights: Positive weights, shape (K,); normalised to sum 1.
+        means: Means, shape (K, H, W, C).
+        covariances: One scalar for all, or with a leading K what ``gaussian_prior`` takes.
+        schedule: Noise schedule.
+
+    Raises:
+        ValueError: If shapes do not fit, a weight is not positive or a covariance not positive semi-definite.
+    """
+    weights, means = jnp.asarray(weights, dtype=float), jnp.asarray(means, dtype=float)
+    covariances = jnp.asarray(covariances, dtype=float)
+    if weights.ndim != 1 or means.ndim != 4 or means.shape[0] != weights.size:
+        raise ValueError(f"weights have shape {weights.shape} and means {means.shape}; (K,) and (K, H, W, C) needed.")
+    if is_concrete(weights) and not bool((weights > 0).all()):
+        raise ValueError(f"weights must be positive, got {weights}.")
+    if covariances.ndim == 0:
+        covariances = jnp.broadcast_to(covariances, weights.shape)
+    if covariances.shape[0] != weights.size:
+        raise ValueError(f"covariances have shape {covariances.shape} but need a leading K = {weights.size}.")
+    components = jax.vmap(lambda mean, covariance: gaussian_prior(mean, covariance, schedule))(means, covariances)
+    if is_concrete(components.variances) and not bool((components.variances >= 0).all()):
+        raise ValueError("covariances must be positive semi-definite; one has a negative variance or eigenvalue.")
+    return MixturePrior(schedule=schedule, log_weights=jnp.log(weights / weights.sum()), components=components)
+
+
+@struct.dataclass
+class TiledPrior(Prior):
+    """A prior for pictures too large to be given to it whole: overlapping tiles, blended by smooth windows."""
+
+    prior: Prior
+    size: int = struct.field(pytree_node=False)
+    overlap: int = struct.field(pytree_node=False)
+
+    def eps(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:
+        """Predicts the noise in ``x_t``, one tile after the other."""
+        h, w, c = x_t.shape
+        size_h, size_w = min(h, self.size), min(w, self.size)
+        tops, lefts = self._starts(h), self._starts(w)
+        corners = jnp.asarray([(top, left) for top in tops for left in lefts], jnp.int32)  # (N, 2)
+        window = _taper(size_h, self.overlap)[:, None, None] * _taper(size_w, self.overlap)[None, :, None]
+
+        def add(sums, corner):
+            start = (corner[0], corner[1], 0)
+            tile = jax.lax.dynamic_slice(x_t, start, (size_h, size_w, c))
+            weighted = jnp.concatenate([window * self.prior.eps(tile, t, cond), window], axis=-1)
+            old = jax.lax.dynamic_slice(sums, start, weighted.shape)
+            return jax.lax.dynamic_update_slice(sums, old + weighted, start), None
+
+        sums, _ = jax.lax.scan(add, jnp.zeros((h, w, c + 1), x_t.dtype), corners)
+        return sums[..., :c] / sums[..., c:]
+
+    def _starts(self, length: int) -> list[int]:
+        if length <= self.size:
+            return [0]
+        count = -(-(length - self.overlap) // (self.size - self.overlap))
+        return [round(i * (length - self.size) / (count - 1)) for i in range(count)]
+
+
+def tiled(prior: Prior, size: int = 256, overlap: int = 64) -> Prior:
+    """Lets a prior serve pictures of any size in bounded memory.
+
+    Args:
+        prior: The prior that sees the tiles.
+        size: Side of a tile in pixels; smaller pictures go through whole.
+        overlap: Pixels that neighbouring tiles share, blended linearly.
+
+    Raises:
+        ValueError: If tiles would not move on (``overlap`` not below ``size``).
+    """
+    if not 0 <= overlap < size:
+        raise ValueError(f"overlap is {overlap} but must be at least 0 and below size={size}.")
+    return TiledPrior(schedule=prior.schedule, prior=prior, size=size, overlap=overlap)
+
+
+def _taper(size: int, overlap: int) -> jax.Array:
+    distance = jnp.minimum(jnp.arange(size), jnp.arange(size)[::-1]) + 1.0
+    return jnp.minimum(distance / (overlap + 1), 1.0)

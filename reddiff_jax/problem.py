@@ -1,0 +1,85 @@
+"""The inverse problem: what belongs to one image."""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float
+
+from reddiff_jax._types import Condition, Image, Key
+from reddiff_jax.noise import Noise, gaussian
+from reddiff_jax.operators import LinearOperator, Operator
+
+
+@struct.dataclass
+class Problem:
+    """A measurement ``y = operator(x) + noise`` of one unknown image.
+
+    A batch is a Problem whose leaves have a leading axis (``rd.stack``), solved under ``jax.vmap``.
+    """
+
+    y: jax.Array
+    operator: Operator
+    noise: Noise
+    cond: Condition = None
+    init: jax.Array | None = None  # (H, W, C), a first guess
+
+    def residual(self, x: Image) -> Array:
+        """``operator(x) - y``."""
+        return self.operator(x) - self.y
+
+    def misfit(self, x: Image) -> Float[Array, ""]:
+        """Half the squared residual, a sum over the entries of y."""
+        return 0.5 * jnp.sum(jnp.abs(self.residual(x)) ** 2)
+
+    def misfit_gradient(self, x: Image) -> Image:
+        """Gradient of the misfit, J_A^T (operator(x) - y)."""
+        if isinstance(self.operator, LinearOperator):
+            return self.operator.adjoint(self.residual(x))
+        return jax.grad(self.misfit)(x)
+
+
+def problem(
+    y: Array, operator: Operator, noise: Noise | None = None, *, cond: Condition = None, init: Image | None = None
+) -> Problem:
+    """Poses an inverse problem.
+
+    Args:
+        y: Measurement, of the operator's output shape.
+        operator: How images become measurements.
+        noise: Measurement noise; noiseless if None.
+        cond: Condition of the prior, e.g. a class label.
+        init: First guess (H, W, C) of the unknown, for solvers started with ``init=init_given``.
+
+    Raises:
+        ValueError: If ``y`` or ``init`` does not have the operator's shape.
+    """
+    y = jnp.asarray(y)
+    if y.shape != operator.out_shape:
+        raise ValueError(
+            f"y has shape {y.shape} but operator {type(operator).__name__} maps {operator.in_shape} to "
+            f"{operator.out_shape}. Was another operator, size or number of channels measured?"
+        )
+    if init is not None and init.shape != operator.in_shape:
+        raise ValueError(f"init has shape {init.shape} but the unknown image has {operator.in_shape}.")
+    return Problem(y, operator, gaussian() if noise is None else noise, cond, init)
+
+
+def measure(key: Key, operator: Operator, noise: Noise, x: Image, *, cond: Condition = None) -> Problem:
+    """Simulates a measurement of the image ``x``.
+
+    Args:
+        key: PRNG key of the noise.
+        operator: How images become measurements.
+        noise: Measurement noise.
+        x: True image (H, W, C).
+        cond: Condition of the prior.
+
+    Raises:
+        ValueError: If ``x`` does not have the operator's input shape.
+    """
+    if x.shape != operator.in_shape:
+        raise ValueError(
+            f"x has shape {x.shape} but operator {type(operator).__name__} takes {operator.in_shape}; "
+            "batches go through jax.vmap."
+        )
+    return problem(noise.sample(key, operator(x)), operator, noise, cond=cond)

@@ -1,0 +1,90 @@
+"""Problems: the misfit, its gradient, the simulator, the checks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import reddiff_jax as rd
+
+SHAPE = (8, 6, 3)
+
+
+def _masked(x):
+    return jnp.tanh(2 * x)[::2]
+
+
+def _magnitude(x):
+    return jnp.abs(jnp.fft.fft2(x, axes=(0, 1), norm="ortho"))
+
+
+def _fourier(x):
+    return jnp.fft.fft2(x, axes=(0, 1), norm="ortho")[:, ::2]
+
+
+OPERATORS = {
+    "inpainting": rd.inpainting(np.random.default_rng(0).random(SHAPE[:2]) > 0.5),
+    "super_resolution": rd.super_resolution(SHAPE, 2),
+    "complex_linear": rd.linear_operator(_fourier, SHAPE),
+    "nonlinear": rd.operator(_masked, SHAPE),
+    "magnitude": rd.operator(_magnitude, SHAPE),
+}
+every_operator = pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS)
+
+
+def _image(seed):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=SHAPE), jnp.float32)
+
+
+@every_operator
+def test_misfit_is_half_the_squared_residual(operator):
+    problem = rd.problem(operator(_image(0)), operator)
+    residual = np.asarray(operator(_image(1))) - np.asarray(operator(_image(0)))
+    np.testing.assert_allclose(problem.misfit(_image(1)), 0.5 * np.sum(np.abs(residual) ** 2), rtol=1e-5)  # float32 sum
+
+
+@every_operator
+def test_misfit_gradient_is_the_derivative_of_the_misfit(operator):
+    problem = rd.problem(operator(_image(0)), operator)
+    gradient = problem.misfit_gradient(_image(1))
+    np.testing.assert_allclose(gradient, jax.grad(problem.misfit)(_image(1)), atol=2e-6)  # float32, entries of order 1
+
+
+@every_operator
+def test_misfit_gradient_vanishes_where_the_measurement_is_explained(operator):
+    problem = rd.problem(operator(_image(0)), operator)
+    np.testing.assert_allclose(problem.misfit_gradient(_image(0)), 0, atol=1e-6)
+
+
+def test_measure_adds_the_noise_of_its_key(key):
+    operator, noise, x = OPERATORS["inpainting"], rd.gaussian(0.1), _image(0)
+    problem = rd.measure(key, operator, noise, x, cond=jnp.int32(3))
+    assert np.array_equal(problem.y, noise.sample(key, operator(x)))
+    assert problem.cond == 3
+
+
+def test_measure_maps_over_a_batch(key):
+    xs, keys = jnp.stack([_image(i) for i in range(3)]), jax.random.split(key, 3)
+    masks = jnp.asarray(np.random.default_rng(1).random((3, *SHAPE[:2])) > 0.5)
+    operators, noises = jax.vmap(rd.inpainting)(masks), jax.vmap(rd.gaussian)(jnp.asarray([0.0, 0.1, 0.2]))
+    batched = jax.vmap(rd.measure)(keys, operators, noises, xs)
+    singles = [
+        rd.measure(keys[i], rd.inpainting(masks[i]), rd.gaussian(sigma), xs[i]) for i, sigma in enumerate((0, 0.1, 0.2))
+    ]
+    np.testing.assert_allclose(batched.y, rd.stack(singles).y, atol=1e-7)  # one rounding: sums may be fused
+    assert jax.tree.structure(batched) == jax.tree.structure(rd.stack(singles))
+
+
+def test_a_measurement_of_another_shape_is_an_error():
+    with pytest.raises(ValueError, match=r"y has shape \(8, 6, 1\) but operator Inpainting maps \(8, 6, 3\) to \(8, 6"):
+        rd.problem(jnp.zeros((8, 6, 1)), OPERATORS["inpainting"])
+
+
+def test_a_first_guess_of_another_shape_is_an_error():
+    with pytest.raises(ValueError, match="init has shape"):
+        rd.problem(jnp.zeros(SHAPE), OPERATORS["inpainting"], init=jnp.zeros((4, 4, 3)))
+
+
+def test_measuring_an_image_of_another_shape_is_an_error(key):
+    with pytest.raises(ValueError, match=r"x has shape .* takes \(8, 6, 3\)"):
+        rd.measure(key, OPERATORS["inpainting"], rd.gaussian(), jnp.zeros((2, *SHAPE)))
