@@ -1,0 +1,151 @@
+"""The one loop: ``run`` scans a solver's step; ``run_many`` streams more problems than fit at once."""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from reddiff_jax import _tree
+from reddiff_jax._types import Key
+from reddiff_jax.problem import Problem
+from reddiff_jax.solvers import Solver
+
+Record = Callable[[Any, Any], Any]
+"""``(state, info) -> pytree``, evaluated inside the loop."""
+
+
+@struct.dataclass
+class Solution:
+    """What a run returns."""
+
+    x: jax.Array  # (H, W, C), the restored image
+    info: Any  # the solver's Info, each leaf (num_steps, ...)
+    state: Any  # the state after the last step; a run continues from it
+    finite: jax.Array  # bool, whether x has no NaN or infinity
+    record: Any = None  # what ``record`` returned, each leaf (num_steps / record_every, ...)
+
+
+@partial(jax.jit, static_argnames=("num_steps", "record", "record_every"))
+def run(
+    key: Key,
+    solver: Solver,
+    problem: Problem,
+    *,
+    state: Any = None,
+    num_steps: int | None = None,
+    record: Record | None = None,
+    record_every: int = 1,
+) -> Solution:
+    """Solves one problem; a batch is ``jax.jit(jax.vmap(run, in_axes=(0, None, 0)))``, one key each.
+
+    Step k draws from ``fold_in(key, k)``: a run of 120 steps and 80 more from its state equals one of 200.
+
+    Args:
+        key: PRNG key of the sample.
+        solver: The method, shared by all images.
+        problem: What belongs to the image.
+        state: State to continue from (``solution.state``), with the same key; fresh if None.
+        num_steps: Steps to do now; all of the solver's if None, needed with ``state``.
+        record: Function (state, info) -> pytree evaluated inside the loop, e.g. ``lambda state, info: state.mu``.
+            Define it once: another function object is another compilation.
+        record_every: Steps from one record to the next; must divide the number of steps.
+
+    Raises:
+        ValueError: If the numbers of steps do not fit together.
+    """
+    if num_steps is None:
+        if state is not None:
+            raise ValueError("a run that continues from a state must be told how far: run(..., num_steps=80).")
+        num_steps = solver.num_steps
+    if not 0 < num_steps <= solver.num_steps:
+        raise ValueError(f"num_steps is {num_steps} but the solver has {solver.num_steps} steps.")
+    if record_every < 1 or num_steps % record_every:
+        raise ValueError(f"record_every is {record_every} but must divide the {num_steps} steps.")
+    if state is None:
+        state = solver.init(jax.random.fold_in(key, 0), problem)
+
+    def step(state, _):
+        # 0 is the initialisation's.
+        return solver.step(jax.random.fold_in(key, state.step + 1), state, problem)
+
+    def record_after_steps(state, _):
+        state, infos = jax.lax.scan(step, state, length=record_every)
+        return state, (infos, record(state, jax.tree.map(lambda leaf: leaf[-1], infos)))  # type: ignore[misc]
+
+    if record is None:
+        (state, info), recorded = jax.lax.scan(step, state, length=num_steps), None
+    else:
+        state, (info, recorded) = jax.lax.scan(record_after_steps, state, length=num_steps // record_every)
+        info = jax.tree.map(lambda leaf: leaf.reshape(num_steps, *leaf.shape[2:]), info)
+    x = solver.estimate(state)
+    return Solution(x, info, state, jnp.isfinite(x).all(), recorded)
+
+
+_run_batch = jax.jit(jax.vmap(run, in_axes=(0, None, 0)))
+
+
+def run_many(
+    key: Key, solver: Solver, problems: Iterable[Problem], *, batch_size: int, progress: bool = False
+) -> Iterator[Solution]:
+    """Solves any number of problems in batches of one shape, and yields each solution as it comes.
+
+    Problem i uses ``fold_in(key, i)``, so its result depends neither on ``batch_size`` nor on its neighbours. The last
+    batch is filled up by repetition: one compilation serves all.
+
+    Args:
+        key: PRNG key of the whole.
+        solver: The method.
+        problems: Problems of one structure and shape; read a batch at a time.
+        batch_size: How many are solved at once.
+        progress: Show a progress bar.
+
+    Yields:
+        A Solution for each problem, in order.
+
+    Raises:
+        ValueError: If ``batch_size`` is below 1 or the problems differ in structure or shape.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size} but must be at least 1.")
+    # The loop is a function of its own, so that the check above comes with the call, not with the first solution.
+    return _stream(key, solver, problems, batch_size, progress)
+
+
+def _stream(
+    key: Key, solver: Solver, problems: Iterable[Problem], batch_size: int, progress: bool
+) -> Iterator[Solution]:
+    total = len(problems) if hasattr(problems, "__len__") else None  # type: ignore[arg-type]
+    with _ProgressBar(total, progress) as advance:
+        source, done = iter(problems), 0
+        while chunk := list(islice(source, batch_size)):
+            filled = chunk + chunk[-1:] * (batch_size - len(chunk))
+            keys = jax.vmap(partial(jax.random.fold_in, key))(done + jnp.arange(batch_size))
+            solutions = _run_batch(keys, solver, _tree.stack(filled))
+            for i in range(len(chunk)):
+                yield jax.tree.map(lambda leaf, i=i: leaf[i], solutions)
+            done += len(chunk)
+            advance(len(chunk))
+
+
+class _ProgressBar:
+    """A rich progress bar, or nothing."""
+
+    def __init__(self, total: int | None, shown: bool):
+        self.total, self.shown = total, shown
+
+    def __enter__(self) -> Callable[[int], None]:
+        if not self.shown:
+            return lambda count: None
+        from rich.progress import Progress
+
+        self.bar = Progress().__enter__()
+        task = self.bar.add_task("restoring", total=self.total)
+        return lambda count: self.bar.advance(task, count)
+
+    def __exit__(self, *error):
+        if self.shown:
+            self.bar.__exit__(*error)

@@ -1,0 +1,52 @@
+"""What a solver is: pure ``init`` and ``step`` under one scanned ``run``."""
+
+import abc
+from typing import Any, Generic, TypeVar
+
+import jax
+from flax import struct
+
+from reddiff_jax._types import Image, Key
+from reddiff_jax.problem import Problem
+
+State = TypeVar("State")
+
+
+@struct.dataclass
+class Solver(abc.ABC, Generic[State]):
+    """An iterative method: what all images share. What belongs to one image is the ``Problem``.
+
+    A state is a flax struct with at least ``step``, the int32 number of steps done.
+    """
+
+    @property
+    @abc.abstractmethod
+    def num_steps(self) -> int:
+        """Number of steps of a whole run."""
+
+    @abc.abstractmethod
+    def init(self, key: Key, problem: Problem) -> State:
+        """Returns the state before the first step."""
+
+    @abc.abstractmethod
+    def step(self, key: Key, state: State, problem: Problem) -> tuple[State, Any]:
+        """Does one step; returns the new state and an Info of scalars."""
+
+    @abc.abstractmethod
+    def estimate(self, state: State) -> Image:
+        """Reads the restored image off a state."""
+
+
+def check_in_shape(solver: str, problem: Problem) -> None:
+    """Raises ValueError if y is not one measurement of the operator (e.g. still has a batch axis)."""
+    if problem.y.shape != problem.operator.out_shape:
+        raise ValueError(
+            f"{solver}: problem.y has shape {problem.y.shape} but operator {type(problem.operator).__name__} maps "
+            f"{problem.operator.in_shape} to {problem.operator.out_shape}. A batch goes through "
+            "jax.vmap(rd.run, in_axes=(0, None, 0))."
+        )
+
+
+def num_entries(x: jax.Array) -> int:
+    """Number of real numbers in an array; a complex entry counts twice."""
+    return x.size * (2 if jax.numpy.iscomplexobj(x) else 1)

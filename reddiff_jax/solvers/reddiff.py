@@ -1,0 +1,366 @@
+"""RED-diff: variational inference with a diffusion prior, by stochastic optimisation of one image.
+
+With q(x_0 | y) = N(mu, s^2 I) and s -> 0 the variational objective is the data misfit plus score matching over all
+noise levels, whose gradient needs no derivative of the network (Mardani et al. 2023, arXiv 2305.04391, propositions 1
+and 2):
+
+    g(mu) = J_A^T (A(mu) - y) + lam * w(sigma_t / alpha_t) * (eps_hat(alpha_t mu + sigma_t eps; t) - eps)
+
+one timestep t and one noise draw eps at a time, given to an optimizer. What comes out is a mode, not a sample of the
+posterior: s = 0 has no spread, and runs with other keys differ little.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Float, Int
+
+from reddiff_jax import schedules, weightings
+from reddiff_jax._checks import check_non_negative
+from reddiff_jax._types import Image, Key
+from reddiff_jax.priors import Prior
+from reddiff_jax.problem import Problem
+from reddiff_jax.solvers._base import Solver, check_in_shape, num_entries
+from reddiff_jax.weightings import Weighting
+
+# ---- reductions: (number of pixels n, number of measurement entries m) -> scales of the data and the prior term
+
+
+def pixel_units(n: int, m: int) -> tuple[float, float]:
+    """Reduction: n times the mean/mean objective of one sample, i.e. (n/m, 1).
+
+    Published lam and learning rates carry over, and no gradient is so small that Adam's epsilon matters.
+    """
+    return n / m, 1.0
+
+
+def total(n: int, m: int) -> tuple[float, float]:
+    """Reduction: sums over entries and over pixels, the paper's formula as written; lam then depends on m / n."""
+    return 1.0, 1.0
+
+
+@dataclass(frozen=True)
+class BatchMean:
+    """Reduction of the published code: means over the pixels of the whole batch, i.e. (1 / (B m), 1 / (B n)).
+
+    With Adam's epsilon of 1e-8 results then depend on ``batch_size`` (and on the image size).
+    """
+
+    batch_size: int = 1
+
+    def __call__(self, n: int, m: int) -> tuple[float, float]:
+        """Returns the scales of the data and the prior term."""
+        return 1 / (self.batch_size * m), 1 / (self.batch_size * n)
+
+
+# ---- orders: (key, step, timesteps (num_steps, K)) -> the (K,) timesteps of this step
+
+
+def descending(key: Key, step: Int[Array, ""], timesteps: Int[Array, "N K"]) -> Int[Array, "K"]:
+    """Order: from the noisiest level to the cleanest, the paper's choice (section 5.3)."""
+    return timesteps[step]
+
+
+def ascending(key: Key, step: Int[Array, ""], timesteps: Int[Array, "N K"]) -> Int[Array, "K"]:
+    """Order: from the cleanest level to the noisiest."""
+    return timesteps[timesteps.shape[0] - 1 - step]
+
+
+def random(key: Key, step: Int[Array, ""], timesteps: Int[Array, "N K"]) -> Int[Array, "K"]:
+    """Order: independent uniform draws from the grid, as in the derivation."""
+    return jax.random.choice(key, timesteps.reshape(-1), timesteps.shape[1:])
+
+
+# ---- initialisations: (key, problem, schedule scales at the first timestep) -> mu
+
+Init = Callable[[Key, Problem, jax.Array, jax.Array], jax.Array]
+
+
+def init_pinv(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Array) -> Image:
+    """Starts from the pseudo-inverse A+ y, the paper's choice."""
+    return problem.operator.pinv(problem.y)
+
+
+def init_zeros(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Array) -> Image:
+    """Starts from the gray image."""
+    return jnp.zeros(problem.operator.in_shape)
+
+
+def init_noise(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Array) -> Image:
+    """Starts from white noise N(0, I)."""
+    return jax.random.normal(key, problem.operator.in_shape)
+
+
+def init_given(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Array) -> Image:
+    """Starts from ``problem.init``."""
+    if problem.init is None:
+        raise ValueError("init=init_given needs a first guess: rd.problem(..., init=image).")
+    return problem.init
+
+
+def init_noised_pinv(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Array) -> Image:
+    """Starts from alpha_T A+ y + sigma_T z, the pseudo-inverse carried to the first timestep."""
+    return alpha_t * problem.operator.pinv(problem.y) + sigma_t * jax.random.normal(key, problem.operator.in_shape)
+
+
+# ---- the update
+
+
+@struct.dataclass
+class RedDiffInfo:
+    """What a human watches."""
+
+    t: jax.Array  # mean timestep of the step
+    residual: jax.Array  # root mean square of A(mu) - y, before the step
+    prior_gradient: jax.Array  # root mean square of eps_hat - eps
+
+
+@struct.dataclass
+class RedDiffState:
+    """What the next step needs."""
+
+    mu: jax.Array  # (H, W, C)
+    opt_state: Any
+    step: jax.Array  # int32, number of steps done
+    perturbed: jax.Array | None = None  # (H, W, C), the copy of mu that the published code returns
+
+
+def reddiff_gradient(
+    eps: Float[Array, "*K H W C"],
+    prior: Prior,
+    problem: Problem,
+    mu: Image,
+    t: Int[Array, "*K"] | int,
+    *,
+    lam: jax.Array | float = 0.25,
+    obs_weight: jax.Array | float = 1.0,
+    weighting: Weighting = weightings.linear,
+    reduction: Callable[[int, int], tuple[float, float]] = pixel_units,
+) -> tuple[Image, RedDiffInfo]:
+    """RED-diff's stochastic gradient at ``mu``, its noise given.
+
+    ``g = a * obs_weight * J_A^T (A(mu) - y) + b * lam * w(alpha_t, sigma_t) * (eps_hat(x_t; t) - eps)`` with
+    ``x_t = alpha_t mu + sigma_t eps``. By default (a, b) = (n/m, 1), i.e. n times the mean/mean objective per sample,
+    with n pixels and m measurement entries; no batch mean enters. No gradient goes through the network.
+
+    Args:
+        eps: Standard normal noise (H, W, C); or (K, H, W, C) for K timesteps, whose prior terms are averaged.
+        prior: Diffusion prior.
+        problem: Measurement, operator and condition.
+        mu: Where the gradient is taken, (H, W, C).
+        t: Timestep, or K of them.
+        lam: Weight of the prior term.
+        obs_weight: Weight of the data term.
+        weighting: Function of (alpha_t, sigma_t).
+        reduction: Function (n, m) -> (a, b): ``pixel_units``, ``total`` or ``BatchMean(batch_size)``.
+
+    Returns:
+        The gradient (H, W, C) and scalars to watch.
+
+    Source:
+        Mardani et al. 2023 (arXiv 2305.04391), algorithm 1.
+    """
+
+    def pull(eps: Image, t: jax.Array) -> tuple[Image, Image]:
+        alpha_t, sigma_t = prior.schedule(t)
+        # Before the network, so that a caller's own derivative stores none of its activations.
+        x_t = jax.lax.stop_gradient(alpha_t * mu + sigma_t * eps)
+        difference = prior.eps(x_t, t, problem.cond) - eps
+        return weighting(alpha_t, sigma_t) * difference, difference
+
+    t = jnp.asarray(t)
+    weighted, difference = pull(eps, t) if t.ndim == 0 else jax.tree.map(lambda x: x.mean(0), jax.vmap(pull)(eps, t))
+    m = num_entries(problem.y)
+    data_scale, prior_scale = reduction(mu.size, m)
+    grad = data_scale * obs_weight * problem.misfit_gradient(mu) + prior_scale * lam * weighted
+    info = RedDiffInfo(
+        t=jnp.mean(t.astype(jnp.float32)),
+        residual=jnp.sqrt(2 * problem.misfit(mu) / m),
+        prior_gradient=jnp.sqrt(jnp.mean(difference**2)),
+    )
+    return grad, info
+
+
+@struct.dataclass
+class RedDiff(Solver[RedDiffState]):
+    """RED-diff with any Optax optimizer."""
+
+    prior: Prior
+    timesteps: jax.Array  # (num_steps, K) int32
+    lam: jax.Array
+    obs_weight: jax.Array
+    sigma_x0: jax.Array | None  # scalar; None draws nothing
+    optimizer: optax.GradientTransformation = struct.field(pytree_node=False)
+    weighting: Weighting = struct.field(pytree_node=False)
+    reduction: Callable[[int, int], tuple[float, float]] = struct.field(pytree_node=False)
+    order: Callable[..., jax.Array] = struct.field(pytree_node=False)
+    start: Init = struct.field(pytree_node=False)
+    return_perturbed: bool = struct.field(pytree_node=False)
+
+    @property
+    def num_steps(self) -> int:
+        """Number of steps of a whole run."""
+        return self.timesteps.shape[-2]
+
+    def init(self, key: Key, problem: Problem) -> RedDiffState:
+        """Returns the state before the first step."""
+        check_in_shape("reddiff", problem)
+        mu = self.start(key, problem, *self.prior.schedule(self.timesteps[0, 0])).astype(float)
+        if mu.shape != problem.operator.in_shape:
+            raise ValueError(f"init returned shape {mu.shape} but the image has {problem.operator.in_shape}.")
+        return RedDiffState(
+            mu, self.optimizer.init(mu), jnp.zeros((), jnp.int32), mu if self.return_perturbed else None
+        )
+
+    def step(self, key: Key, state: RedDiffState, problem: Problem) -> tuple[RedDiffState, RedDiffInfo]:
+        """Draws a timestep and noise, and updates mu."""
+        key_x0, key_eps, key_t = jax.random.split(key, 3)
+        t = self.order(key_t, state.step, self.timesteps)  # (K,)
+        eps = jax.random.normal(key_eps, (*t.shape, *state.mu.shape), state.mu.dtype)
+        eps_x0 = None if self.sigma_x0 is None else jax.random.normal(key_x0, state.mu.shape, state.mu.dtype)
+        return self.update(eps, t, state, problem, eps_x0)
+
+    def update(
+        self,
+        eps: Float[Array, "K H W C"],
+        t: Int[Array, "K"],
+        state: RedDiffState,
+        problem: Problem,
+        eps_x0: Image | None = None,
+    ) -> tuple[RedDiffState, RedDiffInfo]:
+        """The step with its noise given: a trajectory can be replayed against another implementation.
+
+        Args:
+            eps: Noise of the prior term.
+            t: Timesteps.
+            state: State before the step.
+            problem: What belongs to the image.
+            eps_x0: Noise of the perturbation sigma_x0 of mu; needed where ``sigma_x0`` is set.
+
+        Raises:
+            ValueError: If ``eps_x0`` is missing.
+        """
+        if self.sigma_x0 is None:
+            x_0 = state.mu
+        elif eps_x0 is None:
+            raise ValueError("the solver has a sigma_x0, so update needs the noise eps_x0 of that perturbation.")
+        else:
+            x_0 = state.mu + self.sigma_x0 * eps_x0
+        grad, info = reddiff_gradient(
+            eps,
+            self.prior,
+            problem,
+            x_0,
+            t,
+            lam=self.lam,
+            obs_weight=self.obs_weight,
+            weighting=self.weighting,
+            reduction=self.reduction,
+        )
+        # The scanned state keeps its type even where an operator works in another (x64, complex measurements).
+        updates, opt_state = self.optimizer.update(grad.astype(state.mu.dtype), state.opt_state, state.mu)
+        mu: jax.Array = optax.apply_updates(state.mu, updates)  # type: ignore[assignment]
+        return RedDiffState(mu, opt_state, state.step + 1, x_0 if self.return_perturbed else None), info
+
+    def estimate(self, state: RedDiffState) -> Image:
+        """Returns mu; in compatibility mode the perturbed copy of the mu before the last update."""
+        return state.mu if state.perturbed is None else state.perturbed
+
+
+def reddiff(
+    prior: Prior,
+    optimizer: optax.GradientTransformation | None = None,
+    *,
+    lam: jax.Array | float = 0.25,
+    num_steps: int = 1000,
+    obs_weight: jax.Array | float = 1.0,
+    weighting: str | Weighting = "linear",
+    sigma_x0: jax.Array | float = 0.0,
+    init: Init = init_pinv,
+    order: Callable[..., jax.Array] = descending,
+    spacing: schedules.Spacing = schedules.linspace,
+    timesteps_per_update: int = 1,
+    reduction: Callable[[int, int], tuple[float, float]] = pixel_units,
+    compat: Literal["nvlabs"] | None = None,
+    batch_size: int = 1,
+) -> RedDiff:
+    """RED-diff.
+
+    Build the solver once and use it for all problems: another optimizer object is another compilation, while ``lam``,
+    ``obs_weight`` and ``sigma_x0`` are traced (``solver.replace(lam=0.5)`` does not recompile).
+
+    Args:
+        prior: Diffusion prior.
+        optimizer: Any Optax transformation, learning-rate schedules included; the paper's
+            ``optax.adam(0.1, b1=0.9, b2=0.99)`` if None.
+        lam: Weight of the prior term; 0.25 is the paper's for inpainting. Raise it with the measurement noise: the
+            published objective does not know sigma_y and fits the noise at the end.
+        num_steps: Number of updates, one network evaluation each (1000 in the paper).
+        obs_weight: Weight of the data term.
+        weighting: One of the paper's seven weightings by name (``linear``, ``sqrt``, ``square``, ``log``,
+            ``trunc_linear``, ``power2over3``, ``const``) or a function of (alpha_t, sigma_t).
+        sigma_x0: Standard deviation of q, as a perturbation of mu before each step.
+        init: ``init_pinv``, ``init_zeros``, ``init_noise``, ``init_given``, ``init_noised_pinv`` or a function
+            (key, problem, alpha_T, sigma_T) -> image.
+        order: ``descending``, ``ascending``, ``random`` or a function (key, step, timesteps) -> timesteps.
+        spacing: How the grid of timesteps is chosen, see ``Schedule.timesteps``.
+        timesteps_per_update: K: each update averages the prior term over K neighbouring timesteps of a grid of
+            K * num_steps.
+        reduction: ``pixel_units`` (default), ``total`` or ``BatchMean(batch_size)``.
+        compat: "nvlabs" reproduces the trajectories of the published code: its grid of timesteps (the number of
+            updates is then its number, e.g. 334 for 300), means over the batch (``batch_size``), Adam's epsilon at
+            that scale, and the returned image one step stale.
+        batch_size: Only with ``compat``: the batch size whose mean is reproduced.
+
+    Raises:
+        ValueError: For values that make no sense or do not fit together.
+
+    Source:
+        Mardani et al. 2023 (arXiv 2305.04391), algorithm 1. Departures, unless ``compat``: sums over pixels scaled per
+        sample instead of a mean over the batch, timesteps from T - 1 to 0 inclusive, and the final mu is returned.
+    """
+    for name, value in (("lam", lam), ("obs_weight", obs_weight), ("sigma_x0", sigma_x0)):
+        check_non_negative(name, value)
+    if compat not in (None, "nvlabs"):
+        raise ValueError(f"compat is {compat!r} but must be None or 'nvlabs'.")
+    if timesteps_per_update < 1:
+        raise ValueError(f"timesteps_per_update is {timesteps_per_update} but must be at least 1.")
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size} but must be at least 1.")
+    if batch_size != 1 and compat is None:
+        raise ValueError("batch_size belongs to compat='nvlabs'; by default no result depends on its batch.")
+    if compat is not None:
+        if spacing is not schedules.linspace or reduction is not pixel_units:
+            raise ValueError("compat='nvlabs' chooses the spacing and the reduction itself; leave them out.")
+        spacing, reduction = schedules.published, BatchMean(batch_size)
+    grid = prior.schedule.timesteps(num_steps * timesteps_per_update, spacing=spacing)
+    if grid.size % timesteps_per_update:
+        raise ValueError(f"the spacing gives {grid.size} timesteps, not a multiple of {timesteps_per_update}.")
+    is_zero = isinstance(sigma_x0, int | float) and sigma_x0 == 0
+    return RedDiff(
+        prior=prior,
+        timesteps=grid.reshape(-1, timesteps_per_update),
+        lam=_scalar(lam),
+        obs_weight=_scalar(obs_weight),
+        sigma_x0=None if is_zero else _scalar(sigma_x0),
+        optimizer=_ADAM if optimizer is None else optimizer,
+        weighting=weightings.by_name(weighting) if isinstance(weighting, str) else weighting,
+        reduction=reduction,
+        order=order,
+        start=init,
+        return_perturbed=compat is not None,
+    )
+
+
+# One object, so that solvers built apart share a compilation.
+_ADAM = optax.adam(0.1, b1=0.9, b2=0.99)
+
+
+def _scalar(value: jax.Array | float) -> jax.Array:
+    # Numbers stay weakly typed, like those of solver.replace(lam=0.5): a change of type is a compilation.
+    return jnp.asarray(float(value)) if isinstance(value, int | float) else jnp.asarray(value, dtype=float)

@@ -1,0 +1,374 @@
+"""The loop: batches, resuming, records, tracing, streaming, sharding; and how a call reads."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import reddiff_jax as rd
+from reddiff_jax import schedules
+from reddiff_jax.run import _run_batch
+
+SHAPE = (8, 8, 3)
+LINEAR = schedules.linear()
+PRIOR = rd.gaussian_prior(jnp.full(SHAPE, 0.1), 0.25, LINEAR)
+SOLVER = rd.reddiff(PRIOR, num_steps=200)
+SHORT = rd.reddiff(PRIOR, num_steps=6)
+
+# One vmapped call against single ones: XLA fuses differently, so mu of order 1 is rounded differently in each step.
+ROUNDING = 1e-5
+
+
+def _problem(i: int) -> rd.Problem:
+    """Another mask, image, noise level and noise for each i."""
+    rng = np.random.default_rng(i)
+    operator = rd.inpainting(rng.random(SHAPE[:2]) > 0.3 + 0.05 * i)
+    x = jnp.asarray(0.5 * rng.normal(size=SHAPE), jnp.float32)
+    return rd.measure(jax.random.key(100 + i), operator, rd.gaussian(0.02 * i), x)
+
+
+runs = jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))
+
+
+@pytest.fixture(scope="module")
+def batch():
+    problems = [_problem(i) for i in range(8)]
+    keys = jax.random.split(jax.random.key(0), 8)
+    return keys, problems, rd.stack(problems)
+
+
+@pytest.fixture(scope="module")
+def solved(batch):
+    keys, _, stacked = batch
+    return runs(keys, SOLVER, stacked)
+
+
+def _equal(a, b) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+# ---- batches
+
+
+@pytest.mark.parametrize("i", range(8))
+def test_item_of_a_batch_is_its_single_run(i, batch, solved):
+    keys, problems, _ = batch
+    single = rd.run(keys[i], SOLVER, problems[i])
+    np.testing.assert_allclose(solved.x[i], single.x, atol=ROUNDING)
+
+
+def test_item_of_a_batch_does_not_depend_on_its_neighbours(batch, solved):
+    keys, problems, _ = batch
+    others = rd.stack([problems[0]] + [problem.replace(y=-3 * problem.y) for problem in problems[1:]])
+    assert np.array_equal(runs(keys, SOLVER, others).x[0], solved.x[0])
+
+
+def test_particles_of_one_measurement_are_runs_with_their_keys(batch):
+    keys, problems, _ = batch
+    particles = jax.jit(jax.vmap(rd.run, in_axes=(0, None, None)))(keys[:3], SHORT, problems[2])
+    for i in range(3):
+        np.testing.assert_allclose(particles.x[i], rd.run(keys[i], SHORT, problems[2]).x, atol=ROUNDING)
+
+
+def test_each_sample_may_have_its_own_prior_weight(batch):
+    keys, problems, _ = batch
+    lams = jnp.asarray([0.1, 1.0, 10.0])
+    sweep = jax.jit(jax.vmap(lambda lam: rd.run(keys[0], SHORT.replace(lam=lam), problems[2])))(lams)
+    for lam, x in zip(lams, sweep.x, strict=True):
+        np.testing.assert_allclose(x, rd.run(keys[0], SHORT.replace(lam=float(lam)), problems[2]).x, atol=ROUNDING)
+
+
+def test_nan_in_one_item_flags_it_only(batch):
+    keys, problems, _ = batch
+    broken = rd.stack([p.replace(y=p.y.at[0, 0].set(jnp.nan)) if i == 3 else p for i, p in enumerate(problems)])
+    assert runs(keys, SHORT, broken).finite.tolist() == [i != 3 for i in range(8)]
+
+
+def test_nan_in_one_item_leaves_its_neighbours_as_they_are(batch):
+    keys, problems, stacked = batch
+    broken = rd.stack([p.replace(y=p.y.at[0, 0].set(jnp.nan)) if i == 3 else p for i, p in enumerate(problems)])
+    others = np.arange(8) != 3
+    assert np.array_equal(runs(keys, SHORT, broken).x[others], runs(keys, SHORT, stacked).x[others])
+
+
+# ---- keys
+
+
+def test_same_key_same_bits(batch):
+    keys, problems, _ = batch
+    assert _equal(rd.run(keys[0], SHORT, problems[0]), rd.run(keys[0], SHORT, problems[0]))
+
+
+def test_another_key_another_result(batch):
+    keys, problems, _ = batch
+    difference = rd.run(keys[0], SHORT, problems[0]).x - rd.run(keys[1], SHORT, problems[0]).x
+    assert float(jnp.abs(difference).max()) > 1e-3
+
+
+def _from_the_top(total: int, n: int) -> np.ndarray:
+    return total - 1 - np.arange(n)
+
+
+def test_first_steps_do_not_depend_on_how_many_follow(batch):
+    keys, problems, _ = batch
+    few, many = (rd.reddiff(PRIOR, num_steps=n, spacing=_from_the_top) for n in (6, 9))
+    states = [rd.run(keys[0], solver, problems[0], num_steps=5).state for solver in (few, many)]
+    assert np.array_equal(states[0].mu, states[1].mu)
+
+
+# ---- resuming
+
+
+def test_a_resumed_run_is_the_whole_run_bit_for_bit(batch):
+    keys, problems, _ = batch
+    whole = rd.run(keys[1], SOLVER, problems[1])
+    first = rd.run(keys[1], SOLVER, problems[1], num_steps=120)
+    second = rd.run(keys[1], SOLVER, problems[1], state=first.state, num_steps=80)
+    info = jax.tree.map(lambda *parts: jnp.concatenate(parts), first.info, second.info)
+    assert _equal((second.x, second.state, info), (whole.x, whole.state, whole.info))
+
+
+def test_a_batch_resumes(batch):
+    keys, _, stacked = batch
+    first = jax.jit(jax.vmap(functools.partial(rd.run, num_steps=4), in_axes=(0, None, 0)))(keys, SHORT, stacked)
+    rest = jax.jit(jax.vmap(functools.partial(rd.run, num_steps=2), in_axes=(0, None, 0)))
+    np.testing.assert_allclose(
+        rest(keys, SHORT, stacked, state=first.state).x, runs(keys, SHORT, stacked).x, atol=ROUNDING
+    )
+
+
+def test_number_of_steps_done_is_counted(batch):
+    keys, problems, _ = batch
+    assert rd.run(keys[0], SHORT, problems[0], num_steps=4).state.step == 4
+
+
+# ---- records
+
+
+def test_every_step_is_reported(batch):
+    keys, problems, _ = batch
+    assert rd.run(keys[0], SHORT, problems[0]).info.t.tolist() == SHORT.timesteps.ravel().tolist()
+
+
+def _mu_and_t(state, info):
+    return state.mu, info.t, state.step
+
+
+def test_record_sees_every_state(batch):
+    keys, problems, _ = batch
+    mus, _, _ = rd.run(keys[0], SHORT, problems[0], record=_mu_and_t).record
+    expected = [rd.run(keys[0], SHORT, problems[0], num_steps=n).state.mu for n in (1, 3, 6)]
+    np.testing.assert_allclose(mus[np.array([0, 2, 5])], expected, atol=ROUNDING)
+
+
+@pytest.mark.parametrize("every", [2, 6])
+def test_record_is_taken_after_every_so_many_steps(every, batch):
+    keys, problems, _ = batch
+    _, ts, steps = rd.run(keys[0], SHORT, problems[0], record=_mu_and_t, record_every=every).record
+    expected = np.arange(every, 7, every)
+    assert steps.tolist() == expected.tolist()
+    assert ts.tolist() == SHORT.timesteps.ravel()[expected - 1].tolist()
+
+
+def test_recording_changes_neither_result_nor_info(batch):
+    keys, problems, _ = batch
+    plain = rd.run(keys[0], SHORT, problems[0])
+    recorded = rd.run(keys[0], SHORT, problems[0], record=_mu_and_t, record_every=2)
+    for a, b in zip(jax.tree.leaves((plain.x, plain.info)), jax.tree.leaves((recorded.x, recorded.info)), strict=True):
+        np.testing.assert_allclose(a, b, atol=ROUNDING)
+
+
+# ---- tracing
+
+
+@pytest.fixture(scope="module")
+def traced(batch):
+    """A solver that has run, and a list that grows when its prior is traced again."""
+    traces = []
+
+    def fn(x_t, t, cond):
+        traces.append(1)
+        return 0.5 * x_t
+
+    solver = rd.reddiff(rd.prior(fn, LINEAR), num_steps=3, sigma_x0=0.1)
+    rd.run(batch[0][0], solver, batch[1][0])
+    assert len(traces) == 1
+    return solver, traces
+
+
+@pytest.fixture
+def untraced(traced):
+    """The solver; fails where the test traces its prior again."""
+    solver, traces = traced
+    before = len(traces)
+    yield solver
+    assert len(traces) == before
+
+
+@pytest.mark.parametrize(
+    "change", [{"lam": 0.5}, {"obs_weight": 2.0}, {"sigma_x0": 0.3}, {"lam": 0.7, "obs_weight": 0.1}], ids=str
+)
+def test_replacing_a_number_traces_nothing_anew(change, untraced, batch):
+    rd.run(batch[0][0], untraced.replace(**change), batch[1][0])
+
+
+def test_other_keys_and_measurements_trace_nothing_anew(untraced, batch):
+    for key, problem in zip(batch[0], batch[1], strict=True):
+        rd.run(key, untraced, problem)
+
+
+@pytest.mark.parametrize("lam", [0.1, 1, np.float64(0.3)], ids=repr)
+def test_solvers_built_apart_share_a_compilation(lam, untraced, batch):
+    rd.run(batch[0][0], rd.reddiff(untraced.prior, lam=lam, num_steps=3, sigma_x0=0.2), batch[1][0])
+
+
+def test_a_sweep_by_vmap_is_traced_once(traced, batch):
+    (solver, traces), (keys, problems, _) = traced, batch
+    before = len(traces)
+    sweep = jax.jit(jax.vmap(lambda lam: rd.run(keys[0], solver.replace(lam=lam), problems[0]).x))
+    sweep(jnp.asarray([0.1, 0.2]))
+    sweep(jnp.asarray([0.3, 0.4]))
+    assert len(traces) == before + 1
+
+
+def test_solving_ever_more_problems_compiles_once(untraced):
+    compiled = _run_batch._cache_size()
+    for count in (3, 5):
+        list(rd.run_many(jax.random.key(0), untraced, [_problem(i) for i in range(count)], batch_size=2))
+    assert _run_batch._cache_size() == compiled + 1
+
+
+# ---- streaming
+
+
+@pytest.fixture(scope="module")
+def singles(batch):
+    _, problems, _ = batch
+    key = jax.random.key(5)
+    return [rd.run(jax.random.fold_in(key, i), SHORT, problem) for i, problem in enumerate(problems[:5])]
+
+
+@pytest.mark.parametrize("batch_size", [2, 8])
+def test_streamed_solutions_are_single_runs_whatever_the_batch_size(batch_size, batch, singles):
+    streamed = list(rd.run_many(jax.random.key(5), SHORT, batch[1][:5], batch_size=batch_size))
+    assert len(streamed) == 5
+    for ours, single in zip(streamed, singles, strict=True):
+        np.testing.assert_allclose(ours.x, single.x, atol=ROUNDING)
+
+
+def test_a_streamed_solution_is_shaped_like_a_single_one(batch, singles):
+    first = next(rd.run_many(jax.random.key(5), SHORT, batch[1][:1], batch_size=2))
+    assert jax.tree.map(jnp.shape, first) == jax.tree.map(jnp.shape, singles[0])
+
+
+def test_problems_are_read_a_batch_at_a_time(batch):
+    read = []
+
+    def source():
+        for i, problem in enumerate(batch[1][:6]):
+            read.append(i)
+            yield problem
+
+    next(rd.run_many(jax.random.key(5), SHORT, source(), batch_size=2))
+    assert read == [0, 1]
+
+
+def test_no_problems_no_solutions():
+    assert list(rd.run_many(jax.random.key(5), SHORT, [], batch_size=2)) == []
+
+
+@pytest.mark.parametrize("source", [list, iter], ids=["list", "iterator"])
+def test_a_progress_bar_changes_nothing(source, batch, singles, capsys):
+    streamed = list(rd.run_many(jax.random.key(5), SHORT, source(batch[1][:3]), batch_size=2, progress=True))
+    np.testing.assert_allclose(streamed[2].x, singles[2].x, atol=ROUNDING)
+    assert "restoring" in capsys.readouterr().out
+
+
+def test_a_batch_size_below_one_is_an_error_of_the_call(batch):
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        rd.run_many(jax.random.key(5), SHORT, batch[1], batch_size=0)
+
+
+def test_problems_of_different_shape_are_an_error(batch):
+    small = rd.problem(jnp.zeros((4, 4, 3)), rd.inpainting(np.ones((4, 4))))
+    with pytest.raises(ValueError, match="item 1 differs from item 0"):
+        list(rd.run_many(jax.random.key(5), SHORT, [batch[1][0], small], batch_size=2))
+
+
+# ---- errors
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_steps": 7}, "num_steps is 7 but the solver has 6"),
+        ({"num_steps": 0}, "num_steps is 0"),
+        ({"record": _mu_and_t, "record_every": 4}, "record_every is 4 but must divide the 6 steps"),
+        ({"record": _mu_and_t, "record_every": 0}, "record_every is 0"),
+    ],
+    ids=["many", "none", "indivisible", "record_none"],
+)
+def test_numbers_of_steps_that_do_not_fit_are_an_error(options, message, batch):
+    with pytest.raises(ValueError, match=message):
+        rd.run(batch[0][0], SHORT, batch[1][0], **options)
+
+
+def test_resuming_without_saying_how_far_is_an_error(batch):
+    keys, problems, _ = batch
+    state = rd.run(keys[0], SHORT, problems[0], num_steps=4).state
+    with pytest.raises(ValueError, match="must be told how far"):
+        rd.run(keys[0], SHORT, problems[0], state=state)
+
+
+def test_a_batch_without_vmap_is_an_error_that_says_what_to_do(batch):
+    keys, _, stacked = batch
+    with (
+        jax.numpy_rank_promotion("allow"),  # as users have it
+        pytest.raises(ValueError, match=r"vmap|init returned shape"),
+    ):
+        rd.run(keys[0], SHORT, stacked)
+
+
+# ---- sharding
+
+
+@pytest.mark.skipif(jax.device_count() < 8, reason="needs 8 devices")
+def test_a_sharded_batch_is_the_unsharded_one(batch, solved):
+    keys, _, stacked = batch
+    mesh = jax.make_mesh((8,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
+    over_batch = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    sharded = runs(
+        jax.device_put(keys, over_batch), jax.device_put(SOLVER, everywhere), jax.device_put(stacked, over_batch)
+    )
+    assert len(sharded.x.sharding.device_set) == 8
+    np.testing.assert_allclose(sharded.x, solved.x, atol=ROUNDING)
+
+
+@pytest.mark.skipif(jax.device_count() < 8, reason="needs 8 devices")
+def test_a_sharded_run_communicates_nothing(batch):
+    keys, _, stacked = batch
+    mesh = jax.make_mesh((8,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
+    over_batch = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    compiled = runs.lower(
+        jax.device_put(keys, over_batch), jax.device_put(SHORT, everywhere), jax.device_put(stacked, over_batch)
+    ).compile()
+    assert not any(word in compiled.as_text() for word in ("all-reduce", "all-gather", "all-to-all", "collective"))
+
+
+# ---- how a call reads
+
+
+def test_the_call_of_the_readme_works(key):
+    y, mask, prior = jnp.zeros(SHAPE), np.ones(SHAPE[:2]), PRIOR
+    problem = rd.problem(y, rd.inpainting(mask), rd.gaussian(0.05))
+    solver = rd.reddiff(prior, optax.adam(0.1, b2=0.99), lam=0.25, num_steps=100)
+    x = rd.run(jax.random.key(0), solver, problem).x
+    assert x.shape == SHAPE
+    eps, mu, t = jax.random.normal(key, SHAPE), x, 10
+    grad, _ = rd.reddiff_gradient(eps, prior, problem, mu, t, lam=0.25)
+    assert grad.shape == SHAPE
