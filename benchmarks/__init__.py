@@ -1,0 +1,1 @@
+"""Runnable modules that measure; each writes JSON with machine, versions and commit."""

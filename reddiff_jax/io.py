@@ -1,0 +1,204 @@
+"""Priors on disk: a folder with the arrays (an Orbax checkpoint) and a JSON card."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from reddiff_jax import priors
+from reddiff_jax.nets import UNet
+from reddiff_jax.priors import NetPrior
+from reddiff_jax.schedules import Schedule
+
+CARD = "card.json"
+WEIGHTS = "weights"
+FORMAT = 1
+NETS: dict[str, type[nn.Module]] = {"UNet": UNet}
+PREDICTIONS = {
+    "eps": priors.from_eps,
+    "x0": priors.from_x0,
+    "v": priors.from_v,
+    "score": priors.from_score,
+}
+_RUNTIME_FIELDS = {"parent", "name", "dtype", "remat"}
+
+
+def bundled_prior() -> Path:
+    """Folder of the prior that comes with the package, `photo64`."""
+    return Path(__file__).parent / "data" / "photo64"
+
+
+def load_prior(folder: str | Path | None = None, *, dtype: Any = jnp.float32, remat: bool = False) -> NetPrior:
+    """Loads a prior from its folder.
+
+    Args:
+        folder: Folder written by ``save_prior``, ``reddiff-jax train`` or the converter; the bundled prior if None.
+        dtype: Compute type of the network (parameters are float32 either way).
+        remat: Recompute activations in backward passes.
+
+    Raises:
+        FileNotFoundError: If there is no prior in the folder.
+        ValueError: If its card or its arrays are not what this version can read.
+    """
+    import orbax.checkpoint as ocp
+
+    folder = Path(folder or bundled_prior()).absolute()
+    card = read_card(folder)
+    net = net_from_card(card["architecture"], dtype=dtype, remat=remat)
+    num_timesteps = int(card["schedule"]["num_timesteps"])
+    stored_dtype = jnp.dtype(card["stored_dtype"])
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+    def target(leaf: jax.ShapeDtypeStruct, dtype: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=sharding)
+
+    table = jax.ShapeDtypeStruct((num_timesteps,), jnp.float32)
+    abstract = {
+        "params": jax.tree.map(lambda leaf: target(leaf, stored_dtype), abstract_params(net)),
+        "schedule": {"alphas": target(table, jnp.float32), "sigmas": target(table, jnp.float32)},
+    }
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            # Before reading: Orbax leaves coroutines behind, which warn later, where it stops halfway.
+            _check_fit(checkpointer.metadata(folder / WEIGHTS).item_metadata, abstract)
+            stored = checkpointer.restore(folder / WEIGHTS, abstract)
+    except Exception as error:  # Orbax raises plain Exceptions for damaged files
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise ValueError(f"the weights in {folder} do not fit their card ({reason}).") from error
+    return NetPrior(
+        schedule=Schedule(**stored["schedule"]),
+        params=jax.tree.map(lambda leaf: leaf.astype(jnp.float32), stored["params"]),
+        net=net,
+        to_eps=PREDICTIONS[card["prediction"]],
+    )
+
+
+def save_prior(
+    prior: NetPrior, folder: str | Path, *, card: dict[str, Any] | None = None, dtype: Any = jnp.float32
+) -> None:
+    """Writes a prior to a folder, which appears only when complete and must not exist.
+
+    Args:
+        prior: A network prior whose network is one of this package's.
+        folder: Where to.
+        card: What else the JSON card should say: training data, licences, source, hardware.
+        dtype: Type in which parameters are stored; bfloat16 halves the size.
+
+    Raises:
+        FileExistsError: If the folder exists.
+        TypeError: If the network is not one that a card can describe.
+    """
+    import shutil
+
+    import orbax.checkpoint as ocp
+
+    folder = Path(folder).absolute()
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists already; choose another folder or remove it.")
+    described = {
+        **(card or {}),
+        "format": FORMAT,
+        "architecture": describe_net(prior.net),
+        "schedule": {**(card or {}).get("schedule", {}), "num_timesteps": prior.schedule.num_timesteps},
+        "prediction": _name_of_prediction(prior.to_eps),
+        "value_range": [-1, 1],
+        "stored_dtype": jnp.dtype(dtype).name,
+        "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(prior.params)),
+    }
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        arrays = {
+            "params": jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), prior.params),
+            "schedule": {"alphas": prior.schedule.alphas, "sigmas": prior.schedule.sigmas},
+        }
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(partial / WEIGHTS, arrays)
+        (partial / CARD).write_text(json.dumps(described, indent=1) + "\n")
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def read_card(folder: str | Path) -> dict[str, Any]:
+    """Reads and checks the card of a prior.
+
+    Raises:
+        FileNotFoundError: If the folder holds no prior.
+        ValueError: If the card is broken or of another format.
+    """
+    path = Path(folder) / CARD
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder} is no prior: it has no {CARD}. Train one, convert one, or use the bundled one."
+        )
+    try:
+        card = json.loads(path.read_text())
+        if card["format"] == FORMAT:
+            for field, kind in (("architecture", dict), ("schedule", dict), ("prediction", str)):
+                if not isinstance(card[field], kind):
+                    raise TypeError(f"{field} is no {kind.__name__}")
+            int(card["schedule"]["num_timesteps"])
+            jnp.dtype(card["stored_dtype"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not the card of a prior ({type(error).__name__}: {error}).") from error
+    if card["format"] != FORMAT:
+        raise ValueError(f"{path} has format {card['format']}, this version reads {FORMAT}.")
+    if card["prediction"] not in PREDICTIONS:
+        raise ValueError(f"{path} says prediction={card['prediction']!r}; known are {', '.join(PREDICTIONS)}.")
+    return card
+
+
+def describe_net(net: nn.Module) -> dict[str, Any]:
+    """The configuration of a network as JSON values."""
+    name = type(net).__name__
+    if NETS.get(name) is not type(net):
+        raise TypeError(f"a card cannot describe {name}; it knows {', '.join(NETS)}.")
+    fields = (field for field in net.__dataclass_fields__ if field not in _RUNTIME_FIELDS)
+    return {"type": name, **{field: getattr(net, field) for field in fields}}
+
+
+def net_from_card(architecture: dict[str, Any], *, dtype: Any = jnp.float32, remat: bool = False) -> nn.Module:
+    """Builds the network that a card describes.
+
+    Raises:
+        ValueError: If the architecture is unknown or has unknown fields.
+    """
+    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in architecture.items()}
+    name = fields.pop("type", None)
+    if name not in NETS:
+        raise ValueError(f"unknown architecture {name!r}; known are {', '.join(NETS)}.")
+    try:
+        return NETS[name](**fields, dtype=dtype, remat=remat)
+    except TypeError as error:
+        raise ValueError(f"the card's architecture does not fit {name} ({error}).") from error
+
+
+def abstract_params(net: Any) -> Any:
+    """Shapes of a UNet's parameters, without computing any."""
+    x = jax.ShapeDtypeStruct((net.stride * 2, net.stride * 2, net.in_channels), jnp.float32)
+    label = () if net.num_classes is None else (jax.ShapeDtypeStruct((), jnp.int32),)
+    t = jax.ShapeDtypeStruct((), jnp.int32)
+    return jax.eval_shape(net.init, jax.eval_shape(lambda: jax.random.key(0)), x, t, *label)["params"]
+
+
+def _check_fit(stored: Any, needed: Any) -> None:
+    """Raises ValueError at the first array that is missing, left over or of another shape."""
+    stored, needed = (
+        {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+        for tree in (getattr(stored, "tree", stored), needed)
+    )
+    for name in sorted(stored.keys() | needed.keys()):
+        if stored.get(name) != needed.get(name):
+            raise ValueError(f"{name} has shape {stored.get(name)}, needed is {needed.get(name)}")
+
+
+def _name_of_prediction(to_eps: priors.ToEps) -> str:
+    for name, known in PREDICTIONS.items():
+        if known is to_eps:
+            return name
+    raise TypeError(f"a card cannot describe the prediction {to_eps!r}; it knows {', '.join(PREDICTIONS)}.")

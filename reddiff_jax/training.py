@@ -1,0 +1,351 @@
+"""Training a diffusion prior on a folder of pictures.
+
+The objective is the noise-prediction loss ``mean |eps_hat(alpha_t x_0 + sigma_t eps, t) - eps|^2`` (Ho et al. 2020,
+arXiv 2006.11239, eq. 14): a mean over pixels and crops, t uniform. Batch k is a pure function of (seed, k), so a run
+that was killed continues on the same data in the same order.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+from flax import linen as nn
+from flax import struct
+
+from reddiff_jax import pictures
+from reddiff_jax.priors import NetPrior, Prior
+from reddiff_jax.schedules import Schedule
+from reddiff_jax.solvers._transition import ddim_transition
+
+MIN_CROP_STD = 10.0  # of 255; flatter crops are mostly redrawn
+FLAT_REFUSED = 0.8
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Random crops of the pyramids of all pictures, drawn with weight sqrt(area).
+
+    ``batch(k, size, count)`` depends on (seed, k, size, count) and the pictures only.
+
+    Args (fields):
+        paths: Picture files.
+        channels: 1 (gray) or 3 (RGB).
+        min_size: Pyramids of halvings end before a side falls below this.
+        seed: Seed of everything drawn.
+        cache_pictures: How many decoded pyramids are kept in memory.
+    """
+
+    paths: tuple[Path, ...]
+    channels: int = 3
+    min_size: int = 64
+    seed: int = 0
+    cache_pictures: int = 256
+    levels: tuple[tuple[int, int, int, int], ...] = field(init=False)  # (path, level, height, width)
+
+    def __post_init__(self):
+        levels = []
+        for index, path in enumerate(self.paths):
+            height, width = pictures.picture_size(path)
+            level = 0
+            while min(height, width) >= self.min_size:
+                levels.append((index, level, height, width))
+                level, height, width = level + 1, height // 2, width // 2
+        if not levels:
+            raise ValueError(
+                f"none of {len(self.paths)} pictures is at least {self.min_size} pixels high and wide; "
+                "give larger pictures or a smaller crop."
+            )
+        object.__setattr__(self, "levels", tuple(levels))
+        object.__setattr__(self, "_pyramid", lru_cache(self.cache_pictures)(self._read_pyramid))
+
+    def batch(self, step: int, size: int, count: int) -> np.ndarray:
+        """Returns crops (count, size, size, channels), uint8, half of them mirrored."""
+        fitting = [level for level in self.levels if min(level[2:]) >= size]
+        if not fitting:
+            raise ValueError(f"no picture is at least {size} pixels high and wide; give a smaller crop.")
+        weights = np.sqrt([height * width for _, _, height, width in fitting])
+        weights /= weights.sum()
+        rng = np.random.default_rng([self.seed, step])
+        return np.stack([self._crop(rng, fitting, weights, size) for _ in range(count)])
+
+    def _crop(self, rng: np.random.Generator, levels: list, weights: np.ndarray, size: int) -> np.ndarray:
+        while True:
+            index, level, *_ = levels[rng.choice(len(levels), p=weights)]
+            array = self._pyramid(index)[level]  # type: ignore[attr-defined]
+            top = rng.integers(array.shape[0] - size + 1)
+            left = rng.integers(array.shape[1] - size + 1)
+            crop = array[top : top + size, left : left + size]
+            flipped, refused = rng.random(2)
+            if crop.std() >= MIN_CROP_STD or refused >= FLAT_REFUSED:
+                return crop[:, ::-1] if flipped < 0.5 else crop
+
+    def _read_pyramid(self, index: int) -> tuple[np.ndarray, ...]:
+        from PIL import Image
+
+        array = pictures.read_uint8(self.paths[index], channels=self.channels)
+        pyramid = [array]
+        while min(array.shape[:2]) // 2 >= self.min_size:
+            image = Image.fromarray(array[..., 0] if self.channels == 1 else array).reduce(2)
+            height, width = array.shape[0] // 2, array.shape[1] // 2
+            array = np.asarray(image).reshape(image.height, image.width, self.channels)[:height, :width]
+            pyramid.append(array)
+        return tuple(pyramid)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How to train.
+
+    Args (fields):
+        steps: Number of updates.
+        batch_pixels: Pixels of a batch: 16 crops of 64 x 64 or 4 of 128 x 128 are 65536.
+        crops: Crop sizes, taken in turn.
+        learning_rate: Peak learning rate: linear warm-up, constant, linear decay over the last ``decay`` of the steps.
+        warmup: Steps of warm-up.
+        decay: Fraction of the steps that the decay takes.
+        weight_decay: AdamW's.
+        ema: Decay of the moving average of the parameters, which is what is kept.
+        seed: Seed of initialisation, crops and noise.
+    """
+
+    steps: int = 100_000
+    batch_pixels: int = 16 * 64 * 64
+    crops: tuple[int, ...] = (64, 64, 64, 128)
+    learning_rate: float = 4e-4
+    warmup: int = 200
+    decay: float = 0.3
+    weight_decay: float = 1e-3
+    ema: float = 0.999
+    seed: int = 0
+
+    def count(self, size: int) -> int:
+        """Crops of a batch."""
+        return max(1, self.batch_pixels // size**2)
+
+    def optimizer(self) -> optax.GradientTransformation:
+        """AdamW with gradient clipping."""
+        decay_steps = max(1, round(self.decay * self.steps))
+        schedule = optax.join_schedules(
+            [
+                optax.linear_schedule(0.0, self.learning_rate, self.warmup),
+                optax.constant_schedule(self.learning_rate),
+                optax.linear_schedule(self.learning_rate, 0.0, decay_steps),
+            ],
+            [self.warmup, self.steps - decay_steps],
+        )
+        return optax.chain(
+            optax.clip_by_global_norm(1.0), optax.adamw(schedule, b2=0.99, weight_decay=self.weight_decay)
+        )
+
+
+@struct.dataclass
+class TrainState:
+    """Everything that continues a run: parameters, their moving average, optimizer state, number of updates done."""
+
+    params: Any
+    ema: Any
+    opt_state: Any
+    step: jax.Array  # int32
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a human watches: progress so far."""
+
+    step: int
+    loss: float  # mean over the updates since the last report
+    images_per_second: float
+
+
+def init_state(net: nn.Module, config: TrainingConfig, channels: int, params: Any = None) -> TrainState:
+    """Fresh state; from given parameters if any (fine-tuning)."""
+    if params is None:
+        x = jnp.zeros((config.crops[0], config.crops[0], channels))
+        params = net.init(jax.random.key(config.seed), x, jnp.zeros((), jnp.int32))["params"]
+    # Copies, because the training step donates its state.
+    params, ema = jax.tree.map(jnp.copy, params), jax.tree.map(jnp.copy, params)
+    return TrainState(params, ema, config.optimizer().init(params), jnp.zeros((), jnp.int32))
+
+
+def denoising_loss(net: nn.Module, schedule: Schedule, params: Any, key: jax.Array, x: jax.Array) -> jax.Array:
+    """Noise-prediction loss of a batch (B, H, W, C) in [-1, 1]; timesteps are stratified over the batch."""
+    key_t, key_eps, key_dropout = jax.random.split(key, 3)
+    count, total = x.shape[0], schedule.num_timesteps
+    t = jnp.floor((jnp.arange(count) + jax.random.uniform(key_t, (count,))) / count * total).astype(jnp.int32)
+    t = jnp.minimum(t, total - 1)
+    eps = jax.random.normal(key_eps, x.shape)
+
+    def squared_error(x, t, eps, key):
+        alpha_t, sigma_t = schedule(t)
+        out = net.apply({"params": params}, alpha_t * x + sigma_t * eps, t, deterministic=False, rngs={"dropout": key})
+        return jnp.mean(jnp.square(out - eps))
+
+    return jnp.mean(jax.vmap(squared_error)(x, t, eps, jax.random.split(key_dropout, count)))
+
+
+@partial(jax.jit, static_argnames=("net", "config"), donate_argnames="state")
+def train_step(
+    state: TrainState, crops: jax.Array, schedule: Schedule, *, net: nn.Module, config: TrainingConfig
+) -> tuple[TrainState, jax.Array]:
+    """One update on crops (B, H, W, C), uint8; returns the new state and the loss. The old state is donated."""
+    key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+    x = crops.astype(jnp.float32) / 127.5 - 1.0
+    loss, grads = jax.value_and_grad(partial(denoising_loss, net, schedule))(state.params, key, x)
+    updates, opt_state = config.optimizer().update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    # A short memory at the start, so that the random initialisation is forgotten.
+    decay = jnp.minimum(config.ema, (1.0 + state.step) / (10.0 + state.step))
+    ema = jax.tree.map(lambda average, new: decay * average + (1 - decay) * new, state.ema, params)
+    return TrainState(params, ema, opt_state, state.step + 1), loss
+
+
+def train(
+    net: nn.Module,
+    schedule: Schedule,
+    crops: Crops,
+    config: TrainingConfig,
+    checkpoints: str | Path,
+    *,
+    params: Any = None,
+    devices: Sequence[Any] | None = None,
+    report: Callable[[Report], None] | None = None,
+    report_every: int = 20,
+    save_every_seconds: float = 300.0,
+    on_save: Callable[[TrainState], None] | None = None,
+) -> TrainState:
+    """Trains until ``config.steps``, continuing from the newest checkpoint if there is one.
+
+    ``steps`` may be changed between runs.
+
+    Args:
+        net: Network called as ``net.apply({"params": params}, x_t, t, deterministic=...)`` on one image.
+        schedule: Noise schedule.
+        crops: Source of the batches.
+        config: How to train.
+        checkpoints: Folder of the run's Orbax checkpoints.
+        params: Parameters to start from when there is no checkpoint.
+        devices: Batches are spread over these; all if None.
+        report: Called every ``report_every`` updates.
+        report_every: See ``report``.
+        save_every_seconds: Time between checkpoints.
+        on_save: Called with the state after each checkpoint.
+    """
+    options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
+    with ocp.CheckpointManager(Path(checkpoints).absolute(), options=options) as manager:
+        state = init_state(net, config, crops.channels, params)
+        if manager.latest_step() is not None:
+            state = manager.restore(manager.latest_step(), args=ocp.args.StandardRestore(state))
+        mesh = jax.sharding.Mesh(np.asarray(devices or jax.devices()), "batch")
+        replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+        state = jax.device_put(state, replicated)
+
+        def save() -> None:
+            manager.save(int(state.step), args=ocp.args.StandardSave(state), force=True)
+            if on_save is not None:
+                on_save(state)
+
+        done, losses, images = int(state.step), [], 0
+        started = saved = time.monotonic()
+        for batch in _read_ahead(crops, config, done):
+            spread = "batch" if len(batch) % mesh.size == 0 else None
+            sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(spread))
+            state, loss = train_step(state, jax.device_put(batch, sharding), schedule, net=net, config=config)
+            losses.append(loss)
+            images += len(batch)
+            done += 1
+            if done % report_every == 0 or done == config.steps:
+                mean = float(np.mean(jax.device_get(losses)))
+                if not np.isfinite(mean):
+                    raise FloatingPointError(f"the loss is {mean} at update {done}; lower the learning rate.")
+                if report is not None:
+                    report(Report(done, mean, images / (time.monotonic() - started)))
+                losses, images, started = [], 0, time.monotonic()
+            if time.monotonic() - saved > save_every_seconds and done < config.steps:
+                save()
+                saved = time.monotonic()
+        if manager.latest_step() != done:
+            save()
+    return state
+
+
+@partial(jax.jit, static_argnames=("shape", "num_steps"))
+def sample(key: jax.Array, prior: Prior, shape: tuple[int, int, int], num_steps: int = 50) -> jax.Array:
+    """Draws one unconditional sample by deterministic DDIM, to look at what a prior has learned.
+
+    Args:
+        key: PRNG key.
+        prior: Diffusion prior.
+        shape: Shape of the image.
+        num_steps: Network evaluations.
+
+    Source:
+        Song et al. 2021 (arXiv 2010.02502), eta = 0.
+    """
+    grid = prior.schedule.timesteps(num_steps)
+    pairs = jnp.stack([grid, jnp.append(grid[1:], -1)], axis=-1)  # (num_steps, 2): from, to
+
+    def step(x_t, pair):
+        alphas, sigmas = prior.schedule(pair)
+        eps_hat = prior.eps(x_t, pair[0])
+        # Cut to the range of images, or errors at the noisiest levels, divided by a tiny alpha_t, blow up.
+        x_hat = jnp.clip((x_t - sigmas[0] * eps_hat) / alphas[0], -1.0, 1.0)
+        eps_hat = (x_t - alphas[0] * x_hat) / sigmas[0]
+        zeros = jnp.zeros_like(x_t)
+        return ddim_transition(zeros, x_hat, eps_hat, tuple(alphas), tuple(sigmas), 0.0), None
+
+    x, _ = jax.lax.scan(step, jax.random.normal(key, shape), pairs)
+    return x
+
+
+def sample_sheet(key: jax.Array, prior: Prior, size: int, channels: int, count: int = 16) -> np.ndarray:
+    """Unconditional samples side by side, (rows * size, columns * size, channels) in [-1, 1]."""
+    keys = jax.random.split(key, count)
+    images = np.asarray(jax.vmap(lambda key: sample(key, prior, (size, size, channels)))(keys))
+    columns = int(np.ceil(np.sqrt(count)))
+    rows = -(-count // columns)
+    sheet = np.ones((rows * columns, size, size, channels), np.float32)
+    sheet[:count] = images
+    sheet = sheet.reshape(rows, columns, size, size, channels).transpose(
+        0, 2, 1, 3, 4
+    )  # (rows, size, columns, size, C)
+    return sheet.reshape(rows * size, columns * size, channels)
+
+
+def loss_by_noise_level(
+    prior: NetPrior, crops: np.ndarray, timesteps: tuple[int, ...] = (10, 50, 100, 200, 400, 700, 999), seed: int = 0
+) -> dict[int, float]:
+    """Noise-prediction loss of a prior on crops (B, H, W, C), uint8, at each of some timesteps."""
+    x = jnp.asarray(pictures.to_float(crops))
+
+    @jax.jit
+    def loss(prior: Prior, t: jax.Array) -> jax.Array:
+        alpha_t, sigma_t = prior.schedule(t)
+        eps = jax.random.normal(jax.random.fold_in(jax.random.key(seed), t), x.shape)
+        return jnp.mean(jnp.square(jax.vmap(lambda x_t: prior.eps(x_t, t))(alpha_t * x + sigma_t * eps) - eps))
+
+    return {t: float(loss(prior, jnp.asarray(t))) for t in timesteps}
+
+
+def _read_ahead(crops: Crops, config: TrainingConfig, start: int) -> Iterator[np.ndarray]:
+    """Batches from update ``start`` on; the next ones are cut while the device works."""
+
+    def cut(step: int) -> np.ndarray:
+        size = config.crops[step % len(config.crops)]
+        return crops.batch(step, size, config.count(size))
+
+    with ThreadPoolExecutor(1) as pool:
+        pending = [pool.submit(cut, step) for step in range(start, min(start + 2, config.steps))]
+        for step in range(start, config.steps):
+            batch = pending.pop(0).result()
+            if step + 2 < config.steps:
+                pending.append(pool.submit(cut, step + 2))
+            yield batch

@@ -1,0 +1,137 @@
+"""Training: batches are a function of (seed, step), a killed run continues as if nothing had happened."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from reddiff_jax import pictures, schedules, training
+from reddiff_jax.nets import UNet
+from reddiff_jax.priors import NetPrior
+
+NET = UNet(model_channels=32, num_res_blocks=1, channel_mult=(1,), middle_attention=False, patch_size=2)
+CONFIG = training.TrainingConfig(steps=6, batch_pixels=8 * 8 * 8, crops=(8, 8, 16), warmup=2)
+
+
+@pytest.fixture
+def photos(tmp_path, rng):
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    for name, size in (("a.png", (40, 24)), ("more/b.png", (16, 16)), ("tiny.png", (4, 4))):
+        pictures.write_picture(folder / name, rng.uniform(-1, 1, (*size, 3)))
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+@pytest.fixture
+def crops(photos):
+    return training.Crops(tuple(pictures.find_pictures(photos)), min_size=8)
+
+
+def leaves_equal(a, b) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def run(crops, folder, config=CONFIG, **options):
+    options = {"devices": jax.devices()[:1], **options}
+    return training.train(NET, schedules.linear(), crops, config, folder, **options)
+
+
+def test_a_batch_depends_on_seed_and_step_only(crops, photos):
+    again = training.Crops(tuple(pictures.find_pictures(photos)), min_size=8)
+    again.batch(0, 16, 2)
+    assert np.array_equal(crops.batch(3, 8, 4), again.batch(3, 8, 4))
+
+
+def test_batches_of_other_steps_and_seeds_differ(crops):
+    other_seed = replace(crops, seed=1)
+    batch = crops.batch(3, 8, 4)
+    assert not np.array_equal(batch, crops.batch(4, 8, 4))
+    assert not np.array_equal(batch, other_seed.batch(3, 8, 4))
+
+
+def test_the_pyramid_ends_at_the_smallest_crop(crops):
+    assert {level[2:] for level in crops.levels} == {(40, 24), (20, 12), (16, 16), (8, 8)}
+
+
+def test_pictures_all_too_small_are_an_error_that_says_so(photos):
+    with pytest.raises(ValueError, match="none of 3 pictures is at least 64"):
+        training.Crops(tuple(pictures.find_pictures(photos)), min_size=64)
+
+
+def test_flat_crops_are_mostly_refused(tmp_path, rng):
+    half_flat = np.zeros((32, 64, 3))
+    half_flat[:, 32:] = rng.uniform(-1, 1, (32, 32, 3))
+    pictures.write_picture(tmp_path / "half.png", half_flat)
+    batch = training.Crops((tmp_path / "half.png",), min_size=16).batch(0, 16, 200)
+    flat = np.mean(batch.std((1, 2, 3)) < training.MIN_CROP_STD)
+    # A third of the 49 columns give flat crops; a fifth of those are kept: about 0.08.
+    assert flat < 0.2
+
+
+def test_a_resumed_run_equals_an_undisturbed_one_bit_for_bit(crops, tmp_path):
+    whole = run(crops, tmp_path / "whole")
+
+    class Killed(Exception):
+        pass
+
+    def kill(report):
+        if report.step == 4:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(crops, tmp_path / "killed", report=kill, report_every=2, save_every_seconds=0.0)
+    assert leaves_equal(run(crops, tmp_path / "killed"), whole)
+
+
+def test_a_finished_run_is_returned_as_it_is(crops, tmp_path):
+    assert leaves_equal(run(crops, tmp_path / "run"), run(crops, tmp_path / "run"))
+
+
+def test_training_lowers_the_loss(crops, tmp_path):
+    losses = []
+    config = replace(CONFIG, steps=60, learning_rate=2e-3)
+    run(crops, tmp_path / "run", config, report=lambda report: losses.append(report.loss), report_every=10)
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_fine_tuning_starts_from_the_given_parameters(crops, tmp_path):
+    x = jnp.zeros((8, 8, 3))
+    given = NET.init(jax.random.key(7), x, jnp.zeros((), jnp.int32))["params"]
+    state = training.init_state(NET, CONFIG, 3, given)
+    assert leaves_equal(state.ema, given)
+
+
+def test_fine_tuning_leaves_the_given_parameters_alone(crops, tmp_path):
+    given = NET.init(jax.random.key(7), jnp.zeros((8, 8, 3)), jnp.zeros((), jnp.int32))["params"]
+    before = jax.tree.map(np.array, given)
+    run(crops, tmp_path / "run", params=given)
+    assert leaves_equal(given, before)
+
+
+def test_batches_spread_over_devices_train_alike(crops, tmp_path):
+    config = replace(CONFIG, steps=1)
+    one = run(crops, tmp_path / "one", config)
+    two = run(crops, tmp_path / "two", config, devices=jax.devices()[:2])
+    # The gradients, as Adam's moments hold them: float32 sums in another order.
+    difference = max(
+        np.max(np.abs(np.asarray(a) - np.asarray(b)))
+        for a, b in zip(jax.tree.leaves(one.opt_state), jax.tree.leaves(two.opt_state), strict=True)
+    )
+    assert difference < 1e-6
+
+
+def test_samples_of_a_gaussian_prior_have_its_standard_deviation(key):
+    from reddiff_jax.priors import gaussian_prior
+
+    prior = gaussian_prior(jnp.zeros((16, 16, 3)), 0.2**2, schedules.linear())
+    x = training.sample(key, prior, (16, 16, 3), num_steps=200)
+    # 768 independent pixels: the standard error of their standard deviation is 2.6 %; discretisation adds some.
+    assert abs(float(x.std()) / 0.2 - 1) < 0.1
+
+
+def test_a_sample_sheet_holds_all_samples(key):
+    prior = NetPrior(schedule=schedules.linear(), params=training.init_state(NET, CONFIG, 3).params, net=NET)
+    assert training.sample_sheet(key, prior, 8, 3, count=5).shape == (16, 24, 3)
