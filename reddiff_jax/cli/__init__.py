@@ -1,0 +1,27 @@
+"""The command line `reddiff-jax`: one file a command."""
+
+import typer
+
+from reddiff_jax.cli._errors import OneLineErrors
+from reddiff_jax.cli.demo import demo
+from reddiff_jax.cli.evaluate import evaluate
+from reddiff_jax.cli.info import info
+from reddiff_jax.cli.measure import measure
+from reddiff_jax.cli.restore import restore
+from reddiff_jax.cli.train import train
+
+app = typer.Typer(
+    cls=OneLineErrors,
+    help="Restores pictures with a diffusion prior, by RED-diff. Start with [bold]reddiff-jax demo[/bold].",
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (demo, measure, restore, evaluate, train, info):
+    app.command()(command)
+
+
+def main() -> None:
+    """Entry point."""
+    app(prog_name="reddiff-jax")

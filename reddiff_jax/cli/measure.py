@@ -1,0 +1,47 @@
+"""`reddiff-jax measure`: simulated measurements of pictures."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reddiff_jax.cli._common import SIGMA, KernelOption, MaskOption, OutOption, SeedOption, conclude, progress_bar
+
+
+def measure(
+    images: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.", show_default=False)],
+    task: Annotated[str, typer.Option(help="What is measured; `reddiff-jax info` lists the tasks.")],
+    out: OutOption,
+    sigma: Annotated[float, typer.Option(help=SIGMA)] = 0.0,
+    seed: SeedOption = 0,
+    mask: MaskOption = None,
+    kernel: KernelOption = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            help="Measure the central square, reduced to this many pixels a side.", show_default="whole picture"
+        ),
+    ] = None,
+    gray: Annotated[bool, typer.Option("--gray", help="Make gray pictures of them first.")] = False,
+) -> None:
+    """Simulates measurements of pictures, for `restore` and `evaluate`.
+
+    Writes OUT/NAME.npz (lossless, with all that `restore` must know), OUT/preview/NAME.png to look at, and
+    OUT/reference/NAME.png, the original as it was measured. Whole pictures are cut to what the task divides by.
+    """
+    from reddiff_jax import jobs
+
+    with progress_bar("measuring") as update:
+        outcome = jobs.measure_pictures(
+            images,
+            task=task,
+            sigma=sigma,
+            out=out,
+            seed=seed,
+            mask=mask,
+            kernel=kernel,
+            size=size,
+            channels=1 if gray else 3,
+            report=lambda event: update(event.done, event.name),
+        )
+    conclude(outcome, f"measured into {out}")

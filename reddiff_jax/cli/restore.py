@@ -1,0 +1,95 @@
+"""`reddiff-jax restore`: degraded pictures and measurement files."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reddiff_jax.cli._common import (
+    SIGMA,
+    KernelOption,
+    MaskOption,
+    OutOption,
+    PriorOption,
+    SeedOption,
+    conclude,
+    load_prior,
+    progress_bar,
+    show_preset,
+    stdout,
+)
+
+if TYPE_CHECKING:
+    from reddiff_jax.jobs import Event
+
+
+def restore(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(help="Degraded pictures, measurement files, or folders of them.", show_default=False),
+    ],
+    out: OutOption,
+    task: Annotated[
+        str | None,
+        typer.Option(help="What to undo; `reddiff-jax info` lists the tasks. Measurement files say it themselves."),
+    ] = None,
+    mask: MaskOption = None,
+    kernel: KernelOption = None,
+    sigma: Annotated[
+        float | None, typer.Option(help=SIGMA, show_default="what the measurement file says, 0 for pictures")
+    ] = None,
+    prior: PriorOption = None,
+    solver: Annotated[str, typer.Option(help="Method.")] = "reddiff",
+    steps: Annotated[int | None, typer.Option(help="Number of steps, 1 to 1000.", show_default="preset")] = None,
+    lam: Annotated[float | None, typer.Option(help="Weight of the prior.", show_default="preset")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.", show_default="preset")] = None,
+    samples: Annotated[
+        int, typer.Option(help="Restorations of each picture. RED-diff seeks a mode: they differ little.")
+    ] = 1,
+    batch_size: Annotated[int, typer.Option(help="Pictures restored at once.")] = 4,
+    seed: SeedOption = 0,
+    tile: Annotated[int, typer.Option(help="Larger pictures go through the prior in overlapping tiles.")] = 512,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what OUT holds already.")] = False,
+) -> None:
+    """Restores pictures: OUT/NAME.png for each input, and OUT/manifest.jsonl.
+
+    Settings come from a preset for the task and noise level, which is printed. Killed and started again with the same
+    options, it continues and gives the same pictures. With --samples K: NAME_0.png, ..., NAME_mean.png, NAME_std.png.
+    """
+    from reddiff_jax import jobs
+
+    changes = {"num_steps": steps, "lam": lam, "learning_rate": lr}
+    settings = jobs.Settings(
+        task=task,
+        sigma=sigma,
+        mask=mask,
+        kernel=kernel,
+        solver=solver,
+        changes={name: value for name, value in changes.items() if value is not None},
+        samples=samples,
+        batch_size=batch_size,
+        seed=seed,
+        tile=tile,
+        overwrite=overwrite,
+    )
+    settings.check()
+    loaded, channels, prior_name = load_prior(prior)
+    console = stdout()
+    with progress_bar("restoring") as update:
+
+        def report(event: "Event") -> None:
+            if event.kind == "preset":
+                text = f"{event.name} ({event.detail}): {show_preset(event.preset)}"
+                console.print(text, soft_wrap=True)
+            update(event.done, f"{event.name}, {event.kind if event.kind != 'step' else event.detail}")
+
+        outcome = jobs.restore(
+            inputs,
+            loaded,
+            out=out,
+            settings=settings,
+            prior_name=prior_name,
+            channels=channels,
+            report=report,
+        )
+    conclude(outcome, f"restored into {out}")

@@ -1,0 +1,155 @@
+"""`reddiff-jax train`: a diffusion prior from a folder of pictures."""
+
+import platform
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    folder: Annotated[Path, typer.Argument(help="Folder of pictures, searched with its sub-folders.")],
+    out: Annotated[Path, typer.Option(help="Folder of the prior; an unfinished run in it is continued.")],
+    steps: Annotated[int, typer.Option(min=1, help="Updates. May be changed when a run is continued.")] = 100_000,
+    crop: Annotated[list[int], typer.Option(help="Crop sizes, taken in turn; repeat the option.")] = [64, 64, 64, 128],  # noqa: B006
+    batch: Annotated[int, typer.Option(min=1, help="Crops of 64 x 64 in a batch; of larger ones as many pixels.")] = 16,
+    gray: Annotated[bool, typer.Option("--gray", help="Train on gray pictures.")] = False,
+    width: Annotated[int, typer.Option(help="Channels of the first level, a multiple of 32.")] = 64,
+    mult: Annotated[str, typer.Option(help="Width of each level as a multiple of the first.")] = "1,2,2",
+    blocks: Annotated[int, typer.Option(min=1, help="Residual blocks of each level.")] = 1,
+    attention: Annotated[str, typer.Option(help="Downsampling factors with attention, e.g. 4,8; none if empty.")] = "",
+    middle_attention: Annotated[
+        bool, typer.Option("--middle-attention", help="Attention at the lowest level.")
+    ] = False,
+    patch: Annotated[int, typer.Option(min=1, help="Side of the pixel patches folded into channels.")] = 2,
+    dropout: Annotated[float, typer.Option(min=0, max=0.9)] = 0.0,
+    learning_rate: Annotated[float, typer.Option("--lr", min=0)] = 5e-4,
+    ema: Annotated[float, typer.Option(min=0, max=1, help="Decay of the parameters' moving average.")] = 0.999,
+    start_from: Annotated[
+        Path | None, typer.Option("--from", help="Prior to fine-tune; its architecture is used.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of initialisation, crops and noise.")] = 0,
+    save_every: Annotated[float, typer.Option(min=1, help="Seconds between checkpoints.")] = 300.0,
+    note: Annotated[str, typer.Option(help="What the card should say of the training pictures.")] = "",
+) -> None:
+    """Trains a prior on a folder of pictures.
+
+    Writes checkpoints and sample sheets to OUT while it runs, and at the end OUT/prior, which --prior takes. Killed and
+    started again with the same options, it continues with the same data in the same order.
+    """
+    import jax
+    import jax.numpy as jnp
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from reddiff_jax import io, pictures, schedules, training
+    from reddiff_jax.cli._errors import UserError
+    from reddiff_jax.nets import UNet
+
+    dtype = jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
+    if not folder.exists():
+        raise UserError(f"{folder} does not exist.")
+    paths = pictures.find_pictures(folder)
+    if not paths:
+        raise UserError(f"no pictures in {folder} (looked for {', '.join(sorted(pictures.SUFFIXES))}).")
+    if (out / "prior").exists():
+        raise UserError(f"{out / 'prior'} exists already: that run is complete. Choose another --out or remove it.")
+    channels = 1 if gray else 3
+    params = None
+    if start_from is not None:
+        given = io.load_prior(start_from, dtype=dtype)
+        net, params, schedule = given.net, given.params, given.schedule
+        if net.in_channels != channels:  # type: ignore[attr-defined]
+            raise UserError(f"{start_from} takes {net.in_channels} channels, not {channels}.")  # type: ignore[attr-defined]
+    else:
+        schedule = schedules.linear()
+        net = UNet(
+            in_channels=channels,
+            out_channels=channels,
+            model_channels=width,
+            num_res_blocks=blocks,
+            channel_mult=_numbers("--mult", mult, float),
+            attention_downsamples=_numbers("--attention", attention, int),
+            middle_attention=middle_attention,
+            num_head_channels=32,
+            dropout=dropout,
+            patch_size=patch,
+            dtype=dtype,
+        )
+    for size in crop:
+        if size < 1 or size % net.stride:  # type: ignore[attr-defined]
+            raise UserError(f"--crop {size} must be a positive multiple of {net.stride}, the network's stride.")  # type: ignore[attr-defined]
+    config = training.TrainingConfig(
+        steps=steps,
+        batch_pixels=batch * 64 * 64,
+        crops=tuple(crop),
+        learning_rate=learning_rate,
+        ema=ema,
+        seed=seed,
+    )
+    crops = training.Crops(tuple(paths), channels=channels, min_size=min(crop), seed=seed)
+    out.mkdir(parents=True, exist_ok=True)
+
+    def as_prior(state: training.TrainState) -> io.NetPrior:
+        return io.NetPrior(schedule=schedule, params=state.ema, net=net)
+
+    def write_sheet(state: training.TrainState) -> None:
+        sheet = training.sample_sheet(jax.random.key(seed), as_prior(state), min(crop), channels)
+        pictures.write_picture(out / f"samples-{int(state.step):07d}.png", sheet)
+
+    started = time.monotonic()
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}  {task.fields[rate]:.1f} images/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns) as bar, (out / "log.csv").open("a") as log:
+        task = bar.add_task("training", total=steps, loss=float("nan"), rate=0.0)
+
+        def report(progress: training.Report) -> None:
+            bar.update(task, completed=progress.step, loss=progress.loss, rate=progress.images_per_second)
+            log.write(f"{progress.step},{progress.loss:.6f},{progress.images_per_second:.2f}\n")
+            log.flush()
+
+        state = training.train(
+            net,
+            schedule,
+            crops,
+            config,
+            out / "checkpoints",
+            params=params,
+            report=report,
+            save_every_seconds=save_every,
+            on_save=write_sheet,
+        )
+    prior = as_prior(state)
+    card = {
+        "name": out.name,
+        "training": {
+            "pictures": len(paths),
+            "note": note,
+            "steps": steps,
+            "batch_pixels": config.batch_pixels,
+            "crops": list(crop),
+            "learning_rate": learning_rate,
+            "ema": ema,
+            "seed": seed,
+            "seconds_of_last_run": round(time.monotonic() - started),
+            "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()}, {platform.machine()})",
+            "eps_loss_by_timestep": training.loss_by_noise_level(prior, crops.batch(-1 % 2**31, crop[0], 64)),
+        },
+        "schedule": {"name": "linear beta 1e-4..2e-2"} if start_from is None else {},
+    }
+    io.save_prior(prior, out / "prior", card=card, dtype=jnp.bfloat16)
+    typer.echo(f"prior: {out / 'prior'}")
+
+
+def _numbers(option: str, text: str, kind: type) -> tuple:
+    from reddiff_jax.cli._errors import UserError
+
+    try:
+        return tuple(kind(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise UserError(f"{option} {text!r} is not a list of numbers such as 1,2,4.") from None

@@ -1,0 +1,29 @@
+"""Work on folders of pictures: measuring them, restoring them, pairing them with their originals. Nothing is printed.
+
+``restore`` reads ahead, restores pictures of one shape in batches of one compiled size, writes each result as it comes,
+and notes it in ``manifest.jsonl``: the same call continues an interrupted run. A picture's random numbers depend on
+(seed, its name) and nothing else, so neither order nor batch size nor neighbours change it.
+"""
+
+from reddiff_jax.jobs.batches import BatchSolver as BatchSolver
+from reddiff_jax.jobs.batches import steps_per_call as steps_per_call
+from reddiff_jax.jobs.demonstration import DemoResult as DemoResult
+from reddiff_jax.jobs.demonstration import demonstrate as demonstrate
+from reddiff_jax.jobs.demonstration import sample_photos as sample_photos
+from reddiff_jax.jobs.errors import JobError as JobError
+from reddiff_jax.jobs.events import Event as Event
+from reddiff_jax.jobs.events import Failure as Failure
+from reddiff_jax.jobs.events import Outcome as Outcome
+from reddiff_jax.jobs.inputs import Item as Item
+from reddiff_jax.jobs.inputs import find_inputs as find_inputs
+from reddiff_jax.jobs.inputs import read_kernel as read_kernel
+from reddiff_jax.jobs.manifest import Manifest as Manifest
+from reddiff_jax.jobs.manifest import fingerprint as fingerprint
+from reddiff_jax.jobs.measuring import measure_pictures as measure_pictures
+from reddiff_jax.jobs.restoring import restore as restore
+from reddiff_jax.jobs.scoring import Pairs as Pairs
+from reddiff_jax.jobs.scoring import mean as mean
+from reddiff_jax.jobs.scoring import pair as pair
+from reddiff_jax.jobs.scoring import score as score
+from reddiff_jax.jobs.scoring import write_scores as write_scores
+from reddiff_jax.jobs.settings import Settings as Settings

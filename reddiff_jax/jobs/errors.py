@@ -1,0 +1,20 @@
+"""What the user must put right, said in one line."""
+
+from pathlib import Path
+
+
+class JobError(ValueError):
+    """Something that the user must put right before any work is done; the message is one line."""
+
+
+def brief(error: BaseException) -> str:
+    """First line of an error's message."""
+    return (str(error) or type(error).__name__).strip().splitlines()[0]
+
+
+def with_path(path: Path, error: BaseException) -> str:
+    """What was wrong with a file, in one line that names it."""
+    reason = brief(error)
+    if isinstance(error, OSError) and error.strerror:
+        reason = f"{error.filename or 'a file'}: {error.strerror}"
+    return reason if str(path) in reason else f"{path}: {reason}"

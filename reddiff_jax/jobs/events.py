@@ -1,0 +1,46 @@
+"""What a job tells while it works, and at its end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from reddiff_jax.tasks import Preset
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An input that could not be worked on, and why, in one line."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """Progress.
+
+    Args (fields):
+        kind: "preset" (a group of pictures begins; ``preset`` is set), "compile", "step", "restored", "measured",
+            "skipped", "failed".
+        name: Name of the picture, or what the group is.
+        done: Fraction of the whole work that is done.
+        detail: More, in words.
+        preset: Settings of the group.
+    """
+
+    kind: str
+    name: str
+    done: float
+    detail: str = ""
+    preset: Preset | None = None
+
+
+Report = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job did: names of the pictures that were done, those found done before, and those that failed."""
+
+    done: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)

@@ -1,0 +1,129 @@
+"""Simulated measurements of pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from reddiff_jax import measurements, pictures, tasks
+from reddiff_jax.jobs.errors import JobError, with_path
+from reddiff_jax.jobs.events import Event, Failure, Outcome, Report
+from reddiff_jax.jobs.inputs import find_inputs, own_arrays
+from reddiff_jax.jobs.outputs import PREVIEWS, REFERENCES, prepare_folder, writing
+from reddiff_jax.jobs.settings import check_parts, check_seed
+from reddiff_jax.measurements import Measurement
+from reddiff_jax.noise import gaussian
+from reddiff_jax.operators import mask_key
+from reddiff_jax.problem import measure
+from reddiff_jax.tasks import Shape
+
+
+def measure_pictures(
+    inputs: Sequence[str | Path],
+    *,
+    task: str,
+    sigma: float,
+    out: str | Path,
+    seed: int = 0,
+    mask: str | Path | None = None,
+    kernel: str | Path | None = None,
+    size: int | None = None,
+    channels: int = 3,
+    report: Report = lambda event: None,
+) -> Outcome:
+    """Simulates measurements of pictures: ``NAME.npz``, ``preview/NAME.png`` and ``reference/NAME.png``, the original.
+
+    Args:
+        inputs: Picture files and folders.
+        task: Name of the task.
+        sigma: Standard deviation of the noise, for pixels in [-1, 1].
+        out: Output folder.
+        seed: Seed of masks, kernels and noise; each picture's depend on its name, too.
+        mask: Mask file, or folder of masks named as the pictures; drawn if None.
+        kernel: The same for blur kernels.
+        size: Measure the central square, reduced to this many pixels a side; the whole picture if None, cut to what
+            the task divides by.
+        channels: 3 (RGB) or 1 (gray).
+        report: Called after each picture.
+
+    Raises:
+        JobError: If nothing can be done.
+        ValueError: For an unknown task or an impossible number.
+    """
+    known, out = tasks.by_name(task), Path(out)
+    tasks.check_sigma(sigma)
+    check_seed(seed)
+    check_parts(task, mask, kernel)
+    if known.draw is None and mask is None:
+        raise JobError(f"{task} needs a mask of your own: --mask FILE.")
+    if size is not None and (size < known.factor or size % known.factor):
+        raise JobError(f"size is {size} but {task} needs a multiple of {known.factor}.")
+    items, failures = find_inputs(inputs, out=out, measured=False)
+    if items:
+        prepare_folder(out)
+    done: list[str] = []
+    for index, item in enumerate(items):
+        try:
+            x = _original(item.path, channels, size, known.factor)
+            measurement = simulate(item.stem, x, task, sigma, seed, mask=mask, kernel=kernel)
+        except (OSError, ValueError) as error:
+            failures.append(Failure(item.name, with_path(item.path, error)))
+            report(Event("failed", item.name, (index + 1) / len(items), failures[-1].reason))
+            continue
+        target = out / f"{item.name}{measurements.SUFFIX}"
+        with writing(target):
+            for folder in (out, out / PREVIEWS, out / REFERENCES):
+                (folder / item.name).parent.mkdir(parents=True, exist_ok=True)
+            measurements.write_measurement(target, measurement)
+            pictures.write_picture(out / PREVIEWS / f"{item.name}.png", measurement.y)
+            pictures.write_picture(out / REFERENCES / f"{item.name}.png", x)
+        done.append(item.name)
+        report(Event("measured", item.name, (index + 1) / len(items)))
+    return Outcome(done, [], failures)
+
+
+def _original(path: Path, channels: int, size: int | None, factor: int) -> np.ndarray:
+    array = pictures.read_uint8(path, channels=channels)
+    if size is not None:
+        array = pictures.center_crop(array, size)
+    height, width = (side // factor * factor for side in array.shape[:2])
+    if min(height, width) == 0:
+        raise ValueError(
+            f"a picture of {array.shape[1]} x {array.shape[0]} pixels is too small for a factor of {factor}."
+        )
+    top, left = (array.shape[0] - height) // 2, (array.shape[1] - width) // 2
+    return pictures.to_float(array[top : top + height, left : left + width])
+
+
+def simulate(
+    stem: str,
+    x: np.ndarray,
+    task: str,
+    sigma: float,
+    seed: int,
+    *,
+    mask: str | Path | None = None,
+    kernel: str | Path | None = None,
+) -> Measurement:
+    """Measures one picture; its mask or kernel and its noise are drawn from (seed, stem).
+
+    Args:
+        stem: The picture's name.
+        x: The picture, (H, W, C) in [-1, 1].
+        task: Name of the task.
+        sigma: Standard deviation of the noise, for pixels in [-1, 1].
+        seed: Seed.
+        mask: Mask file, or folder of masks, instead of a drawn one.
+        kernel: The same for blur kernels.
+    """
+    known, key = tasks.by_name(task), mask_key(stem, seed)
+    shape: Shape = x.shape  # type: ignore[assignment]
+    if known.gray and shape[2] == 1:
+        raise ValueError(f"{task} has no sense for gray pictures; take RGB ones.")
+    arrays = own_arrays(mask, kernel, shape, stem) or known.simulate(jax.random.fold_in(key, 0), shape)
+    y = measure(jax.random.fold_in(key, 1), known.operator(shape, arrays), gaussian(sigma), jnp.asarray(x)).y
+    if "mask" in arrays:
+        y = y * arrays["mask"]  # no noise where nothing was seen
+    return measurements.make_measurement(task, sigma, np.asarray(y), shape, arrays, seed)

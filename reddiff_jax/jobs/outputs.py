@@ -1,0 +1,31 @@
+"""The output folder, and errors of writing that say what to do."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from reddiff_jax.jobs.errors import JobError, brief
+
+PREVIEWS, REFERENCES = "preview", "reference"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns errors of writing into JobErrors."""
+    try:
+        yield
+    except OSError as error:
+        hint = "choose another folder with --out"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            hint = "free some space and repeat the command; what is finished is kept"
+        raise JobError(f"cannot write {path} ({error.strerror or brief(error)}); {hint}.") from error
+
+
+def prepare_folder(out: Path) -> None:
+    """Makes an output folder, and sees that it can be written to before any work is done."""
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".writable"
+        probe.touch()
+        probe.unlink()

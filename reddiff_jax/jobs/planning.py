@@ -1,0 +1,174 @@
+"""What is to be done for each picture, found out without reading its pixels, and what is done already."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from reddiff_jax import measurements, pictures, tasks
+from reddiff_jax.jobs.errors import JobError
+from reddiff_jax.jobs.inputs import Item, own_arrays, own_file, read_kernel
+from reddiff_jax.jobs.manifest import Manifest
+from reddiff_jax.jobs.settings import Settings
+from reddiff_jax.measurements import Header, Measurement
+from reddiff_jax.tasks import Preset, Shape
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One picture's part in a job."""
+
+    item: Item
+    header: Header
+    preset: Preset
+    record: dict[str, Any]  # what must be equal for a finished picture to be kept
+    outputs: tuple[str, ...]
+
+
+def make_plan(settings: Settings, prior_name: str, channels: int, item: Item) -> Plan:
+    """Looks at one input without reading its pixels.
+
+    Args:
+        settings: How it is to be restored.
+        prior_name: What identifies the prior.
+        channels: Channels of the prior's pictures.
+        item: The input.
+
+    Raises:
+        ValueError: If it cannot be restored so, in one line.
+    """
+    digest = hashlib.sha256(item.path.read_bytes())
+    header = _header(settings, channels, item)
+    own = settings.mask or settings.kernel
+    if own is not None:
+        digest.update(own_file(Path(own), item.stem, "mask" if settings.mask else "kernel").read_bytes())
+    preset = replace(tasks.by_name(header.task).preset(header.sigma), **settings.changes)
+    record = {
+        "task": header.task,
+        "sigma": header.sigma,
+        "solver": settings.solver,
+        **asdict(preset),
+        "prior": prior_name,
+        "samples": settings.samples,
+        "seed": settings.seed,
+        "tile": tile_size(header.in_shape, settings.tile),
+        "input": digest.hexdigest()[:16],
+    }
+    return Plan(item, header, preset, record, _output_names(item.name, settings.samples))
+
+
+def load(settings: Settings, channels: int, plan: Plan) -> Measurement:
+    """Reads one input, and checks that it is still what it was."""
+    header, path = plan.header, plan.item.path
+    if path.suffix == measurements.SUFFIX:
+        read = measurements.read_measurement(path)
+        measurement = replace(read, header=replace(read.header, sigma=header.sigma))
+    else:
+        y = pictures.read_picture(path, channels=header.y_shape[2])
+        task = tasks.by_name(header.task)
+        arrays = own_arrays(settings.mask, settings.kernel, header.in_shape, plan.item.stem)
+        if task.needs is not None and not arrays:
+            arrays = task.simulate(jax.random.key(0), header.in_shape)
+        if "mask" in arrays:
+            arrays["mask"] = np.broadcast_to(arrays["mask"], header.in_shape)
+            if y.shape == header.in_shape:
+                y = y * arrays["mask"]  # what the mask hides was never seen
+        measurement = measurements.make_measurement(header.task, header.sigma, y, header.in_shape, arrays)
+    if measurement.header != header:
+        raise JobError(f"{path} changed while it was being read; repeat the command.")
+    return measurement
+
+
+def tile_size(in_shape: Shape, tile: int) -> int | None:
+    """Side of the tiles in which a picture goes through the prior; None if it goes as a whole."""
+    return tile if max(in_shape[:2]) > tile else None
+
+
+def check_not_onto_inputs(items: Sequence[Item], out: Path, samples: int) -> None:
+    """Raises JobError if a result would be written over an input."""
+    sources = {item.path.resolve(): item.path for item in items}
+    for item in items:
+        for output in _output_names(item.name, samples):
+            target = (out / output).resolve()
+            if target in sources:
+                raise JobError(f"{sources[target]} would be overwritten by a result; choose another --out.")
+
+
+def is_finished(plan: Plan, manifest: Manifest, out: Path, *, overwrite: bool) -> bool:
+    """Whether a picture's results are there; refuses to mix settings or to overwrite what is not ours."""
+    present = [(out / output).exists() for output in plan.outputs]
+    if overwrite or not any(present):
+        return False
+    entry = manifest.entries.get(plan.item.name)
+    if entry is None or "settings" not in entry:
+        raise JobError(
+            f"{out / plan.outputs[present.index(True)]} exists and is none of this folder's restorations; "
+            "use --overwrite or another --out."
+        )
+    old, new = entry["settings"], plan.record
+    if old != new:
+        changed = [key for key in new if old.get(key) != new[key]]
+        said = ", ".join(f"{key} {old.get(key)} -> {new[key]}" for key in changed[:3])
+        raise JobError(
+            f"{out} holds {plan.item.name} restored with other settings ({said}); use --overwrite or another --out."
+        )
+    return entry["status"] == "restored" and all(present)
+
+
+def _output_names(name: str, samples: int) -> tuple[str, ...]:
+    if samples == 1:
+        return (f"{name}.png",)
+    return tuple(f"{name}_{end}.png" for end in [*range(samples), "mean", "std"])
+
+
+def _header(settings: Settings, channels: int, item: Item) -> Header:
+    if item.path.suffix == measurements.SUFFIX:
+        return _header_of_measurement(settings, channels, item.path)
+    if item.path.suffix.lower() in pictures.SUFFIXES:
+        return _header_of_picture(settings, channels, item)
+    raise JobError(f"{item.path} is neither a picture nor a measurement file.")
+
+
+def _header_of_measurement(settings: Settings, channels: int, path: Path) -> Header:
+    header = measurements.read_header(path)
+    if settings.task not in (None, header.task):
+        raise JobError(f"{path} was measured for {header.task}, not {settings.task}; leave --task out.")
+    if settings.mask is not None or settings.kernel is not None:
+        raise JobError(f"{path} brings its own mask or kernel; leave --mask and --kernel out.")
+    if header.in_shape[2] != channels:
+        raise JobError(f"{path} has {header.in_shape[2]} channels but the prior {channels}; take another prior.")
+    return header if settings.sigma is None else replace(header, sigma=float(settings.sigma))
+
+
+def _header_of_picture(settings: Settings, channels: int, item: Item) -> Header:
+    height, width = pictures.picture_size(item.path)
+    if settings.task is None:
+        raise JobError(f"{item.path} is a picture, so the task must be said: --task, one of {', '.join(tasks.TASKS)}.")
+    task = tasks.by_name(settings.task)
+    if task.gray and channels == 1:
+        raise JobError(f"{settings.task} needs a prior of colour pictures.")
+    sigma = 0.0 if settings.sigma is None else float(settings.sigma)
+    if settings.task == "denoise" and sigma == 0:
+        raise JobError("denoise needs the noise's standard deviation, for pixels in [-1, 1]: --sigma 0.1, say.")
+    y_shape = (height, width, 1 if task.gray else channels)
+    in_shape = task.in_shape(y_shape, channels)
+    shapes: tuple = ()
+    if task.needs == "mask":
+        if settings.mask is None and (task.draw is None or task.drawn_from_key):
+            raise JobError(f"{settings.task} needs to know which pixels are missing: --mask FILE (black = missing).")
+        shapes = (("mask", in_shape),)
+    elif task.needs == "kernel":
+        if settings.kernel is None:
+            raise JobError(f"{settings.task} needs the blur's kernel: --kernel FILE (a picture or .npy).")
+        shapes = (("kernel", _kernel_shape(own_file(Path(settings.kernel), item.stem, "kernel"))),)
+    return Header(settings.task, sigma, y_shape, in_shape, shapes)
+
+
+@cache
+def _kernel_shape(path: Path) -> tuple[int, ...]:
+    return read_kernel(path).shape

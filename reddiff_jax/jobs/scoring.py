@@ -1,0 +1,141 @@
+"""Restored pictures against their originals: pairs by name, and their scores."""
+
+import csv
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from reddiff_jax import metrics, pictures
+from reddiff_jax.jobs.errors import JobError, brief
+from reddiff_jax.jobs.inputs import Item, find_inputs
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Restored pictures with their originals, and what has no counterpart."""
+
+    pairs: list[tuple[str, Path, Path]]  # name, restored, original
+    without_original: list[Path]
+    without_restored: list[Path]
+
+
+def pair(restored: str | Path, reference: str | Path) -> Pairs:
+    """Pairs pictures by name: the place below the folder, or else the stem.
+
+    Of several samples each ``NAME_0``, ``NAME_1``, ... and ``NAME_mean`` goes with ``NAME``; maps ``NAME_std`` are left
+    out.
+
+    Args:
+        restored: Picture or folder.
+        reference: Picture or folder of originals.
+
+    Raises:
+        JobError: If there are no pictures, or two originals have one stem and it is not clear which is meant.
+    """
+    left, right = _pictures(restored), _pictures(reference)
+    if Path(restored).is_file() and Path(reference).is_file():
+        return Pairs([(left[0].stem, left[0].path, right[0].path)], [], [])
+    by_name = {item.name: item for item in right}
+    by_stem: dict[str, list[Item]] = {}
+    for item in right:
+        by_stem.setdefault(item.stem, []).append(item)
+    pairs, without_original, used = [], [], set()
+    for item in left:
+        original = _original(item.name, by_name, by_stem)
+        if original is None:
+            without_original.append(item.path)
+        elif original.stem == item.stem or not item.name.endswith("_std"):
+            pairs.append((item.name, item.path, original.path))
+            used.add(original.name)
+    return Pairs(pairs, without_original, [item.path for item in right if item.name not in used])
+
+
+def _pictures(given: str | Path) -> list[Item]:
+    items, failures = find_inputs([given], measured=False)
+    if failures:
+        raise JobError(failures[0].reason)
+    return items
+
+
+def _original(name: str, by_name: Mapping[str, Item], by_stem: Mapping[str, list[Item]]) -> Item | None:
+    """The original of that name, or else of the name without the ending of a sample."""
+    for tried in (name, re.sub(r"_(\d+|mean|std)$", "", name)):
+        stem = tried.rsplit("/", 1)[-1]
+        found = [by_name[tried]] if tried in by_name else by_stem.get(stem, [])
+        if len(found) > 1:
+            raise JobError(f"{len(found)} originals are named {stem}; give folders of equal structure.")
+        if found:
+            return found[0]
+    return None
+
+
+def score(pairs: Sequence[tuple[str, Path, Path]]) -> tuple[list[tuple[str, dict[str, float]]], list[str]]:
+    """PSNR, SSIM and, where its weights are installed, LPIPS of pairs of files.
+
+    Returns:
+        (name, {"psnr", "ssim", "lpips"}) of each pair, without what is not defined for its size; and in one line each
+        what could not be compared.
+    """
+    try:
+        lpips = partial(jax.jit(lambda lpips, x, reference: lpips(x, reference)), metrics.load_lpips())
+    except ImportError:
+        lpips = None
+    scores, failures = [], []
+    for name, restored, original in pairs:
+        try:
+            x, reference = (pictures.read_picture(path) for path in (restored, original))
+        except ValueError as error:
+            failures.append(brief(error))
+            continue
+        if x.shape != reference.shape:
+            sizes = [f"{array.shape[1]} x {array.shape[0]}" for array in (x, reference)]
+            failures.append(
+                f"{restored} has {sizes[0]} pixels but its original {original} {sizes[1]}; compare equal sizes "
+                "(reddiff-jax measure keeps the original as it was measured in reference/)."
+            )
+            continue
+        scores.append((name, score_arrays(x, reference, lpips)))
+    return scores, failures
+
+
+def score_arrays(x: Any, reference: Any, lpips: Callable | None = None) -> dict[str, float]:
+    """Scores of one image (H, W, C) in [-1, 1], without what is not defined for its size."""
+    x, reference = jnp.asarray(x), jnp.asarray(reference)
+    numbers = {"psnr": float(_psnr(x, reference))}
+    if min(x.shape[:2]) >= 11:
+        numbers["ssim"] = float(_ssim(x, reference))
+    if lpips is not None and min(x.shape[:2]) >= 31:
+        numbers["lpips"] = float(lpips(x, reference))
+    return numbers
+
+
+_psnr = jax.jit(metrics.psnr)
+
+
+@jax.jit
+def _ssim(x: jax.Array, reference: jax.Array) -> jax.Array:
+    # Published tables are of pixels in [0, 1].
+    return metrics.ssim((x + 1) / 2, (reference + 1) / 2, data_range=1.0)
+
+
+def mean(values: Iterable[float]) -> float:
+    """Mean of numbers; NaN of none."""
+    values = list(values)
+    return math.fsum(values) / len(values) if values else math.nan
+
+
+def write_scores(path: str | Path, scores: Sequence[tuple[str, Mapping[str, float]]]) -> None:
+    """Writes scores as CSV: picture, psnr, ssim, lpips."""
+    columns = [name for name in ("psnr", "ssim", "lpips") if any(name in numbers for _, numbers in scores)]
+    with Path(path).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["picture", *columns])
+        for name, numbers in scores:
+            writer.writerow([name, *(numbers.get(column, "") for column in columns)])

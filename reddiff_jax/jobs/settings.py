@@ -1,0 +1,77 @@
+"""Settings of a restoration, and checks of what the user chose."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from reddiff_jax import tasks
+from reddiff_jax.jobs.errors import JobError
+from reddiff_jax.tasks import Preset
+
+MIN_TILE = 64
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How pictures are to be restored.
+
+    Args (fields):
+        task: Name of the task; None where the measurement files say it.
+        sigma: Standard deviation of the noise for pixels in [-1, 1]; None: what the files say, 0 for pictures.
+        mask: Mask file, or folder of masks named as the pictures.
+        kernel: Kernel file, or folder of kernels named as the pictures.
+        solver: Name of the solver.
+        changes: Fields of the presets to be replaced.
+        samples: Restorations of each picture, by other noise.
+        batch_size: Pictures restored at once.
+        seed: Seed of everything drawn.
+        tile: Pictures with a longer side go through the prior in tiles of this size.
+        overwrite: Do again what the output folder holds already.
+    """
+
+    task: str | None = None
+    sigma: float | None = None
+    mask: str | Path | None = None
+    kernel: str | Path | None = None
+    solver: str = "reddiff"
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    samples: int = 1
+    batch_size: int = 4
+    seed: int = 0
+    tile: int = 512
+    overwrite: bool = False
+
+    def check(self) -> None:
+        """Raises ValueError for values that make no sense."""
+        for name in ("samples", "batch_size"):
+            if getattr(self, name) < 1:
+                raise JobError(f"{name.replace('_', '-')} is {getattr(self, name)} but must be at least 1.")
+        if self.tile < MIN_TILE:
+            raise JobError(f"tile is {self.tile} but must be at least {MIN_TILE} pixels.")
+        if self.solver not in tasks.SOLVERS:
+            raise JobError(f"unknown solver {self.solver!r}; choose one of {', '.join(tasks.SOLVERS)}.")
+        if self.sigma is not None:
+            tasks.check_sigma(self.sigma)
+        check_seed(self.seed)
+        replace(Preset(), **self.changes)
+        if self.task is not None:
+            check_parts(self.task, self.mask, self.kernel)
+        elif self.mask is not None or self.kernel is not None:
+            raise JobError("a mask or a kernel needs the task, too: --task inpaint or --task deblur_motion.")
+
+
+def check_parts(task: str, mask: str | Path | None, kernel: str | Path | None) -> None:
+    """Raises JobError for a mask or kernel that is missing, or that the task does not take."""
+    needs = tasks.by_name(task).needs
+    for name, value in (("mask", mask), ("kernel", kernel)):
+        if value is not None and needs != name:
+            raise JobError(f"{task} takes no {name}; leave --{name} out or choose another task.")
+        if value is not None and not Path(value).exists():
+            raise JobError(f"{name} {value} does not exist; check the name.")
+
+
+def check_seed(seed: int) -> None:
+    """Raises JobError for a seed that is none."""
+    if not 0 <= seed < 2**31:
+        raise JobError(f"seed is {seed} but must be from 0 to {2**31 - 1}.")

@@ -1,0 +1,209 @@
+"""Measurements of pictures and their files.
+
+A measurement file is an ``.npz`` with ``y`` (float32, lossless), the arrays of its operator (``mask`` or ``kernel``)
+and ``meta``, a JSON text: format, task, sigma, shapes and the seed it was simulated from. Nothing in it is pickled.
+"""
+
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from reddiff_jax import tasks
+from reddiff_jax.noise import gaussian
+from reddiff_jax.operators import Operator
+from reddiff_jax.problem import Problem, problem
+from reddiff_jax.tasks import Arrays, Shape, Task
+
+SUFFIX = ".npz"
+FORMAT = 1
+BROKEN = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+
+
+class MeasurementError(ValueError):
+    """A file that holds no measurement; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known of a measurement before its numbers are read: pictures of equal headers share a compilation.
+
+    Args (fields):
+        task: Name of the task.
+        sigma: Standard deviation of the noise, for pixels in [-1, 1].
+        y_shape: Shape of the measurement.
+        in_shape: Shape of the picture.
+        array_shapes: Names and shapes of the operator's arrays.
+        seed: Seed it was simulated from, if it was.
+    """
+
+    task: str
+    sigma: float
+    y_shape: Shape
+    in_shape: Shape
+    array_shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    seed: int | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measurement, its operator's arrays, and how it came about."""
+
+    header: Header
+    y: np.ndarray
+    arrays: Arrays
+
+    @property
+    def task(self) -> Task:
+        """The task."""
+        return tasks.by_name(self.header.task)
+
+    def operator(self) -> Operator:
+        """The operator that made it."""
+        return self.task.operator(self.header.in_shape, self.arrays)
+
+    def problem(self, operator: Operator | None = None) -> Problem:
+        """The inverse problem; with an operator that was built before, if there is one.
+
+        Raises:
+            ValueError: If shapes do not fit.
+        """
+        return problem(
+            jnp.asarray(self.y), self.operator() if operator is None else operator, gaussian(self.header.sigma)
+        )
+
+
+def make_measurement(
+    task: str, sigma: float, y: np.ndarray, in_shape: Shape, arrays: Arrays, seed: int | None = None
+) -> Measurement:
+    """Puts a measurement together, checked.
+
+    Raises:
+        ValueError: If the parts do not fit.
+    """
+    y = np.asarray(y, np.float32)
+    shapes = tuple(sorted((name, tuple(map(int, np.shape(array)))) for name, array in arrays.items()))
+    header = Header(task, tasks.check_sigma(sigma), _shape(y.shape), _shape(in_shape), shapes, seed)
+    _check_shapes(header, tasks.by_name(task))
+    if not np.isfinite(y).all():
+        raise ValueError("y has values that are not finite.")
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"the {name} has values that are not finite.")
+    if "mask" in arrays and not np.isin(arrays["mask"], (0, 1)).all():
+        raise ValueError("the mask has values other than 0 and 1.")
+    return Measurement(header, y, {name: np.asarray(array, np.float32) for name, array in arrays.items()})
+
+
+def write_measurement(path: str | Path, measurement: Measurement) -> None:
+    """Writes a measurement file, which appears only when complete."""
+    path = Path(path)
+    header = measurement.header
+    meta = {
+        "format": FORMAT,
+        "task": header.task,
+        "sigma": header.sigma,
+        "y_shape": header.y_shape,
+        "in_shape": header.in_shape,
+        "array_shapes": dict(header.array_shapes),
+        "seed": header.seed,
+    }
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            arrays: dict[str, Any] = {"meta": np.asarray(json.dumps(meta)), "y": measurement.y, **measurement.arrays}
+            np.savez_compressed(file, **arrays)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_header(path: str | Path) -> Header:
+    """Reads what a measurement file says of itself.
+
+    Raises:
+        MeasurementError: If it is missing, broken or of another kind.
+    """
+    # NumPy leaves a broken file open that it opened itself.
+    with _one_line(path), Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        return _header(file)
+
+
+def read_measurement(path: str | Path) -> Measurement:
+    """Reads a measurement file.
+
+    Raises:
+        MeasurementError: If it is missing, broken, of another kind, or not what it says of itself.
+    """
+    with _one_line(path):
+        with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            header = _header(file)
+            y, arrays = file["y"], {name: file[name] for name, _ in header.array_shapes}
+        if y.dtype != np.float32:
+            raise ValueError(f"y is {y.dtype}, not float32")
+        measurement = make_measurement(header.task, header.sigma, y, header.in_shape, arrays, header.seed)
+        if measurement.header != header:
+            raise ValueError("its arrays do not have the shapes that it names")
+        return measurement
+
+
+class _one_line:
+    """Turns everything that can be wrong with a file into a MeasurementError."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def __enter__(self) -> None:
+        if not self.path.is_file():
+            raise MeasurementError(f"{self.path} does not exist; check the name.")
+
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: Any) -> None:
+        if isinstance(error, BROKEN):
+            reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+            raise MeasurementError(
+                f"{self.path} cannot be read as a measurement file ({reason}); write it again with reddiff-jax measure."
+            ) from error
+
+
+def _header(file: Any) -> Header:
+    if "meta" not in file or "y" not in file:
+        raise ValueError(f"it holds {', '.join(file) or 'nothing'}, not y and meta")
+    meta = json.loads(str(file["meta"]))
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        raise ValueError(f"its format is not {FORMAT}")
+    header = Header(
+        task=meta["task"],
+        sigma=tasks.check_sigma(float(meta["sigma"])),
+        y_shape=_shape(meta["y_shape"]),
+        in_shape=_shape(meta["in_shape"]),
+        array_shapes=tuple(sorted((name, tuple(map(int, shape))) for name, shape in meta["array_shapes"].items())),
+        seed=meta.get("seed"),
+    )
+    _check_shapes(header, tasks.by_name(header.task))
+    return header
+
+
+def _shape(values: Any) -> Shape:
+    height, width, channels = (int(value) for value in values)
+    if min(height, width, channels) < 1:
+        raise ValueError(f"{values} is no shape of a picture")
+    return height, width, channels
+
+
+def _check_shapes(header: Header, task: Task) -> None:
+    if len(header.y_shape) != 3 or task.in_shape(header.y_shape, header.in_shape[2]) != header.in_shape:
+        raise ValueError(f"a measurement of shape {header.y_shape} is not of a picture {header.in_shape}")
+    names = [name for name, _ in header.array_shapes]
+    if names != ([] if task.needs is None else [task.needs]):
+        raise ValueError(f"it holds the arrays {names} but its task needs {task.needs or 'none'}")
+    for name, shape in header.array_shapes:
+        h, w, c = header.in_shape
+        if name == "mask" and shape not in ((h, w, 1), (h, w, c)):
+            raise ValueError(f"its mask has shape {shape} but its picture {header.in_shape}")
+        if name == "kernel" and (len(shape) != 2 or min(shape) < 1):
+            raise ValueError(f"its kernel has shape {shape}, not (height, width)")

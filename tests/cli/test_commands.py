@@ -1,0 +1,101 @@
+"""The commands beside `restore`: help, `demo`, `evaluate`, `info`."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from cli_outputs import pixels
+
+import reddiff_jax as rd
+from reddiff_jax import jobs, pictures
+
+
+@pytest.mark.parametrize("command", ["demo", "measure", "restore", "evaluate", "train", "info"])
+def test_every_command_has_help(invoke, command):
+    result = invoke(command, "--help")
+    assert result.exit_code == 0
+    assert command in invoke().stdout
+
+
+def test_help_of_restore_says_the_range_of_sigma(invoke):
+    assert "[-1, 1]" in invoke("restore", "--help").stdout
+
+
+def test_a_demonstration_solves_each_task_in_one_call(prior_folder, tmp_path):
+    prior = rd.load_prior(prior_folder)
+    (result,) = jobs.demonstrate(prior, tmp_path, [("sr4", 0.05)], steps=2, size=32)
+    assert len(result.scores) == len(result.pinv_scores) == len(result.names) == 6
+    assert pixels(tmp_path / "sr4.png").shape[0] > 6 * 128
+    assert json.loads((tmp_path / "metrics.json").read_text())["tasks"][0]["task"] == "sr4"
+
+
+@pytest.mark.slow
+def test_demo_writes_panels_pictures_and_metrics(invoke, prior_folder, tmp_path):
+    out = tmp_path / "demo"
+    result = invoke("demo", "--prior", prior_folder, "--out", out, "--steps", 2, "--size", 32)
+    assert result.exit_code == 0, result.output
+    metrics = json.loads((out / "metrics.json").read_text())
+    names = [task["task"] for task in metrics["tasks"]]
+    assert names == ["inpaint_freeform", "inpaint_random", "sr4", "deblur_gauss"]
+    for name in names:
+        assert pixels(out / f"{name}.png").shape[0] > 6 * 128
+        assert len(list((out / "restored" / name).glob("*.png"))) == 6
+        assert name in result.stdout
+    assert all(task["compile_seconds"] > 0 and task["solve_seconds"] > 0 for task in metrics["tasks"])
+    assert pixels(out / "panel.png").ndim == 3
+
+
+def test_sample_photos_are_credited_and_small():
+    paths = jobs.sample_photos()
+    assert len(paths) == 6
+    credits = (paths[0].parent / "CREDITS.md").read_text()
+    assert all(f"`{path.name}`" in credits for path in paths)
+    assert all(pictures.picture_size(path) == (256, 256) for path in paths)
+    assert sum(path.stat().st_size for path in paths) < 1.5e6
+
+
+def test_evaluate_prints_a_table_and_writes_csv(invoke, photos, tmp_path, rng):
+    (tmp_path / "restored").mkdir()
+    for path in sorted(photos.iterdir()):
+        noisy = pictures.read_picture(path) + 0.1 * rng.standard_normal((32, 32, 3))
+        pictures.write_picture(tmp_path / "restored" / path.name, noisy)
+    result = invoke("evaluate", tmp_path / "restored", "--reference", photos, "--csv", tmp_path / "scores.csv")
+    assert result.exit_code == 0, result.output
+    assert "PSNR" in result.stdout
+    with (tmp_path / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["picture"] for row in rows] == ["a", "b", "c"]
+    assert all(24 < float(row["psnr"]) < 28 for row in rows)  # 0.1 of a range of 2 is 26 dB
+
+
+def test_evaluate_without_lpips_says_so(invoke, photos, monkeypatch):
+    def missing():
+        raise ImportError
+
+    monkeypatch.setattr("reddiff_jax.metrics.load_lpips", missing)
+    result = invoke("evaluate", photos, "--reference", photos)
+    assert result.exit_code == 0, result.output
+    assert "LPIPS left out" in result.stdout
+    assert "inf" in result.stdout
+
+
+def test_several_samples_are_paired_with_their_original(photos, tmp_path):
+    (tmp_path / "restored").mkdir()
+    for name in ("a_0", "a_1", "a_mean", "a_std", "b"):
+        pictures.write_picture(tmp_path / "restored" / f"{name}.png", np.zeros((32, 32, 3)))
+    pairs = jobs.pair(tmp_path / "restored", photos)
+    assert [(name, original.stem) for name, _, original in pairs.pairs] == [
+        ("a_0", "a"),
+        ("a_1", "a"),
+        ("a_mean", "a"),
+        ("b", "b"),
+    ]
+    assert [path.stem for path in pairs.without_restored] == ["c"]
+
+
+def test_info_tells_versions_prior_and_tasks(invoke, prior_folder):
+    result = invoke("info", prior_folder)
+    assert result.exit_code == 0, result.output
+    for part in ("jax", "num_parameters", "inpaint_freeform", "deblur_motion"):
+        assert part in result.stdout
