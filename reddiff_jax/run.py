@@ -49,7 +49,8 @@ def run(
         solver: The method, shared by all images.
         problem: What belongs to the image.
         state: State to continue from (``solution.state``), with the same key; fresh if None.
-        num_steps: Steps to do now; all of the solver's if None, needed with ``state``.
+        num_steps: Steps to do now; all of the solver's if None, needed with ``state``. Together they must not exceed
+            the solver's: there are no timesteps beyond. Under ``vmap`` give it by ``functools.partial``.
         record: Function (state, info) -> pytree evaluated inside the loop, e.g. ``lambda state, info: state.mu``.
             Define it once: another function object is another compilation.
         record_every: Steps from one record to the next; must divide the number of steps.

@@ -1,0 +1,72 @@
+"""What README says is what happens."""
+
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import reddiff_jax as rd
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def code(marker: str) -> str:
+    return re.search(rf"<!-- {marker} -->\n```python\n(.*?)```", README, re.DOTALL).group(1)
+
+
+@pytest.fixture(scope="module")
+def readers_variables():
+    key = jax.random.key(0)
+    y = jnp.zeros((16, 24, 3))
+    mask = rd.random_mask(key, (16, 24))
+    problems = rd.stack([rd.problem(y, rd.inpainting(mask), rd.gaussian(0.05))] * 16)
+    return {"key": key, "keys": jax.random.split(key, 16), "y": y, "mask": mask, "problems": problems}
+
+
+@pytest.fixture(scope="module")
+def after_the_snippet(readers_variables):
+    variables = dict(readers_variables)
+    exec(code("snippet"), variables)
+    return variables
+
+
+def test_the_snippet_restores_one_picture_and_a_batch(after_the_snippet):
+    assert after_the_snippet["x"].shape == (16, 24, 3)
+    assert after_the_snippet["xs"].shape == (16, 16, 24, 3)
+
+
+def test_the_snippet_s_results_are_finite(after_the_snippet):
+    assert np.isfinite(after_the_snippet["xs"]).all()
+
+
+def test_the_mesh_lines_give_the_unsharded_result(after_the_snippet):
+    # A solver that is cheap to compile for 8 devices; the lines name only what is in scope.
+    prior = rd.gaussian_prior(jnp.zeros((16, 24, 3)), 0.25, rd.schedules.linear())
+    solver = rd.reddiff(prior, optax.adam(0.1, b2=0.99), num_steps=5)
+    variables = {**after_the_snippet, "solver": solver}
+    exec(code("mesh"), variables)
+    alone = variables["runs"](variables["keys"], solver, variables["problems"]).x
+    # A sharded program may sum in another order: float32 rounding, over 5 steps of size 0.1.
+    np.testing.assert_allclose(variables["xs"], alone, atol=1e-5)
+
+
+def test_own_priors_and_operators_are_made_as_written():
+    variables = {
+        "rd": rd,
+        "params": jnp.ones(()),
+        "my_denoiser": lambda x_t, t, cond: 0.5 * x_t,
+        "my_net": lambda params, x_t, t, cond: params * x_t,
+        "my_edm": lambda params, x, sigma, cond: params * x,
+    }
+    exec(code("own"), variables)
+    assert variables["operator"].out_shape == (32, 32, 3)
+    assert variables["prior"].eps(jnp.ones((4, 4, 3)), 10).shape == (4, 4, 3)
+
+
+def test_the_tables_are_those_of_the_committed_results():
+    benchmarks = pytest.importorskip("benchmarks.readme")
+    assert benchmarks.filled(README) == README
