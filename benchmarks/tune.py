@@ -1,0 +1,111 @@
+"""Chooses the presets of the tasks: a coordinate search on tuning pictures that are never reported on.
+
+    python -m benchmarks.tune [--prior PRIOR] [--steps 50] [--size 64] [--only denoise inpaint]
+
+For each task family and noise level the settings are varied one after the other (learning-rate schedule, lam, starting
+timestep, weighting, learning rate) and the best by ``PSNR - 10 LPIPS`` is kept, so that looks count beside fidelity.
+The table ``PRESETS`` of reddiff_jax/tasks.py is copied from what this prints.
+"""
+
+import argparse
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import reddiff_jax as rd
+from benchmarks import _pictures, _report
+from reddiff_jax import metrics, tasks
+
+FAMILIES = {
+    "inpaint": ("inpaint_random", (0.0, 0.05, 0.2)),
+    "super_resolution": ("sr4", (0.0, 0.05, 0.2)),
+    "deblur": ("deblur_gauss", (0.0, 0.05, 0.2)),
+    "denoise": ("denoise", (0.05, 0.2)),
+    "colorize": ("colorize", (0.0,)),
+}
+CHOICES = {
+    "lr_schedule": ("cosine", "constant"),
+    "lam": (0.05, 0.15, 0.5, 1.5),
+    "start_timestep": (300, 500, 800),
+    "weighting": ("linear", "sqrt", "trunc_linear"),
+    "learning_rate": (0.05, 0.1, 0.2),
+}
+runs = jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))
+
+
+def score(lpips, restored, x) -> dict[str, float]:
+    """Mean PSNR, mean LPIPS and the score of a batch."""
+    psnr = float(jnp.mean(jax.vmap(metrics.psnr)(restored, x)))
+    perceptual = float(jnp.mean(jax.vmap(lpips)(restored, x)))
+    return {"psnr": psnr, "lpips": perceptual, "score": psnr - 10 * perceptual}
+
+
+def tune(prior, lpips, name: str, sigma: float, x: np.ndarray, num_steps: int) -> dict:
+    """Searches the settings of one task at one noise level."""
+    task = tasks.by_name(name)
+    shape = x.shape[1:]
+    keys = jax.random.split(jax.random.key(1), len(x))
+    problems = rd.stack(
+        [
+            rd.measure(key, task.operator(shape, task.simulate(key, shape)), rd.gaussian(sigma), jnp.asarray(image))
+            for key, image in zip(keys, x, strict=True)
+        ]
+    )
+    tried: dict = {}
+
+    def evaluate(preset: tasks.Preset) -> float:
+        if preset not in tried:
+            restored = jnp.clip(runs(keys, preset.solver(prior), problems).x, -1, 1)
+            tried[preset] = score(lpips, restored, x)
+            print(f"  {preset.describe()}: {tried[preset]}", flush=True)
+        value = tried[preset]["score"]
+        return value if np.isfinite(value) else -np.inf
+
+    best = replace(task.preset(sigma), num_steps=num_steps)
+    start = jnp.clip(jax.vmap(lambda p: p.operator.pinv(p.y))(problems), -1, 1)
+    for field, values in CHOICES.items():
+        best = max((replace(best, **{field: value}) for value in values), key=evaluate)
+    row = {
+        "family": task.family,
+        "task": name,
+        "sigma": sigma,
+        **tried[best],
+        "A+y psnr": score(lpips, start, x)["psnr"],
+    }
+    return {**row, **{field: getattr(best, field) for field in CHOICES}, "tried": len(tried)}
+
+
+def main() -> None:
+    """Runs the search and writes results/tune.json."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prior", type=Path)
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--only", nargs="*", default=list(FAMILIES), choices=list(FAMILIES))
+    args = parser.parse_args()
+    prior, loaded = rd.load_prior(args.prior), metrics.load_lpips()
+    lpips = partial(jax.jit(lambda net, a, b: net(a, b)), loaded)
+    x = np.stack(list(_pictures.tuning(args.size).values())[::2])
+    rows = []
+    for family in args.only:
+        name, sigmas = FAMILIES[family]
+        for sigma in sigmas:
+            print(f"{family} at sigma {sigma}", flush=True)
+            rows.append(tune(prior, lpips, name, sigma, x, args.steps))
+            print(_report.markdown(rows[-1:], list(rows[-1])), flush=True)
+            settings = {
+                "prior": str(args.prior or "bundled"),
+                "num_steps": args.steps,
+                "size": args.size,
+                "pictures": len(x),
+            }
+            _report.write("tune", settings=settings, rows=rows)
+    print(_report.markdown(rows, list(rows[0])))
+
+
+if __name__ == "__main__":
+    main()
