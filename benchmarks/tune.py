@@ -8,6 +8,7 @@ The table ``PRESETS`` of reddiff_jax/tasks.py is copied from what this prints.
 """
 
 import argparse
+import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,11 +22,12 @@ from benchmarks import _pictures, _report
 from reddiff_jax import metrics, tasks
 
 FAMILIES = {
-    "inpaint": ("inpaint_random", (0.0, 0.05, 0.2)),
+    "inpaint_pixels": ("inpaint_random", (0.0, 0.05, 0.2)),
     "super_resolution": ("sr4", (0.0, 0.05, 0.2)),
     "deblur": ("deblur_gauss", (0.0, 0.05, 0.2)),
     "denoise": ("denoise", (0.05, 0.2)),
     "colorize": ("colorize", (0.0,)),
+    "inpaint_holes": ("inpaint_freeform", (0.0, 0.05, 0.2)),
 }
 CHOICES = {
     "lr_schedule": ("cosine", "constant"),
@@ -90,7 +92,9 @@ def main() -> None:
     prior, loaded = rd.load_prior(args.prior), metrics.load_lpips()
     lpips = partial(jax.jit(lambda net, a, b: net(a, b)), loaded)
     x = np.stack(list(_pictures.tuning(args.size).values())[::2])
-    rows = []
+    path = _report.RESULTS / "tune.json"
+    earlier = json.loads(path.read_text())["rows"] if path.exists() else []
+    rows = [row for row in earlier if row["family"] not in args.only]
     for family in args.only:
         name, sigmas = FAMILIES[family]
         for sigma in sigmas:
