@@ -115,9 +115,9 @@ PRESETS: dict[str, tuple[tuple[float, Preset], ...]] = {
         (0.2, Preset(lam=0.05, learning_rate=0.05, start_timestep=300)),
     ),
     "inpaint_holes": (
-        (0.0, Preset(lam=0.15, start_timestep=500)),
-        (0.05, Preset(lam=0.2, start_timestep=500)),
-        (0.2, Preset(lam=0.7, start_timestep=500)),
+        (0.0, Preset(lam=0.05, start_timestep=500)),
+        (0.05, Preset(lam=0.05, start_timestep=500, weighting="sqrt")),
+        (0.2, Preset(lam=1.5, start_timestep=500)),
     ),
     "super_resolution": (
         (0.0, Preset(lam=0.5, start_timestep=500, weighting="trunc_linear")),

@@ -17,7 +17,7 @@ TASKS = (("inpaint_freeform", 0.0), ("inpaint_random", 0.05), ("sr4", 0.0), ("de
 def demo(
     out: OutOption = Path("demo"),
     prior: PriorOption = None,
-    steps: Annotated[int, typer.Option(help="Steps of each restoration, 1 to 1000.")] = 80,
+    steps: Annotated[int, typer.Option(help="Steps of each restoration, 1 to 1000.")] = 40,
     size: Annotated[int, typer.Option(help="Side of the photos in pixels, 32 to 256, a multiple of 4.")] = 128,
     seed: SeedOption = 0,
 ) -> None:
