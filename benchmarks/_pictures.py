@@ -26,15 +26,13 @@ def held_out(size: int = 256) -> dict[str, np.ndarray]:
     }
 
 
-def tuning(size: int = 128) -> dict[str, np.ndarray]:
-    """Three crops each of the two photos of the scikit-learn wheel: for choosing presets, never for reporting."""
+def tuning(size: int = 64) -> dict[str, np.ndarray]:
+    """Crops of the two photos of the scikit-learn wheel, reduced like the reporting pictures: for choosing presets."""
     import sklearn.datasets
 
     cut = {}
     for name in ("china.jpg", "flower.jpg"):
-        photo = sklearn.datasets.load_sample_image(name)
-        half = pictures.center_crop(photo, photo.shape[0]) if photo.shape[0] < size else photo
-        for i, left in enumerate(np.linspace(0, half.shape[1] - half.shape[0], 3).astype(int)):
-            square = half[:, left : left + half.shape[0]]
-            cut[f"{name[:-4]}{i}"] = pictures.to_float(pictures.center_crop(square, size))
+        photo = pictures.to_float(pictures.center_crop(sklearn.datasets.load_sample_image(name), 256))
+        for top, left in ((32, 96), (144, 24)):
+            cut[f"{name[:-4]}-{top}-{left}"] = photo[top : top + size, left : left + size]
     return cut

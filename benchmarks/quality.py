@@ -20,7 +20,7 @@ import reddiff_jax as rd
 from benchmarks import _pictures, _report
 from reddiff_jax import metrics, tasks
 
-TASKS = ("denoise", "inpaint_freeform", "inpaint_random", "sr4", "deblur_gauss", "deblur_motion")
+TASKS = ("denoise", "inpaint_freeform", "inpaint_random", "sr4", "deblur_gauss")
 SIGMAS = (0.0, 0.05)
 
 

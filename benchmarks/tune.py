@@ -31,7 +31,7 @@ FAMILIES = {
 }
 CHOICES = {
     "lr_schedule": ("cosine", "constant"),
-    "lam": (0.05, 0.15, 0.5, 1.5),
+    "lam": (0.05, 0.15, 0.5, 1.5, 4.0),
     "start_timestep": (300, 500, 800),
     "weighting": ("linear", "sqrt", "trunc_linear"),
     "learning_rate": (0.05, 0.1, 0.2),
@@ -46,7 +46,7 @@ def score(lpips, restored, x) -> dict[str, float]:
     return {"psnr": psnr, "lpips": perceptual, "score": psnr - 10 * perceptual}
 
 
-def tune(prior, lpips, name: str, sigma: float, x: np.ndarray, num_steps: int) -> dict:
+def tune(prior, lpips, name: str, sigma: float, x: np.ndarray, num_steps: int, vary: list[str]) -> dict:
     """Searches the settings of one task at one noise level."""
     task = tasks.by_name(name)
     shape = x.shape[1:]
@@ -69,8 +69,8 @@ def tune(prior, lpips, name: str, sigma: float, x: np.ndarray, num_steps: int) -
 
     best = replace(task.preset(sigma), num_steps=num_steps)
     start = jnp.clip(jax.vmap(lambda p: p.operator.pinv(p.y))(problems), -1, 1)
-    for field, values in CHOICES.items():
-        best = max((replace(best, **{field: value}) for value in values), key=evaluate)
+    for field in vary:
+        best = max((replace(best, **{field: value}) for value in (getattr(best, field), *CHOICES[field])), key=evaluate)
     row = {
         "family": task.family,
         "task": name,
@@ -87,11 +87,12 @@ def main() -> None:
     parser.add_argument("--prior", type=Path)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--vary", nargs="*", default=list(CHOICES), choices=list(CHOICES), help="in this order")
     parser.add_argument("--only", nargs="*", default=list(FAMILIES), choices=list(FAMILIES))
     args = parser.parse_args()
     prior, loaded = rd.load_prior(args.prior), metrics.load_lpips()
     lpips = partial(jax.jit(lambda net, a, b: net(a, b)), loaded)
-    x = np.stack(list(_pictures.tuning(args.size).values())[::2])
+    x = np.stack(list(_pictures.tuning(args.size).values()))
     path = _report.RESULTS / "tune.json"
     earlier = json.loads(path.read_text())["rows"] if path.exists() else []
     rows = [row for row in earlier if row["family"] not in args.only]
@@ -99,9 +100,10 @@ def main() -> None:
         name, sigmas = FAMILIES[family]
         for sigma in sigmas:
             print(f"{family} at sigma {sigma}", flush=True)
-            rows.append(tune(prior, lpips, name, sigma, x, args.steps))
+            rows.append(tune(prior, lpips, name, sigma, x, args.steps, args.vary))
             print(_report.markdown(rows[-1:], list(rows[-1])), flush=True)
             settings = {
+                "vary": args.vary,
                 "prior": str(args.prior or "bundled"),
                 "num_steps": args.steps,
                 "size": args.size,
