@@ -1,5 +1,6 @@
 """Priors and classifiers on disk: a folder with the arrays (an Orbax checkpoint) and a JSON card."""
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,10 @@ def _save(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
+        needed, free = described["num_parameters"] * jnp.dtype(dtype).itemsize, shutil.disk_usage(partial).free
+        if free < needed:  # Orbax would find out late, and print hundreds of lines
+            reason = f"{needed / 1e6:.0f} MB are needed but only {free / 1e6:.0f} MB of the disk are free"
+            raise OSError(errno.ENOSPC, reason, str(folder))
         arrays = {
             "params": jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params),
             "schedule": {"alphas": schedule.alphas, "sigmas": schedule.sigmas},

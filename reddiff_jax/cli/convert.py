@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from reddiff_jax.cli._common import UserError, stderr, stdout
+from reddiff_jax.cli._common import UserError, progress_bar, stdout
 
 
 class _Order(StrEnum):
@@ -55,7 +55,7 @@ def convert(
     from reddiff_jax import converting
 
     try:
-        with stderr().status("starting") as status:
+        with progress_bar("converting") as report:
             card = converting.convert(
                 checkpoint,
                 out,
@@ -67,7 +67,7 @@ def convert(
                 blocks=blocks,
                 prediction=prediction,
                 dtype={"f32": jnp.float32, "bf16": jnp.bfloat16}[dtype],
-                say=status.update,
+                report=report,
             )
     except (ValueError, OSError):
         raise

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import mmap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,18 @@ class Checkpoint:
         tensors: Read-only arrays by name; they lie in the file and not in memory.
         wrappers: Keys of the dictionaries around the state dict, outermost first.
         path: The file.
+        mapping: What the arrays are views of.
     """
 
     tensors: dict[str, np.ndarray]
     wrappers: tuple[str, ...]
     path: Path
+    mapping: mmap.mmap
+
+    def release(self) -> None:
+        """Drops what was read of the file from memory; it is read again when needed."""
+        if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+            self.mapping.madvise(mmap.MADV_DONTNEED)
 
     def source(self) -> dict[str, Any]:
         """What a card says of the file: its name, size, hash and types."""
@@ -72,10 +80,14 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     with path.open("rb") as file:
         start = file.read(16)
+        if not start:
+            raise CheckpointError(f"{path} is empty; download it again.")
+        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    mapped = np.frombuffer(mapping, np.uint8)
     if start[:4] == b"PK\x03\x04":
-        content = read_zip(path)
+        content = read_zip(path, mapped)
     elif start[8:9] == b"{":
-        content = read_safetensors(path)
+        content = read_safetensors(path, mapped)
     else:
         raise CheckpointError(f"{path} {_what_else(start)}")
     tensors, wrappers = _state_dict(content)
@@ -84,23 +96,23 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             f"{path} has no tensors by name, neither at its top nor under {', '.join(WRAPPERS)}; "
             "save the network's state dict alone: torch.save(model.state_dict(), path)."
         )
-    return Checkpoint(_without_prefix(tensors), wrappers, path)
+    return Checkpoint(_without_prefix(tensors), wrappers, path, mapping)
 
 
-def read_safetensors(path: Path) -> dict[str, np.ndarray]:
+def read_safetensors(path: Path, content: np.ndarray) -> dict[str, np.ndarray]:
     """Reads a safetensors file; its arrays lie in the file, not in memory.
+
+    Args:
+        path: The file.
+        content: Its bytes, mapped.
 
     Raises:
         CheckpointError: If it is damaged.
-        OSError: If it cannot be opened.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > min(size - 8, _MAX_HEADER):
-            raise CheckpointError(f"{path} is a truncated or damaged safetensors file; download it again.")
-        header = file.read(length)
-    content = np.memmap(path, np.uint8, mode="r")[8 + length :]
+    length = int.from_bytes(content[:8].tobytes(), "little")
+    if length > min(content.size - 8, _MAX_HEADER):
+        raise CheckpointError(f"{path} is a truncated or damaged safetensors file; download it again.")
+    header, content = content[8 : 8 + length].tobytes(), content[8 + length :]
     try:
         return {
             name: _safetensor(content, entry) for name, entry in json.loads(header).items() if name != "__metadata__"
@@ -124,8 +136,6 @@ def _safetensor(content: np.ndarray, entry: dict[str, Any]) -> np.ndarray:
 
 
 def _what_else(start: bytes) -> str:
-    if not start:
-        return "is empty; download it again."
     if start[:5] == b"\x80\x02\x8a\nl":
         return (
             "is in PyTorch's format of before version 1.6. Save it again, where PyTorch is installed: "

@@ -9,10 +9,12 @@ import jax.numpy as jnp
 
 from reddiff_jax import io
 from reddiff_jax.converting import guided_diffusion
-from reddiff_jax.converting.checkpoint import read_checkpoint
+from reddiff_jax.converting.checkpoint import Checkpoint, read_checkpoint
 from reddiff_jax.converting.errors import CheckpointError
 from reddiff_jax.nets import EncoderUNet, UNet
 from reddiff_jax.priors import NetPrior
+
+_RELEASE_BYTES = 2**27
 
 
 def convert(
@@ -27,7 +29,7 @@ def convert(
     blocks: int | None = None,
     prediction: str = "eps",
     dtype: Any = jnp.float32,
-    say: Callable[[str], None] = lambda stage: None,
+    report: Callable[[float, str], None] = lambda fraction, stage: None,
 ) -> dict[str, Any]:
     """Converts a checkpoint of guided-diffusion to a folder that ``load_prior`` or ``io.load_classifier`` reads.
 
@@ -42,7 +44,7 @@ def convert(
         blocks: Residual blocks of a level, for classifiers whose shapes allow several numbers.
         prediction: What a UNet predicts, one of ``io.PREDICTIONS``; all published ones predict the noise.
         dtype: Type in which parameters are stored.
-        say: Called with what is being done.
+        report: Called with the share that is done, 0 to 1, and with what is being done.
 
     Returns:
         The card.
@@ -54,7 +56,7 @@ def convert(
     """
     if Path(out).exists():
         raise FileExistsError(f"{out} exists already; choose another folder or remove it.")
-    say("reading the names")
+    report(0.0, "reading the names")
     source = read_checkpoint(checkpoint)
     try:
         net, schedule_name = guided_diffusion.choose_net(
@@ -70,7 +72,7 @@ def convert(
         params = guided_diffusion.to_params(source.tensors, net)
     except CheckpointError as error:
         raise CheckpointError(f"{checkpoint}: {error}") from error
-    say("hashing the file")
+    report(0.0, "hashing the file")
     card = {
         "name": config or Path(checkpoint).stem,
         "source": source.source(),
@@ -78,16 +80,31 @@ def convert(
         "schedule": {"name": description},
         "num_classes": net.num_classes,
     }
-    say("converting the arrays")
-    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params)
-    say("writing the folder")
+    params = _copy(params, source, dtype, report)
+    report(0.6, "writing the folder")
     if isinstance(net, EncoderUNet):
         io.save_classifier(net, params, make_schedule(1000), out, card=card, dtype=dtype)
     else:
         card |= _channels(net, config)
         prior = NetPrior(schedule=make_schedule(1000), params=params, net=net, to_eps=io.PREDICTIONS[prediction])
         io.save_prior(prior, out, card=card, dtype=dtype)
+    report(1.0, "done")
     return io.read_card(out)
+
+
+def _copy(params: Any, source: Checkpoint, dtype: Any, report: Callable[[float, str], None]) -> Any:
+    """Copies parameters from the file, which is never in memory as a whole."""
+    leaves, structure = jax.tree.flatten(params)
+    total, since_release, done, copies = sum(leaf.nbytes for leaf in leaves), 0, 0, []
+    for leaf in leaves:
+        copies.append(jnp.asarray(leaf, dtype).block_until_ready())
+        done, since_release = done + leaf.nbytes, since_release + leaf.nbytes
+        if since_release > _RELEASE_BYTES:
+            source.release()
+            since_release = 0
+        report(0.2 + 0.4 * done / total, "converting the arrays")
+    source.release()
+    return structure.unflatten(copies)
 
 
 def _channels(net: UNet, config: str | None) -> dict[str, int]:

@@ -62,11 +62,12 @@ class _Storage:
 _MARK = object()
 
 
-def read_zip(path: Path) -> Any:
+def read_zip(path: Path, content: np.ndarray) -> Any:
     """Reads what ``torch.save`` wrote; tensors become read-only arrays that lie in the file, not in memory.
 
     Args:
         path: A zip file.
+        content: Its bytes, mapped.
 
     Raises:
         CheckpointError: If it is damaged, is no checkpoint, or asks for anything but tensors.
@@ -96,7 +97,6 @@ def read_zip(path: Path) -> Any:
         if _read(file, entries.get(f"{prefix}byteorder", (0, 0))).strip() == b"big":
             raise CheckpointError(f"{path} was written on a big-endian machine; save it again on a little-endian one.")
         program = _read(file, entries[programs[0]])
-    content = np.memmap(path, np.uint8, mode="r")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of odd escapes in damaged names

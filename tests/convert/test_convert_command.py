@@ -145,7 +145,14 @@ def test_a_place_that_cannot_be_written_is_one_line(checkpoint, tmp_path):
     assert_one_line(run(checkpoint, tmp_path / "file" / "out", *OPTIONS), tmp_path / "file" / "out", "Not a directory")
 
 
-def test_a_full_disk_is_one_line_and_no_folder(checkpoint, tmp_path, monkeypatch):
+def test_too_small_a_disk_is_one_line_and_no_folder(checkpoint, tmp_path, monkeypatch):
+    import shutil
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(2**20, 2**20, 0))
+    assert_one_line(run(checkpoint, tmp_path / "out", *OPTIONS), tmp_path / "out", "only 0 MB of the disk are free")
+
+
+def test_a_disk_that_fills_up_is_one_line_and_no_folder(checkpoint, tmp_path, monkeypatch):
     import orbax.checkpoint as ocp
 
     def save(*args, **options):
