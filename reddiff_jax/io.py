@@ -243,8 +243,10 @@ def _save(
             "params": jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params),
             "schedule": {"alphas": schedule.alphas, "sigmas": schedule.sigmas},
         }
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(partial / WEIGHTS, arrays)
+        # Without a limit Orbax copies all arrays before it writes the first; one array must fit.
+        limit = 1 + max(leaf.nbytes for leaf in jax.tree.leaves(arrays)) // 10**9
+        with ocp.Checkpointer(ocp.StandardCheckpointHandler(save_concurrent_gb=limit)) as checkpointer:
+            checkpointer.save(partial / WEIGHTS, args=ocp.args.StandardSave(arrays))
         (partial / CARD).write_text(json.dumps(described, indent=1) + "\n")
         partial.rename(folder)
     finally:

@@ -158,7 +158,7 @@ def test_a_disk_that_fills_up_is_one_line_and_no_folder(checkpoint, tmp_path, mo
     def save(*args, **options):
         raise RuntimeError("RESOURCE_EXHAUSTED: No space left on device\nmore")
 
-    monkeypatch.setattr(ocp.StandardCheckpointer, "save", save)
+    monkeypatch.setattr(ocp.Checkpointer, "save", save)
     assert_one_line(run(checkpoint, tmp_path / "out", *OPTIONS), tmp_path / "out", "No space left on device")
 
 

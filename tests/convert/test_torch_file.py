@@ -122,6 +122,17 @@ def test_safetensors_are_read(read):
 
 
 @pytest.mark.oracle
+def test_what_safetensors_saves_is_read(tmp_path):
+    numpy_files = pytest.importorskip("safetensors.numpy")
+    state = {"x": FOUR.reshape(2, 2), "half": FOUR.astype(np.float16), "scalar": np.array(3, np.float32)}
+    numpy_files.save_file(state, tmp_path / "a.safetensors")
+    tensors = read_checkpoint(tmp_path / "a.safetensors").tensors
+    assert tensors.keys() == state.keys()
+    for name, array in state.items():
+        np.testing.assert_array_equal(tensors[name], array, strict=True)
+
+
+@pytest.mark.oracle
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_what_torch_saves_is_read(protocol, tmp_path):
     torch = pytest.importorskip("torch")
