@@ -1,5 +1,6 @@
-"""Priors on disk: a folder with the arrays (an Orbax checkpoint) and a JSON card."""
+"""Priors and classifiers on disk: a folder with the arrays (an Orbax checkpoint) and a JSON card."""
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -9,20 +10,21 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from reddiff_jax import priors
-from reddiff_jax.nets import UNet
+from reddiff_jax.nets import EncoderUNet, UNet, parameter_shapes
 from reddiff_jax.priors import NetPrior
 from reddiff_jax.schedules import Schedule
 
 CARD = "card.json"
 WEIGHTS = "weights"
 FORMAT = 1
-NETS: dict[str, type[nn.Module]] = {"UNet": UNet}
+NETS: dict[str, type[nn.Module]] = {"UNet": UNet, "EncoderUNet": EncoderUNet}
 PREDICTIONS = {
     "eps": priors.from_eps,
     "x0": priors.from_x0,
     "v": priors.from_v,
     "score": priors.from_score,
 }
+LOGITS = "logits"  # what a classifier predicts
 _RUNTIME_FIELDS = {"parent", "name", "dtype", "remat"}
 
 
@@ -43,37 +45,39 @@ def load_prior(folder: str | Path | None = None, *, dtype: Any = jnp.float32, re
         FileNotFoundError: If there is no prior in the folder.
         ValueError: If its card or its arrays are not what this version can read.
     """
-    import orbax.checkpoint as ocp
-
     folder = Path(folder or bundled_prior()).absolute()
     card = read_card(folder)
-    net = net_from_card(card["architecture"], dtype=dtype, remat=remat)
-    num_timesteps = int(card["schedule"]["num_timesteps"])
-    stored_dtype = jnp.dtype(card["stored_dtype"])
-    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-
-    def target(leaf: jax.ShapeDtypeStruct, dtype: Any) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=sharding)
-
-    table = jax.ShapeDtypeStruct((num_timesteps,), jnp.float32)
-    abstract = {
-        "params": jax.tree.map(lambda leaf: target(leaf, stored_dtype), abstract_params(net)),
-        "schedule": {"alphas": target(table, jnp.float32), "sigmas": target(table, jnp.float32)},
-    }
-    try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            # Before reading: Orbax leaves coroutines behind, which warn later, where it stops halfway.
-            _check_fit(checkpointer.metadata(folder / WEIGHTS).item_metadata, abstract)
-            stored = checkpointer.restore(folder / WEIGHTS, abstract)
-    except Exception as error:  # Orbax raises plain Exceptions for damaged files
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise ValueError(f"the weights in {folder} do not fit their card ({reason}).") from error
+    if card["prediction"] == LOGITS:
+        raise ValueError(f"{folder} holds a classifier, not a prior; load it with io.load_classifier.")
+    net, stored = _restore(folder, card, dtype=dtype, remat=remat)
     return NetPrior(
         schedule=Schedule(**stored["schedule"]),
-        params=jax.tree.map(lambda leaf: leaf.astype(jnp.float32), stored["params"]),
+        params=stored["params"],
         net=net,
         to_eps=PREDICTIONS[card["prediction"]],
     )
+
+
+def load_classifier(
+    folder: str | Path, *, dtype: Any = jnp.float32, remat: bool = False
+) -> tuple[EncoderUNet, Any, Schedule]:
+    """Loads a classifier of noisy images: its network, its parameters and the schedule of its noise.
+
+    Args:
+        folder: Folder written by ``save_classifier`` or the converter.
+        dtype: Compute type of the network (parameters are float32 either way).
+        remat: Recompute activations in backward passes.
+
+    Raises:
+        FileNotFoundError: If there is no card in the folder.
+        ValueError: If it is a prior's, or its card or its arrays are not what this version can read.
+    """
+    folder = Path(folder).absolute()
+    card = read_card(folder)
+    if card["prediction"] != LOGITS:
+        raise ValueError(f"{folder} holds a prior, not a classifier; load it with load_prior.")
+    net, stored = _restore(folder, card, dtype=dtype, remat=remat)
+    return net, stored["params"], Schedule(**stored["schedule"])  # type: ignore[return-value]
 
 
 def save_prior(
@@ -91,37 +95,32 @@ def save_prior(
         FileExistsError: If the folder exists.
         TypeError: If the network is not one that a card can describe.
     """
-    import shutil
+    _save(prior.net, prior.params, prior.schedule, _name_of_prediction(prior.to_eps), Path(folder), card or {}, dtype)
 
-    import orbax.checkpoint as ocp
 
-    folder = Path(folder).absolute()
-    if folder.exists():
-        raise FileExistsError(f"{folder} exists already; choose another folder or remove it.")
-    described = {
-        **(card or {}),
-        "format": FORMAT,
-        "architecture": describe_net(prior.net),
-        "schedule": {**(card or {}).get("schedule", {}), "num_timesteps": prior.schedule.num_timesteps},
-        "prediction": _name_of_prediction(prior.to_eps),
-        "value_range": [-1, 1],
-        "stored_dtype": jnp.dtype(dtype).name,
-        "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(prior.params)),
-    }
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        arrays = {
-            "params": jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), prior.params),
-            "schedule": {"alphas": prior.schedule.alphas, "sigmas": prior.schedule.sigmas},
-        }
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(partial / WEIGHTS, arrays)
-        (partial / CARD).write_text(json.dumps(described, indent=1) + "\n")
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+def save_classifier(
+    net: EncoderUNet,
+    params: Any,
+    schedule: Schedule,
+    folder: str | Path,
+    *,
+    card: dict[str, Any] | None = None,
+    dtype: Any = jnp.float32,
+) -> None:
+    """Writes a classifier of noisy images to a folder, which appears only when complete and must not exist.
+
+    Args:
+        net: The classifier.
+        params: Its parameters.
+        schedule: The schedule of the noise that it was trained on.
+        folder: Where to.
+        card: What else the JSON card should say.
+        dtype: Type in which parameters are stored.
+
+    Raises:
+        FileExistsError: If the folder exists.
+    """
+    _save(net, params, schedule, LOGITS, Path(folder), card or {}, dtype)
 
 
 def read_card(folder: str | Path) -> dict[str, Any]:
@@ -148,8 +147,9 @@ def read_card(folder: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not the card of a prior ({type(error).__name__}: {error}).") from error
     if card["format"] != FORMAT:
         raise ValueError(f"{path} has format {card['format']}, this version reads {FORMAT}.")
-    if card["prediction"] not in PREDICTIONS:
-        raise ValueError(f"{path} says prediction={card['prediction']!r}; known are {', '.join(PREDICTIONS)}.")
+    if card["prediction"] not in (*PREDICTIONS, LOGITS):
+        known = ", ".join((*PREDICTIONS, LOGITS))
+        raise ValueError(f"{path} says prediction={card['prediction']!r}; known are {known}.")
     return card
 
 
@@ -179,11 +179,78 @@ def net_from_card(architecture: dict[str, Any], *, dtype: Any = jnp.float32, rem
 
 
 def abstract_params(net: Any) -> Any:
-    """Shapes of a UNet's parameters, without computing any."""
-    x = jax.ShapeDtypeStruct((net.stride * 2, net.stride * 2, net.in_channels), jnp.float32)
-    label = () if net.num_classes is None else (jax.ShapeDtypeStruct((), jnp.int32),)
-    t = jax.ShapeDtypeStruct((), jnp.int32)
-    return jax.eval_shape(net.init, jax.eval_shape(lambda: jax.random.key(0)), x, t, *label)["params"]
+    """Shapes of a network's parameters, without computing any."""
+    return parameter_shapes(net)
+
+
+def _restore(folder: Path, card: dict[str, Any], *, dtype: Any, remat: bool) -> tuple[nn.Module, dict[str, Any]]:
+    """The network of a card, and its parameters and schedule."""
+    import orbax.checkpoint as ocp
+
+    net = net_from_card(card["architecture"], dtype=dtype, remat=remat)
+    num_timesteps = int(card["schedule"]["num_timesteps"])
+    stored_dtype = jnp.dtype(card["stored_dtype"])
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+    def target(leaf: jax.ShapeDtypeStruct, dtype: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=sharding)
+
+    table = jax.ShapeDtypeStruct((num_timesteps,), jnp.float32)
+    abstract = {
+        "params": jax.tree.map(lambda leaf: target(leaf, stored_dtype), abstract_params(net)),
+        "schedule": {"alphas": target(table, jnp.float32), "sigmas": target(table, jnp.float32)},
+    }
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            # Before reading: Orbax leaves coroutines behind, which warn later, where it stops halfway.
+            _check_fit(checkpointer.metadata(folder / WEIGHTS).item_metadata, abstract)
+            stored = checkpointer.restore(folder / WEIGHTS, abstract)
+    except Exception as error:  # Orbax raises plain Exceptions for damaged files
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise ValueError(f"the weights in {folder} do not fit their card ({reason}).") from error
+    return net, {**stored, "params": jax.tree.map(lambda leaf: leaf.astype(jnp.float32), stored["params"])}
+
+
+def _save(
+    net: nn.Module, params: Any, schedule: Schedule, prediction: str, folder: Path, card: dict[str, Any], dtype: Any
+) -> None:
+    import shutil
+
+    import orbax.checkpoint as ocp
+
+    folder = folder.absolute()
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists already; choose another folder or remove it.")
+    described = {
+        **card,
+        "format": FORMAT,
+        "architecture": describe_net(net),
+        "schedule": {**card.get("schedule", {}), "num_timesteps": schedule.num_timesteps},
+        "prediction": prediction,
+        "value_range": [-1, 1],
+        "stored_dtype": jnp.dtype(dtype).name,
+        "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
+    }
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        needed, free = described["num_parameters"] * jnp.dtype(dtype).itemsize, shutil.disk_usage(partial).free
+        if free < needed:  # Orbax would find out late, and print hundreds of lines
+            reason = f"{needed / 1e6:.0f} MB are needed but only {free / 1e6:.0f} MB of the disk are free"
+            raise OSError(errno.ENOSPC, reason, str(folder))
+        arrays = {
+            "params": jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params),
+            "schedule": {"alphas": schedule.alphas, "sigmas": schedule.sigmas},
+        }
+        # Without a limit Orbax copies all arrays before it writes the first; one array must fit.
+        limit = 1 + max(leaf.nbytes for leaf in jax.tree.leaves(arrays)) // 10**9
+        with ocp.Checkpointer(ocp.StandardCheckpointHandler(save_concurrent_gb=limit)) as checkpointer:
+            checkpointer.save(partial / WEIGHTS, args=ocp.args.StandardSave(arrays))
+        (partial / CARD).write_text(json.dumps(described, indent=1) + "\n")
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _check_fit(stored: Any, needed: Any) -> None:

@@ -23,3 +23,13 @@ def key() -> jax.Array:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def adm():
+    """azula's module of published networks, a copy of the published PyTorch code."""
+    pytest.importorskip("torch")
+    pytest.importorskip("azula.plugins.adm", exc_type=ImportError)
+    from azula.plugins.adm._src import unet
+
+    return unet

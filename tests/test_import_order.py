@@ -23,7 +23,7 @@ ORDER = [
     {"run", "sharding", "io"},
     {"tasks"},
     {"measurements"},
-    {"training", "jobs"},
+    {"training", "jobs", "converting"},
     {"cli", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}

@@ -13,7 +13,7 @@ from flax import linen as nn
 
 import reddiff_jax as rd
 from reddiff_jax import io, schedules
-from reddiff_jax.nets import UNet
+from reddiff_jax.nets import EncoderUNet, UNet
 
 NET = UNet(
     in_channels=3,
@@ -226,3 +226,33 @@ def test_the_folder_appears_only_when_complete(prior, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         rd.save_prior(prior, tmp_path / "prior")
     assert list(tmp_path.iterdir()) == []
+
+
+# ---- classifiers
+
+
+@pytest.fixture(scope="module")
+def classifier_folder(tmp_path_factory):
+    net = EncoderUNet(image_size=4, model_channels=32, num_res_blocks=1, channel_mult=(1,), num_head_channels=16)
+    params = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.5, leaf.dtype), io.abstract_params(net))
+    folder = tmp_path_factory.mktemp("classifiers") / "tiny"
+    io.save_classifier(net, params, schedules.cosine(50), folder, card={"name": "tiny"})
+    return folder, net, params
+
+
+def test_a_classifier_comes_back(classifier_folder):
+    folder, net, params = classifier_folder
+    loaded, loaded_params, schedule = io.load_classifier(folder)
+    assert loaded == net
+    assert all(map(np.array_equal, jax.tree.leaves(loaded_params), jax.tree.leaves(params)))
+    assert np.array_equal(schedule.sigmas, schedules.cosine(50).sigmas)
+
+
+def test_a_classifier_is_no_prior(classifier_folder):
+    with pytest.raises(ValueError, match="holds a classifier, not a prior"):
+        rd.load_prior(classifier_folder[0])
+
+
+def test_a_prior_is_no_classifier(saved):
+    with pytest.raises(ValueError, match="holds a prior, not a classifier"):
+        io.load_classifier(saved)

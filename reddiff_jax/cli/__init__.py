@@ -3,6 +3,7 @@
 import typer
 
 from reddiff_jax.cli._errors import OneLineErrors
+from reddiff_jax.cli.convert import convert
 from reddiff_jax.cli.demo import demo
 from reddiff_jax.cli.evaluate import evaluate
 from reddiff_jax.cli.info import info
@@ -18,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, measure, restore, evaluate, train, info):
+for command in (demo, measure, restore, evaluate, train, convert, info):
     app.command()(command)
 
 

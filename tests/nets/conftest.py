@@ -1,11 +1,10 @@
-"""Weights for the tests of networks, and azula's copy of the published PyTorch code with the way from its to ours."""
-
-import re
+"""Weights for the tests of networks."""
 
 import jax
 import numpy as np
 import pytest
 
+from reddiff_jax.converting.guided_diffusion import target_array, target_path
 from reddiff_jax.nets import parameter_shapes
 
 
@@ -26,16 +25,6 @@ def redrawn():
 
 
 @pytest.fixture(scope="session")
-def adm():
-    """azula's module of published networks."""
-    pytest.importorskip("torch")
-    pytest.importorskip("azula.plugins.adm", exc_type=ImportError)
-    from azula.plugins.adm._src import unet
-
-    return unet
-
-
-@pytest.fixture(scope="session")
 def params_of():
     """Draws all weights of a PyTorch network anew, none zero; returns them as our parameters."""
 
@@ -49,29 +38,13 @@ def params_of():
                 is_scale = tensor.ndim == 1 and name.endswith("weight")
                 deviation = tensor[0].numel() ** -0.5 if tensor.ndim > 1 else 0.2
                 tensor.normal_(float(is_scale), deviation, generator=generator)
-                *groups, leaf = _path(name, tensor.ndim)
+                *groups, leaf = target_path(name, tensor.ndim)
                 node = params
                 for group in groups:
                     node = node.setdefault(group, {})
                 assert leaf not in node
-                node[leaf] = _array(tensor.numpy().copy(), leaf)
+                node[leaf] = target_array(tensor.numpy().copy(), leaf)
         module.eval()
         return params
 
     return redraw_and_convert
-
-
-def _path(name: str, ndim: int) -> list[str]:
-    """'input_blocks.3.0.in_layers.2.weight' -> ['input_blocks_3_0', 'in_layers_2', 'kernel']."""
-    *groups, leaf = re.sub(r"\.(\d+)", r"_\1", name).split(".")
-    if leaf == "weight":
-        leaf = "scale" if ndim == 1 else "embedding" if groups == ["label_emb"] else "kernel"
-    return [*groups, leaf]
-
-
-def _array(weight: np.ndarray, leaf: str) -> np.ndarray:
-    if leaf != "kernel":
-        return weight
-    if weight.ndim == 4:
-        return weight.transpose(2, 3, 1, 0)  # (kh, kw, I, O)
-    return weight.reshape(weight.shape[:2]).T  # (I, O)

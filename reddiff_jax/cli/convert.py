@@ -1,0 +1,79 @@
+"""`reddiff-jax convert`: a PyTorch checkpoint as a prior's folder."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reddiff_jax.cli._common import UserError, progress_bar, stdout
+
+
+class _Order(StrEnum):
+    legacy = "legacy"
+    new = "new"
+
+
+class _Schedule(StrEnum):
+    linear = "linear"
+    cosine = "cosine"
+
+
+class _Prediction(StrEnum):
+    eps = "eps"
+    x0 = "x0"
+    v = "v"
+    score = "score"
+
+
+class _Dtype(StrEnum):
+    f32 = "f32"
+    bf16 = "bf16"
+
+
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="File: .pt, .pth or .safetensors.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="Folder of the prior; must not exist.", show_default=False)],
+    config: Annotated[
+        str | None, typer.Option(help="Published configuration, e.g. imagenet256_uncond, ffhq256, classifier256.")
+    ] = None,
+    heads: Annotated[int | None, typer.Option(min=1, help="Attention heads, where every level has as many.")] = None,
+    head_channels: Annotated[int | None, typer.Option(min=1, help="Channels of an attention head.")] = None,
+    attention_order: Annotated[_Order | None, typer.Option(help="Layout of attention's channels.")] = None,
+    schedule: Annotated[_Schedule | None, typer.Option(help="Noise schedule, of 1000 timesteps.")] = None,
+    blocks: Annotated[int | None, typer.Option(min=1, help="Residual blocks of each level of a classifier.")] = None,
+    prediction: Annotated[_Prediction, typer.Option(help="What the network predicts.")] = _Prediction.eps,
+    dtype: Annotated[_Dtype, typer.Option(help="Type in which parameters are stored.")] = _Dtype.f32,
+) -> None:
+    """Converts a checkpoint of guided-diffusion (ADM) for --prior. PyTorch is not needed, nothing in the file is run.
+
+    Widths, blocks, attention, classes and the learned variance are read from the file. What it cannot tell (heads,
+    order of attention, schedule) comes from --config or the options; left out, the error says what is needed.
+    """
+    import jax.numpy as jnp
+
+    from reddiff_jax import converting
+
+    try:
+        with progress_bar("converting") as report:
+            card = converting.convert(
+                checkpoint,
+                out,
+                config=config,
+                heads=heads,
+                head_channels=head_channels,
+                new_attention_order=None if attention_order is None else attention_order is _Order.new,
+                schedule=schedule,
+                blocks=blocks,
+                prediction=prediction,
+                dtype={"f32": jnp.float32, "bf16": jnp.bfloat16}[dtype],
+                report=report,
+            )
+    except (ValueError, OSError):
+        raise
+    except Exception as error:
+        # Orbax and TensorStore raise nearly anything for a disk that is full.
+        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
+        raise UserError(f"cannot write {out} ({reason}).") from error
+    kind = "classifier" if card["prediction"] == "logits" else "prior"
+    stdout().print(f"{kind}: {out} ({card['num_parameters']:,} parameters)", soft_wrap=True, markup=False)
