@@ -84,11 +84,9 @@ def _quality() -> str:
         for row in result["rows"]
     ]
     environment = result["environment"]
-    seconds = [row["seconds per picture"] for row in result["rows"] if "seconds per picture" in row]
     note = (
         f"\n\nMeasured at commit {environment['commit']} on {environment['cpu']} ({environment['cpu_count']} cores, "
-        f"{environment['backend']}), jax {environment['jax']}, batch {len(result['settings']['pictures'])}, float32; "
-        f"RED-diff took {min(seconds):.0f} to {max(seconds):.0f} s a picture, compilation apart."
+        f"{environment['backend']}), jax {environment['jax']}, batch {len(result['settings']['pictures'])}, float32."
     )
     return _report.markdown(rows, list(rows[0])) + note
 

@@ -112,7 +112,7 @@ PRESETS: dict[str, tuple[tuple[float, Preset], ...]] = {
     "inpaint_pixels": (
         (0.0, Preset(lam=0.05, start_timestep=300, weighting="trunc_linear")),
         (0.05, Preset(lam=0.05, start_timestep=300, weighting="trunc_linear")),
-        (0.2, Preset(lam=0.05, learning_rate=0.05, start_timestep=300)),
+        (0.2, Preset(lam=0.5, learning_rate=0.05, start_timestep=300)),
     ),
     "inpaint_holes": (
         (0.0, Preset(lam=0.05, start_timestep=500)),
@@ -120,7 +120,7 @@ PRESETS: dict[str, tuple[tuple[float, Preset], ...]] = {
         (0.2, Preset(lam=1.5, start_timestep=500)),
     ),
     "super_resolution": (
-        (0.0, Preset(lam=0.5, start_timestep=500, weighting="trunc_linear")),
+        (0.0, Preset(lam=0.15, start_timestep=500, weighting="trunc_linear")),
         (0.05, Preset(lam=0.5, start_timestep=800)),
         (0.2, Preset(lam=1.5, learning_rate=0.05, start_timestep=800, weighting="sqrt")),
     ),
