@@ -46,5 +46,5 @@ clean:
 	touch $@
 
 .venv/installed-dev: .venv/installed-test
-	$(BIN)/pip install -q -e ".[dev]"
+	$(BIN)/pip install -q -e ".[bench,dev]"
 	touch $@
