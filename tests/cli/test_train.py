@@ -1,0 +1,61 @@
+"""`train`: a prior from a folder of pictures, which `restore` then takes."""
+
+import json
+
+import numpy as np
+import pytest
+
+from reddiff_jax import pictures
+
+TINY = ("--steps", 2, "--crop", 8, "--batch", 1, "--width", 32, "--mult", 1)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, invoke):
+    folder = tmp_path_factory.mktemp("train")
+    (folder / "photos").mkdir()
+    noise = np.random.default_rng(0).uniform(-1, 1, (16, 16, 3))
+    pictures.write_picture(folder / "photos" / "a.png", noise)
+    result = invoke("train", folder / "photos", "--out", folder / "run", *TINY, "--note", "one picture")
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def test_the_prior_s_card_says_how_it_was_trained(trained):
+    card = json.loads((trained / "run" / "prior" / "card.json").read_text())
+    assert (card["training"]["pictures"], card["training"]["steps"], card["training"]["note"]) == (1, 2, "one picture")
+
+
+def test_a_sample_sheet_is_written(trained):
+    assert (trained / "run" / "samples-0000002.png").is_file()
+
+
+def test_the_log_has_a_line_for_the_last_update(trained):
+    assert (trained / "run" / "log.csv").read_text().splitlines()[-1].startswith("2,")
+
+
+def test_a_complete_run_is_not_trained_again(trained, invoke):
+    result = invoke("train", trained / "photos", "--out", trained / "run", *TINY)
+    assert result.exit_code == 2
+    assert "exists already" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--crop", 9), "must be a positive multiple of 2"),
+        (("--mult", "one"), "is not a list of numbers"),
+        (("--from", "nowhere"), "is no prior"),
+    ],
+)
+def test_impossible_options_get_one_line_and_status_2(trained, invoke, tmp_path, options, said):
+    result = invoke("train", trained / "photos", "--out", tmp_path / "run", *TINY, *options)
+    assert result.exit_code == 2
+    assert said in " ".join(result.output.split())
+    assert not (tmp_path / "run" / "prior").exists()
+
+
+def test_a_folder_without_pictures_is_an_error(invoke, tmp_path):
+    result = invoke("train", tmp_path, "--out", tmp_path / "run")
+    assert result.exit_code == 2
+    assert "no pictures in" in result.output
