@@ -88,7 +88,26 @@ def _quality() -> str:
         f"\n\nMeasured at commit {environment['commit']} on {environment['cpu']} ({environment['cpu_count']} cores, "
         f"{environment['backend']}), jax {environment['jax']}, batch {len(result['settings']['pictures'])}, float32."
     )
-    return _report.markdown(rows, list(rows[0])) + note
+    return _report.markdown(rows, list(rows[0])) + note + "\n\n" + _where_it_loses(result["rows"])
+
+
+def _where_it_loses(rows: list[dict]) -> str:
+    """Says in words on which tasks another method is better."""
+
+    def tasks_where(metric: str, sign: int) -> set[str]:
+        lost = set()
+        for row in rows:
+            rivals = [other for other in rows if (other["task"], other["sigma"]) == (row["task"], row["sigma"])]
+            if row["method"] == "RED-diff" and max(sign * other[metric] for other in rivals) > sign * row[metric]:
+                lost.add(f"`{row['task']}` at {row['sigma']:g}")
+        return lost
+
+    psnr, lpips = tasks_where("PSNR", 1), tasks_where("LPIPS", -1)
+    both, one = sorted(psnr & lpips), sorted(psnr ^ lpips)
+    return (
+        "**Where RED-diff with the bundled prior does not win:** another method is better in both PSNR and LPIPS on "
+        f"{', '.join(both) or 'no task'}; in one of the two on {', '.join(one) or 'no task'}."
+    )
 
 
 def _order() -> str:
