@@ -10,21 +10,26 @@ from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 
-
-def environment() -> dict[str, Any]:
-    """Machine, versions and commit."""
-    import jax
-
-    commit = subprocess.run(
+# Read at the start: commits made while a benchmark runs are not what it measures.
+_COMMIT = (
+    subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
         check=False,
     ).stdout.strip()
+    or "unknown"
+)
+
+
+def environment() -> dict[str, Any]:
+    """Machine, versions and commit."""
+    import jax
+
     device = jax.devices()[0]
     return {
-        "commit": commit or "unknown",
+        "commit": _COMMIT,
         "device": device.device_kind,
         "num_devices": jax.device_count(),
         "backend": jax.default_backend(),

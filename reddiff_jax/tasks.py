@@ -101,8 +101,8 @@ def _optimizer(learning_rate: float, lr_schedule: str, num_steps: int) -> optax.
 
 
 # Presets of each family: rows (sigma_y, Preset) with ascending sigma_y. Between two rows lam and the learning rate are
-# interpolated and the rest is the nearer row's; beyond the ends the end row holds. Found by `python -m benchmarks.tune`
-# (whose results are in benchmarks/results/tune.json) with the bundled prior, which is weak at high noise: hence low
+# interpolated and the rest is the nearer row's; beyond the ends the end row holds. README says how they
+# were found; benchmarks/results/tune.json has the last search. The bundled prior is weak at high noise: hence low
 # starting timesteps. Published settings are those of `reddiff_jax.reddiff`.
 PRESETS: dict[str, tuple[tuple[float, Preset], ...]] = {
     "denoise": (
