@@ -24,11 +24,12 @@ format: .venv/installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Independent implementations that some tests compare with. azula is installed without its dependencies, because they
-# include torchvision, which pulls a CUDA build of torch.
+# Independent implementations that some tests compare with. Four are installed without their dependencies, because these
+# include a CUDA build of torch or of onnxruntime; see tests/oracles.py.
 oracles: .venv/installed-test
-	$(BIN)/pip install -q $(TORCH) einops tqdm requests pyyaml gdown
-	$(BIN)/pip install -q --no-deps azula==0.11.1
+	$(BIN)/pip install -q $(TORCH)
+	$(BIN)/pip install -q --no-deps torchvision==0.28.0 azula==0.11.1 deepinv==0.5.0 adaptive-terrain-diffusion==0.4.2
+	$(BIN)/pip install -q -e ".[oracles]"
 
 clean:
 	rm -rf .venv demo
