@@ -4,7 +4,7 @@
 
 For each task family and noise level the settings are varied one after the other (learning-rate schedule, lam, starting
 timestep, weighting, learning rate) and the best by ``PSNR - 10 LPIPS`` is kept, so that looks count beside fidelity.
-The table ``PRESETS`` of reddiff_jax/tasks.py is copied from what this prints.
+The table ``PRESETS`` of reddiff_jax/tasks/presets.py is copied from what this prints.
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """Measurements of pictures and their files.
 
-A measurement file is an ``.npz`` with ``y`` (float32, lossless), the arrays of its operator (``mask`` or ``kernel``)
-and ``meta``, a JSON text: format, task, sigma, shapes and the seed it was simulated from. Nothing in it is pickled.
+A measurement file is an ``.npz`` with ``y`` (float32 or complex64, lossless), the arrays of its operator (``mask``,
+``kernel``, ...) and ``meta``, a JSON text: format, task, sigma, shapes and the seed it was simulated from. Nothing in
+it is pickled.
 """
 
 import json
@@ -44,7 +45,7 @@ class Header:
 
     task: str
     sigma: float
-    y_shape: Shape
+    y_shape: tuple[int, ...]
     in_shape: Shape
     array_shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
     seed: int | None = field(default=None, compare=False)
@@ -77,6 +78,16 @@ class Measurement:
             jnp.asarray(self.y), self.operator() if operator is None else operator, gaussian(self.header.sigma)
         )
 
+    def preview(self) -> np.ndarray:
+        """The measurement as a picture (H, W, 1 or 3) in [-1, 1]: itself, or where it is none its logarithm or A+y."""
+        if self.task.is_picture:
+            return self.y
+        if self.y.ndim == 1:
+            return self.task.result(np.clip(np.asarray(self.operator().pinv(jnp.asarray(self.y))), -1, 1))
+        size = np.abs(self.y.reshape(*self.y.shape[:2], -1))
+        size = np.log1p(100 * size / max(float(size.max()), 1e-12)).mean(axis=-1, keepdims=True)  # (h, w, 1)
+        return 2 * size / max(float(size.max()), 1e-12) - 1
+
 
 def make_measurement(
     task: str, sigma: float, y: np.ndarray, in_shape: Shape, arrays: Arrays, seed: int | None = None
@@ -86,9 +97,9 @@ def make_measurement(
     Raises:
         ValueError: If the parts do not fit.
     """
-    y = np.asarray(y, np.float32)
+    y = tasks.stored(y)
     shapes = tuple(sorted((name, tuple(map(int, np.shape(array)))) for name, array in arrays.items()))
-    header = Header(task, tasks.check_sigma(sigma), _shape(y.shape), _shape(in_shape), shapes, seed)
+    header = Header(task, tasks.check_sigma(sigma), _sizes(y.shape), _picture_shape(in_shape), shapes, seed)
     _check_shapes(header, tasks.by_name(task))
     if not np.isfinite(y).all():
         raise ValueError("y has values that are not finite.")
@@ -97,7 +108,7 @@ def make_measurement(
             raise ValueError(f"the {name} has values that are not finite.")
     if "mask" in arrays and not np.isin(arrays["mask"], (0, 1)).all():
         raise ValueError("the mask has values other than 0 and 1.")
-    return Measurement(header, y, {name: np.asarray(array, np.float32) for name, array in arrays.items()})
+    return Measurement(header, y, {name: tasks.stored(array) for name, array in arrays.items()})
 
 
 def write_measurement(path: str | Path, measurement: Measurement) -> None:
@@ -144,8 +155,8 @@ def read_measurement(path: str | Path) -> Measurement:
         with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             header = _header(file)
             y, arrays = file["y"], {name: file[name] for name, _ in header.array_shapes}
-        if y.dtype != np.float32:
-            raise ValueError(f"y is {y.dtype}, not float32")
+        if y.dtype not in (np.float32, np.complex64):
+            raise ValueError(f"y is {y.dtype}, not float32 or complex64")
         measurement = make_measurement(header.task, header.sigma, y, header.in_shape, arrays, header.seed)
         if measurement.header != header:
             raise ValueError("its arrays do not have the shapes that it names")
@@ -179,8 +190,8 @@ def _header(file: Any) -> Header:
     header = Header(
         task=meta["task"],
         sigma=tasks.check_sigma(float(meta["sigma"])),
-        y_shape=_shape(meta["y_shape"]),
-        in_shape=_shape(meta["in_shape"]),
+        y_shape=_sizes(meta["y_shape"]),
+        in_shape=_picture_shape(meta["in_shape"]),
         array_shapes=tuple(sorted((name, tuple(map(int, shape))) for name, shape in meta["array_shapes"].items())),
         seed=meta.get("seed"),
     )
@@ -188,7 +199,14 @@ def _header(file: Any) -> Header:
     return header
 
 
-def _shape(values: Any) -> Shape:
+def _sizes(values: Any) -> tuple[int, ...]:
+    sizes = tuple(int(value) for value in values)
+    if not 1 <= len(sizes) <= 4 or min(sizes) < 1:
+        raise ValueError(f"{values} is no shape of a measurement")
+    return sizes
+
+
+def _picture_shape(values: Any) -> Shape:
     height, width, channels = (int(value) for value in values)
     if min(height, width, channels) < 1:
         raise ValueError(f"{values} is no shape of a picture")
@@ -196,11 +214,18 @@ def _shape(values: Any) -> Shape:
 
 
 def _check_shapes(header: Header, task: Task) -> None:
-    if len(header.y_shape) != 3 or task.in_shape(header.y_shape, header.in_shape[2]) != header.in_shape:
+    if task.is_picture and (
+        len(header.y_shape) != 3 or task.in_shape(_picture_shape(header.y_shape), header.in_shape[2]) != header.in_shape
+    ):
         raise ValueError(f"a measurement of shape {header.y_shape} is not of a picture {header.in_shape}")
+    if task.needs is None:
+        expected = tuple(sorted(task.array_shapes(header.in_shape).items()))
+        if header.array_shapes != expected:
+            raise ValueError(f"it holds arrays {dict(header.array_shapes)} but its task needs {dict(expected)}")
+        return
     names = [name for name, _ in header.array_shapes]
-    if names != ([] if task.needs is None else [task.needs]):
-        raise ValueError(f"it holds the arrays {names} but its task needs {task.needs or 'none'}")
+    if names != [task.needs]:
+        raise ValueError(f"it holds the arrays {names} but its task needs {task.needs}")
     for name, shape in header.array_shapes:
         h, w, c = header.in_shape
         if name == "mask" and shape not in ((h, w, 1), (h, w, c)):

@@ -101,7 +101,7 @@ def demonstrate(
         pinv_scores = [score_arrays(x, photo) for x, photo in zip(pinvs, photos, strict=True)]
         result = DemoResult(task, sigma, preset, names, pinv_scores, scores, batch.compile_seconds, seconds)
         results.append(result)
-        views = [np.asarray(measurement.y) for measurement in measured]
+        views = [measurement.preview() for measurement in measured]
         with writing(out):
             panels.write_panel(out / f"{task}.png", _task_panel(result, photos, views, pinvs, list(xs)))
             (out / "restored" / task).mkdir(parents=True, exist_ok=True)

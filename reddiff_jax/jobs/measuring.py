@@ -77,8 +77,8 @@ def measure_pictures(
             for folder in (out, out / PREVIEWS, out / REFERENCES):
                 (folder / item.name).parent.mkdir(parents=True, exist_ok=True)
             measurements.write_measurement(target, measurement)
-            pictures.write_picture(out / PREVIEWS / f"{item.name}.png", measurement.y)
-            pictures.write_picture(out / REFERENCES / f"{item.name}.png", x)
+            pictures.write_picture(out / PREVIEWS / f"{item.name}.png", measurement.preview())
+            pictures.write_picture(out / REFERENCES / f"{item.name}.png", known.result(x))
         done.append(item.name)
         report(Event("measured", item.name, (index + 1) / len(items)))
     return Outcome(done, [], failures)

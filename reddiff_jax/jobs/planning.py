@@ -150,6 +150,11 @@ def _header_of_picture(settings: Settings, channels: int, item: Item) -> Header:
     if settings.task is None:
         raise JobError(f"{item.path} is a picture, so the task must be said: --task, one of {', '.join(tasks.TASKS)}.")
     task = tasks.by_name(settings.task)
+    if not task.is_picture:
+        raise JobError(
+            f"{item.path} is a picture, but what {settings.task} measures is none: give a measurement file "
+            "(reddiff-jax measure simulates one)."
+        )
     if task.gray and channels == 1:
         raise JobError(f"{settings.task} needs a prior of colour pictures.")
     sigma = 0.0 if settings.sigma is None else float(settings.sigma)

@@ -203,6 +203,7 @@ def _report_step(work: _Work, kind: str, share: float, num_steps: int, step: int
 def _conclude(work: _Work, plan: Plan, samples: list[_Restored]) -> None:
     """Writes one picture's results and notes it."""
     images = np.stack([sample.x for sample in samples])  # (K, H, W, C)
+    images = tasks.by_name(plan.header.task).result(images)
     if not np.isfinite(images).all():
         work.fail(plan.item, ValueError("the restoration diverged; lower the learning rate with --lr."))
         return

@@ -1,0 +1,105 @@
+"""What a task is: how its operator is built, what belongs to each picture, and its presets."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from reddiff_jax.operators import Operator
+from reddiff_jax.tasks.presets import Preset, family_preset
+
+Shape = tuple[int, int, int]
+Arrays = dict[str, np.ndarray]
+"""What belongs to one picture's operator, e.g. ``{}``, ``{"mask": (H, W, 1 or C)}`` or ``{"kernel": (kh, kw)}``."""
+
+_STORED = {"f": np.float32, "c": np.complex64, "i": np.int32, "u": np.int32, "b": np.float32}
+
+
+def no_arrays(key: jax.Array, shape: Shape) -> Mapping[str, Any]:
+    """The arrays of an operator that is the same for all pictures: none."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A kind of restoration.
+
+    Args (fields):
+        help: What is undone, in a few words.
+        family: Key of ``PRESETS``.
+        build: (shape of the picture, its arrays) -> operator.
+        needs: What the user can bring for each picture: "mask", "kernel" or None.
+        draw: (key, shape) -> arrays, how they are simulated; None where only the user knows them.
+        drawn_from_key: Whether ``draw`` uses the key; otherwise they are known when restoring, too.
+        factor: How many times smaller the measurement is than the picture.
+        gray: Whether the measurement has one channel where the picture has more.
+        is_picture: Whether the measurement is itself a picture, which can be given as a picture file.
+        luminance: Whether one channel is measured: of a colour picture its luminance, which is then the result, too.
+    """
+
+    help: str
+    family: str
+    build: Callable[[Shape, Arrays], Operator]
+    needs: Literal["mask", "kernel"] | None = None
+    draw: Callable[[jax.Array, Shape], Mapping[str, Any]] | None = no_arrays
+    drawn_from_key: bool = False
+    factor: int = 1
+    gray: bool = False
+    is_picture: bool = True
+    luminance: bool = False
+
+    def operator(self, in_shape: Shape, arrays: Arrays) -> Operator:
+        """The operator for pictures of a shape.
+
+        Raises:
+            ValueError: If an array is missing or does not fit.
+        """
+        if self.needs is not None and self.needs not in arrays:
+            raise ValueError(f"this task needs a {self.needs}; give it with --{self.needs}.")
+        return self.build(in_shape, arrays)
+
+    def simulate(self, key: jax.Array, in_shape: Shape) -> Arrays:
+        """Draws what belongs to one picture's operator.
+
+        Raises:
+            ValueError: If there is no way to draw it.
+        """
+        if self.draw is None:
+            raise ValueError(f"this task needs a {self.needs} of your own; give it with --{self.needs}.")
+        return {name: stored(array) for name, array in self.draw(key, in_shape).items()}
+
+    def array_shapes(self, in_shape: Shape) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of what ``simulate`` draws."""
+        if self.draw is None:
+            return {}
+        drawn = jax.eval_shape(lambda key: dict(self.draw(key, in_shape)), jax.random.key(0))  # type: ignore[misc]
+        return {name: array.shape for name, array in drawn.items()}
+
+    def in_shape(self, y_shape: Shape, channels: int = 3) -> Shape:
+        """Shape of the picture that a measurement of this shape is of, where it is a picture itself."""
+        return y_shape[0] * self.factor, y_shape[1] * self.factor, channels if self.gray else y_shape[2]
+
+    def result(self, x: np.ndarray) -> np.ndarray:
+        """What is known of restored images (..., H, W, C): all of them, or their luminance (..., H, W, 1)."""
+        return x.mean(axis=-1, keepdims=True) if self.luminance else x
+
+    def preset(self, sigma: float) -> Preset:
+        """Settings of RED-diff for a noise level, a standard deviation for pixels in [-1, 1]."""
+        check_sigma(sigma)
+        return family_preset(self.family, sigma)
+
+
+def stored(array: Any) -> np.ndarray:
+    """An array as measurement files keep it: float32, complex64 or int32."""
+    array = np.asarray(array)
+    return np.asarray(array, _STORED[array.dtype.kind])
+
+
+def check_sigma(sigma: float) -> float:
+    """Returns a noise level, or raises ValueError if it is none."""
+    if not (math.isfinite(sigma) and sigma >= 0):
+        raise ValueError(f"sigma is {sigma} but must be a finite number of at least 0 (pixels are in [-1, 1]).")
+    return float(sigma)
