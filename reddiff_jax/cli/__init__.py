@@ -6,6 +6,7 @@ from reddiff_jax.cli._errors import OneLineErrors
 from reddiff_jax.cli.convert import convert
 from reddiff_jax.cli.demo import demo
 from reddiff_jax.cli.evaluate import evaluate
+from reddiff_jax.cli.gallery import gallery
 from reddiff_jax.cli.info import info
 from reddiff_jax.cli.measure import measure
 from reddiff_jax.cli.restore import restore
@@ -19,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, measure, restore, evaluate, train, convert, info):
+for command in (demo, measure, restore, evaluate, train, convert, gallery, info):
     app.command()(command)
 
 

@@ -11,7 +11,7 @@ import reddiff_jax as rd
 from reddiff_jax import jobs, pictures
 
 
-@pytest.mark.parametrize("command", ["demo", "measure", "restore", "evaluate", "train", "info"])
+@pytest.mark.parametrize("command", ["demo", "measure", "restore", "evaluate", "train", "convert", "gallery", "info"])
 def test_every_command_has_help(invoke, command):
     result = invoke(command, "--help")
     assert result.exit_code == 0
@@ -28,6 +28,19 @@ def test_a_demonstration_solves_each_task_in_one_call(prior_folder, tmp_path):
     assert len(result.scores) == len(result.pinv_scores) == len(result.names) == 6
     assert pixels(tmp_path / "sr4.png").shape[0] > 6 * 128
     assert json.loads((tmp_path / "metrics.json").read_text())["tasks"][0]["task"] == "sr4"
+
+
+def test_gallery_draws_the_tasks_that_are_asked_for(invoke, tmp_path):
+    result = invoke("gallery", "--task", "sr4", "--task", "inpaint_random", "--size", 32, "--out", tmp_path / "drawn")
+    assert result.exit_code == 0, result.output
+    drawn = pixels(tmp_path / "drawn" / "gallery.png")
+    assert drawn.shape[1] > 6 * 128  # two tasks side by side, three pictures each
+
+
+def test_gallery_names_an_unknown_task(invoke, tmp_path):
+    result = invoke("gallery", "--task", "sharpen", "--out", tmp_path / "drawn")
+    assert result.exit_code == 2
+    assert "sharpen" in result.stderr
 
 
 @pytest.mark.slow
