@@ -243,6 +243,8 @@ def _suggest(told: dict[str, Any]) -> str:
 def _not_ours(shapes: dict[str, tuple[int, ...]]) -> str:
     for start, family in _OTHER_FAMILIES.items():
         if any(name.startswith(start) for name in shapes):
+            if family == "diffusers":
+                return "the file's names are those of diffusers; give the folder that has it and its config.json."
             return f"the file's names are those of {family}; this converter knows guided-diffusion's networks."
     if "time_embed.0.weight" in shapes and "input_blocks.0.0.weight" in shapes:
         return (

@@ -118,6 +118,11 @@ class DiffusersUNet(nn.Module):
         return 2 ** (len(self.block_out_channels) - 1)
 
     @property
+    def num_classes(self) -> int | None:
+        """Number of class labels, where they are embedded by a table."""
+        return self.num_class_embeds if self.class_embed_type is None else None
+
+    @property
     def takes_label(self) -> bool:
         """Whether the network is class-conditional."""
         return self.class_embed_type is not None or self.num_class_embeds is not None
