@@ -10,14 +10,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from reddiff_jax import priors
-from reddiff_jax.nets import EncoderUNet, UNet, parameter_shapes
+from reddiff_jax.nets import DiffusersUNet, EncoderUNet, UNet, parameter_shapes
 from reddiff_jax.priors import NetPrior
 from reddiff_jax.schedules import Schedule
 
 CARD = "card.json"
 WEIGHTS = "weights"
 FORMAT = 1
-NETS: dict[str, type[nn.Module]] = {"UNet": UNet, "EncoderUNet": EncoderUNet}
+NETS: dict[str, type[nn.Module]] = {"UNet": UNet, "EncoderUNet": EncoderUNet, "DiffusersUNet": DiffusersUNet}
 PREDICTIONS = {
     "eps": priors.from_eps,
     "x0": priors.from_x0,

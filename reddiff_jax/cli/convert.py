@@ -32,7 +32,9 @@ class _Dtype(StrEnum):
 
 
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(help="File: .pt, .pth or .safetensors.", show_default=False)],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="File: .pt, .pth, .safetensors; or a folder of diffusers.", show_default=False)
+    ],
     out: Annotated[Path, typer.Argument(help="Folder of the prior; must not exist.", show_default=False)],
     config: Annotated[
         str | None, typer.Option(help="Published configuration, e.g. imagenet256_uncond, ffhq256, classifier256.")
@@ -42,13 +44,19 @@ def convert(
     attention_order: Annotated[_Order | None, typer.Option(help="Layout of attention's channels.")] = None,
     schedule: Annotated[_Schedule | None, typer.Option(help="Noise schedule, of 1000 timesteps.")] = None,
     blocks: Annotated[int | None, typer.Option(min=1, help="Residual blocks of each level of a classifier.")] = None,
-    prediction: Annotated[_Prediction, typer.Option(help="What the network predicts.")] = _Prediction.eps,
+    prediction: Annotated[
+        _Prediction | None, typer.Option(help="What the network predicts; the noise, if nothing says otherwise.")
+    ] = None,
     dtype: Annotated[_Dtype, typer.Option(help="Type in which parameters are stored.")] = _Dtype.f32,
 ) -> None:
-    """Converts a checkpoint of guided-diffusion (ADM) for --prior. PyTorch is not needed, nothing in the file is run.
+    """Converts a checkpoint of guided-diffusion (ADM) or diffusers for --prior. PyTorch is not needed, nothing is run.
 
-    Widths, blocks, attention, classes and the learned variance are read from the file. What it cannot tell (heads,
-    order of attention, schedule) comes from --config or the options; left out, the error says what is needed.
+    guided-diffusion: widths, blocks, attention, classes and the learned variance are read from the file. What it cannot
+    tell (heads, order of attention, schedule) comes from --config or the options; left out, the error says what is
+    needed.
+
+    diffusers: the folder of a UNet2DModel (config.json and weights), or of a pipeline that has one in unet/. Its
+    scheduler_config.json tells the schedule and the prediction; without it, --schedule does.
     """
     import jax.numpy as jnp
 

@@ -54,17 +54,20 @@ class Checkpoint:
         if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
             self.mapping.madvise(mmap.MADV_DONTNEED)
 
-    def source(self) -> dict[str, Any]:
-        """What a card says of the file: its name, size, hash and types."""
-        with self.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    def source(self, root: Path | None = None) -> dict[str, Any]:
+        """What a card says of the file: its name (under ``root``), size, hash and types."""
         return {
-            "file": self.path.name,
-            "bytes": self.path.stat().st_size,
-            "sha256": digest,
+            **describe_file(self.path, root or self.path.parent),
             "state_dict": ".".join(self.wrappers) or None,
             "dtypes": sorted({tensor.dtype.name for tensor in self.tensors.values()}),
         }
+
+
+def describe_file(path: Path, root: Path) -> dict[str, Any]:
+    """A file's name under ``root``, size and hash."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"file": path.relative_to(root).as_posix(), "bytes": path.stat().st_size, "sha256": digest}
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -141,6 +144,8 @@ def _what_else(start: bytes) -> str:
             "is in PyTorch's format of before version 1.6. Save it again, where PyTorch is installed: "
             "torch.save(torch.load(path, map_location='cpu', weights_only=True), new_path)."
         )
+    if start.startswith(b"version https://"):
+        return "is Git LFS's note of a file, not the file: fetch it with `git lfs pull`."
     if start.lstrip()[:1] == b"<":
         return "is a web page, not a checkpoint: the download was answered with a notice. Fetch it in a browser."
     return "is no checkpoint: neither a PyTorch zip (.pt, .pth) nor safetensors."

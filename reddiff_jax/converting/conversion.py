@@ -1,6 +1,8 @@
 """From a checkpoint's file to a prior's folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +10,27 @@ import jax
 import jax.numpy as jnp
 
 from reddiff_jax import io
-from reddiff_jax.converting import guided_diffusion
-from reddiff_jax.converting.checkpoint import Checkpoint, read_checkpoint
+from reddiff_jax.converting import diffusers, guided_diffusion
+from reddiff_jax.converting.checkpoint import Checkpoint, describe_file, read_checkpoint
 from reddiff_jax.converting.errors import CheckpointError
-from reddiff_jax.nets import EncoderUNet, UNet
+from reddiff_jax.nets import DiffusersUNet, EncoderUNet, Net, UNet
 from reddiff_jax.priors import NetPrior
+from reddiff_jax.schedules import Schedule
 
 _RELEASE_BYTES = 2**27
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What becomes of a checkpoint; ``files`` are further ones that it was read from, by what they are."""
+
+    checkpoint: Checkpoint
+    net: Net
+    params: Any
+    schedule: Schedule
+    schedule_name: str
+    prediction: str
+    files: dict[str, Path]
 
 
 def convert(
@@ -27,22 +43,26 @@ def convert(
     new_attention_order: bool | None = None,
     schedule: str | None = None,
     blocks: int | None = None,
-    prediction: str = "eps",
+    prediction: str | None = None,
     dtype: Any = jnp.float32,
     report: Callable[[float, str], None] = lambda fraction, stage: None,
 ) -> dict[str, Any]:
-    """Converts a checkpoint of guided-diffusion to a folder that ``load_prior`` or ``io.load_classifier`` reads.
+    """Converts a checkpoint of guided-diffusion or diffusers to a folder for ``load_prior`` or ``io.load_classifier``.
 
     Args:
-        checkpoint: A ``.pt``, ``.pth`` or ``.safetensors`` file.
+        checkpoint: A ``.pt``, ``.pth`` or ``.safetensors`` file of guided-diffusion; or a folder of diffusers'
+            ``UNet2DModel``, or of a pipeline with one. A folder's config.json tells the network, and ``config``,
+            ``heads``, ``head_channels``, ``new_attention_order`` and ``blocks`` must be left out.
         out: The folder, which appears only when complete and must not exist.
         config: Name of a published configuration, one of ``guided_diffusion.PUBLISHED``.
         heads: Number of attention heads at every level.
         head_channels: Channels of an attention head, instead of ``heads``.
         new_attention_order: How attention lays out its channels, see ``nets.layers.AttentionBlock``.
-        schedule: Name of the noise schedule, one of ``guided_diffusion.SCHEDULES``; 1000 timesteps.
+        schedule: Name of the noise schedule, one of ``guided_diffusion.SCHEDULES``; 1000 timesteps. By default that of
+            the published configuration, or of the folder's scheduler_config.json.
         blocks: Residual blocks of a level, for classifiers whose shapes allow several numbers.
-        prediction: What a UNet predicts, one of ``io.PREDICTIONS``; all published ones predict the noise.
+        prediction: What a UNet predicts, one of ``io.PREDICTIONS``; by default what the folder's scheduler_config.json
+            says, else the noise.
         dtype: Type in which parameters are stored.
         report: Called with the share that is done, 0 to 1, and with what is being done.
 
@@ -57,39 +77,81 @@ def convert(
     if Path(out).exists():
         raise FileExistsError(f"{out} exists already; choose another folder or remove it.")
     report(0.0, "reading the names")
-    source = read_checkpoint(checkpoint)
-    try:
-        net, schedule_name = guided_diffusion.choose_net(
-            source.tensors,
-            config=config,
-            heads=heads,
-            head_channels=head_channels,
-            new_attention_order=new_attention_order,
-            schedule=schedule,
-            blocks=blocks,
-        )
-        description, make_schedule = guided_diffusion.SCHEDULES[schedule_name]
-        params = guided_diffusion.to_params(source.tensors, net)
-    except CheckpointError as error:
-        raise CheckpointError(f"{checkpoint}: {error}") from error
-    report(0.0, "hashing the file")
-    card = {
-        "name": config or Path(checkpoint).stem,
-        "source": source.source(),
+    told = {
         "config": config,
-        "schedule": {"name": description},
+        "heads": heads,
+        "head_channels": head_channels,
+        "new_attention_order": new_attention_order,
+        "blocks": blocks,
+    }
+    path = Path(checkpoint)
+    is_folder = path.is_dir()
+    plan = (_plan_folder if is_folder else _plan_file)(path, schedule, prediction, told)
+    report(0.0, "hashing the file")
+    net, root = plan.net, path if is_folder else path.parent
+    card = {
+        "name": config or (path.resolve().name if is_folder else path.stem),
+        "source": plan.checkpoint.source(root) | {kind: describe_file(each, root) for kind, each in plan.files.items()},
+        "config": config,
+        "schedule": {"name": plan.schedule_name},
         "num_classes": net.num_classes,
     }
-    params = _copy(params, source, dtype, report)
+    params = _copy(plan.params, plan.checkpoint, dtype, report)
     report(0.6, "writing the folder")
     if isinstance(net, EncoderUNet):
-        io.save_classifier(net, params, make_schedule(1000), out, card=card, dtype=dtype)
+        io.save_classifier(net, params, plan.schedule, out, card=card, dtype=dtype)
     else:
         card |= _channels(net, config)
-        prior = NetPrior(schedule=make_schedule(1000), params=params, net=net, to_eps=io.PREDICTIONS[prediction])
+        prior = NetPrior(schedule=plan.schedule, params=params, net=net, to_eps=io.PREDICTIONS[plan.prediction])
         io.save_prior(prior, out, card=card, dtype=dtype)
     report(1.0, "done")
     return io.read_card(out)
+
+
+def _plan_file(path: Path, schedule: str | None, prediction: str | None, told: dict[str, Any]) -> _Plan:
+    source = read_checkpoint(path)
+    with _said_of(path):
+        net, name = guided_diffusion.choose_net(source.tensors, schedule=schedule, **told)
+        params = guided_diffusion.to_params(source.tensors, net)
+    description, make_schedule = guided_diffusion.SCHEDULES[name]
+    return _Plan(source, net, params, make_schedule(1000), description, prediction or "eps", {})
+
+
+def _plan_folder(folder: Path, schedule: str | None, prediction: str | None, told: dict[str, Any]) -> _Plan:
+    given = [f"--{name.removeprefix('new_').replace('_', '-')}" for name, value in told.items() if value is not None]
+    with _said_of(folder):
+        if given:
+            raise CheckpointError(f"a folder's {diffusers.CONFIG} tells the network; leave out {' and '.join(given)}.")
+        files = diffusers.find_files(folder)
+        scheduler = diffusers.read_json(files.scheduler) if files.scheduler else None
+        if schedule is not None:
+            description, make_schedule = guided_diffusion.SCHEDULES[schedule]
+            table = make_schedule(1000)
+        elif scheduler is not None:
+            description, table = diffusers.choose_schedule(scheduler)
+        else:
+            raise CheckpointError(
+                f"there is no {diffusers.SCHEDULER} in the folder or its scheduler/; say "
+                f"--schedule {' or '.join(guided_diffusion.SCHEDULES)}, or give the whole pipeline's folder."
+            )
+        prediction = prediction or diffusers.choose_prediction(scheduler or {})
+        config = diffusers.read_json(files.config)
+    source = read_checkpoint(files.weights)
+    with _said_of(folder):
+        net = diffusers.choose_net(config, source.tensors, table.num_timesteps)
+        params = diffusers.to_params(source.tensors, net)
+    others = {"config": files.config, "scheduler": files.scheduler}
+    found = {kind: path for kind, path in others.items() if path is not None}
+    return _Plan(source, net, params, table, description, prediction, found)
+
+
+@contextmanager
+def _said_of(path: Path) -> Iterator[None]:
+    """Names the file or folder in the errors of what it holds."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def _copy(params: Any, source: Checkpoint, dtype: Any, report: Callable[[float, str], None]) -> Any:
@@ -107,7 +169,7 @@ def _copy(params: Any, source: Checkpoint, dtype: Any, report: Callable[[float, 
     return structure.unflatten(copies)
 
 
-def _channels(net: UNet, config: str | None) -> dict[str, int]:
+def _channels(net: UNet | DiffusersUNet, config: str | None) -> dict[str, int]:
     """What the input's and the output's channels are; an upsampler's input has the small image's behind the image's."""
     is_upsampler = config is not None and config.startswith("upsampler")
     image = net.in_channels // 2 if is_upsampler else min(net.in_channels, net.out_channels)

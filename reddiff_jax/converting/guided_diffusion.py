@@ -10,16 +10,15 @@ Source:
 
 import inspect
 import math
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
 from reddiff_jax import schedules
 from reddiff_jax.converting.errors import CheckpointError
-from reddiff_jax.nets import EncoderUNet, UNet, configs, parameter_shapes
+from reddiff_jax.converting.parameters import fill, shorten
+from reddiff_jax.nets import EncoderUNet, UNet, configs
 from reddiff_jax.schedules import Schedule
 
 # What shapes do not tell. Dropout matters in training only.
@@ -33,7 +32,6 @@ PUBLISHED: dict[str, Callable[[], UNet | EncoderUNet]] = {
     for name, function in inspect.getmembers(configs, inspect.isfunction)
     if not name.startswith("_") and function.__module__ == configs.__name__
 }
-_SHOWN = 4  # names in an error
 _OTHER_FAMILIES = {
     "down_blocks.": "diffusers",
     "all_modules.": "score_sde",
@@ -48,78 +46,10 @@ def published_schedule(config: str) -> str:
     return "cosine" if config == "imagenet64" else "linear"
 
 
-def target_path(name: str, ndim: int) -> tuple[str, ...]:
-    """Where a tensor goes: 'input_blocks.3.0.in_layers.2.weight' to ('input_blocks_3_0', 'in_layers_2', 'kernel')."""
-    *groups, leaf = re.sub(r"\.(\d+)(?=\.)", r"_\1", name).split(".")
-    if leaf == "weight":
-        leaf = "scale" if ndim == 1 else "embedding" if groups == ["label_emb"] else "kernel"
-    return (*groups, leaf)
-
-
-def target_array(tensor: np.ndarray, leaf: str) -> np.ndarray:
-    """A tensor in our order of axes, as a view; ``leaf`` is the last part of its ``target_path``."""
-    if leaf != "kernel":
-        return tensor
-    if tensor.ndim == 4:
-        return tensor.transpose(2, 3, 1, 0)  # (kh, kw, I, O)
-    if tensor.ndim == 3 and tensor.shape[2] == 1:
-        tensor = tensor[:, :, 0]
-    return tensor.T  # (I, O)
-
-
 def to_params(tensors: Mapping[str, np.ndarray], net: UNet | EncoderUNet) -> dict[str, Any]:
-    """Maps a state dict to the parameters of a network, one to one.
-
-    Args:
-        tensors: Arrays by their PyTorch names.
-        net: The network.
-
-    Returns:
-        The parameters' nested dictionary; its leaves are views of the tensors, in their types.
-
-    Raises:
-        CheckpointError: If a tensor has no place, a parameter no tensor, or a shape or type does not fit.
-    """
-    try:
-        leaves = jax.tree_util.tree_leaves_with_path(parameter_shapes(net))
-    except (ValueError, TypeError, ZeroDivisionError) as error:
-        raise CheckpointError(f"the configuration makes no network: {error}") from error
-    needed = {tuple(key.key for key in path): leaf.shape for path, leaf in leaves}  # type: ignore[attr-defined]
-    found: dict[tuple[str, ...], np.ndarray] = {}
-    homeless, misshapen = [], []
-    for name, tensor in tensors.items():
-        path = target_path(name, tensor.ndim)
-        array = target_array(tensor, path[-1])
-        if path not in needed or path in found:
-            homeless.append(name)
-            continue
-        found[path] = array
-        if array.shape != needed[path]:
-            misshapen.append(f"{name} {tensor.shape} gives {array.shape} and not {needed[path]}")
-        elif not np.issubdtype(array.dtype, np.floating) and array.dtype.name != "bfloat16":
-            misshapen.append(f"{name} is {array.dtype} and not floating-point")
-    missing = ["/".join(path) for path in needed if path not in found]
-    if homeless or missing or misshapen:
-        differences = [
-            f"{len(names)} {what} ({_shorten(names)})"
-            for names, what in (
-                (homeless, "tensors of the file have no place in it"),
-                (missing, "of its parameters are not in the file"),
-                (misshapen, "tensors do not fit"),
-            )
-            if names
-        ]
-        raise CheckpointError(
-            f"the file does not fill this {type(net).__name__}: {'; '.join(differences)}. Try without --config, or "
-            "with another; if neither fits, the network is no plain guided-diffusion one."
-        )
-    params: dict[str, Any] = {}
-    for (*groups, leaf), array in found.items():
-        node = params
-        for group in groups:
-            node = node.setdefault(group, {})
-        node[leaf] = array
-    return params
+    """Maps a state dict to the parameters of a network, one to one; see ``parameters.fill``."""
+    remedy = "Try without --config, or with another; if neither fits, the network is no plain guided-diffusion one."
+    return fill(net, tensors, remedy=remedy)
 
 
 def infer_config(tensors: Mapping[str, np.ndarray], *, blocks: int | None = None) -> dict[str, Any]:
@@ -313,17 +243,14 @@ def _suggest(told: dict[str, Any]) -> str:
 def _not_ours(shapes: dict[str, tuple[int, ...]]) -> str:
     for start, family in _OTHER_FAMILIES.items():
         if any(name.startswith(start) for name in shapes):
+            if family == "diffusers":
+                return "the file's names are those of diffusers; give the folder that has it and its config.json."
             return f"the file's names are those of {family}; this converter knows guided-diffusion's networks."
     if "time_embed.0.weight" in shapes and "input_blocks.0.0.weight" in shapes:
         return (
             "the file has guided-diffusion's names but neither output blocks nor attention pooling; perhaps cut short?"
         )
     return (
-        f"the file's {len(shapes)} tensors ({_shorten(list(shapes))}) are not named as guided-diffusion names them; "
+        f"the file's {len(shapes)} tensors ({shorten(list(shapes))}) are not named as guided-diffusion names them; "
         "is it a diffusion UNet?"
     )
-
-
-def _shorten(names: list[str]) -> str:
-    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(name[:100] for name in names[:_SHOWN]) + more

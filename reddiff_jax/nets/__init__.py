@@ -2,11 +2,14 @@
 
 from reddiff_jax.nets import configs
 from reddiff_jax.nets.classifier import EncoderUNet
-from reddiff_jax.nets.cost import multiply_adds, parameter_count, parameter_shapes, tensor_count
+from reddiff_jax.nets.cost import Net, multiply_adds, parameter_count, parameter_shapes, tensor_count
+from reddiff_jax.nets.diffusers_unet import DiffusersUNet
 from reddiff_jax.nets.unet import UNet
 
 __all__ = [
+    "DiffusersUNet",
     "EncoderUNet",
+    "Net",
     "UNet",
     "configs",
     "multiply_adds",

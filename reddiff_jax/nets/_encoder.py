@@ -40,18 +40,6 @@ class Encoder(nn.Module):
         """What height and width must be divisible by, in pixels."""
         return 2 ** (len(self.channel_mult) - 1)
 
-    def _check_image(self, x_t: jax.Array) -> None:
-        if x_t.ndim != 3 or x_t.shape[-1] != self.in_channels:
-            raise ValueError(
-                f"x_t has shape {x_t.shape} but this {type(self).__name__} takes one image (H, W, {self.in_channels}); "
-                "batches go through jax.vmap."
-            )
-        if x_t.shape[0] % self.stride or x_t.shape[1] % self.stride:
-            raise ValueError(
-                f"x_t is {x_t.shape[0]} x {x_t.shape[1]} but this {type(self).__name__} needs height and width "
-                f"divisible by {self.stride}; pad the image, or use the network through a NetPrior, which does."
-            )
-
     def _widths(self) -> list[int]:
         """Channels of each level."""
         return [round(self.model_channels * mult) for mult in self.channel_mult]

@@ -4,6 +4,7 @@ import jax
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
+from reddiff_jax.nets._checks import check_image
 from reddiff_jax.nets._encoder import Encoder
 from reddiff_jax.nets.layers import AttentionPool, GroupNorm
 
@@ -53,7 +54,7 @@ class EncoderUNet(Encoder):
 
     def _check(self, x_t: jax.Array) -> int:
         """Checks what the classifier adds to an encoder; returns ``num_head_channels``."""
-        self._check_image(x_t)
+        check_image(self, x_t)
         if x_t.shape[:2] != (self.image_size, self.image_size):
             raise ValueError(
                 f"x_t is {x_t.shape[0]} x {x_t.shape[1]} but this EncoderUNet classifies images of "

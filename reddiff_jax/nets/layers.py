@@ -11,21 +11,32 @@ from jaxtyping import Array, Float
 NUM_GROUPS = 32
 
 
-def timestep_embedding(t: Float[Array, ""], features: int, max_period: float = 10_000.0) -> Float[Array, "features"]:
-    """Sinusoidal embedding ``[cos(t f), sin(t f)]``, ``f_i = max_period ** (-i / half)``.
+def timestep_embedding(
+    t: Float[Array, ""],
+    features: int,
+    max_period: float = 10_000.0,
+    *,
+    sines_first: bool = False,
+    freq_shift: float = 0.0,
+) -> Float[Array, "features"]:
+    """Sinusoidal embedding ``[cos(t f), sin(t f)]``, ``f_i = max_period ** (-i / (half - freq_shift))``.
 
     Args:
         t: Timestep; a raw index (not rescaled), may be non-integer.
         features: Length of the embedding; an odd length ends in a zero.
         max_period: Longest period, in timesteps.
+        sines_first: ``[sin(t f), cos(t f)]`` instead.
+        freq_shift: 1 lets the last frequency be ``1 / max_period`` exactly.
 
     Source:
-        Dhariwal & Nichol 2021 (arXiv 2105.05233), following Ho et al. 2020: cosines first.
+        Dhariwal & Nichol 2021 (arXiv 2105.05233): cosines first, no shift. The code of Ho et al. 2020 (arXiv
+        2006.11239): sines first, shift 1.
     """
     half = features // 2
-    frequencies = jnp.exp(-jnp.log(max_period) * jnp.arange(half, dtype=jnp.float32) / half)
+    frequencies = jnp.exp(-jnp.log(max_period) * jnp.arange(half, dtype=jnp.float32) / (half - freq_shift))
     phases = t.astype(jnp.float32) * frequencies  # (half,)
-    embedding = jnp.concatenate([jnp.cos(phases), jnp.sin(phases)])
+    waves = [jnp.sin(phases), jnp.cos(phases)] if sines_first else [jnp.cos(phases), jnp.sin(phases)]
+    embedding = jnp.concatenate(waves)
     return jnp.pad(embedding, (0, features - 2 * half))
 
 
@@ -50,7 +61,7 @@ class GroupNorm(nn.Module):
         if channels % self.num_groups:
             raise ValueError(
                 f"GroupNorm needs a number of channels divisible by num_groups={self.num_groups}, got {channels}; "
-                "choose model_channels * channel_mult accordingly."
+                "choose the widths accordingly."
             )
         scale = self.param("scale", nn.initializers.ones, (channels,))
         bias = self.param("bias", nn.initializers.zeros, (channels,))

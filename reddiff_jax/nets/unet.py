@@ -2,11 +2,11 @@
 
 import functools
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
+from reddiff_jax.nets._checks import check_image, check_label
 from reddiff_jax.nets._encoder import Encoder
 from reddiff_jax.nets.layers import GroupNorm, Upsample, upsample_nearest
 
@@ -50,6 +50,11 @@ class UNet(Encoder):
         """What height and width must be divisible by, in pixels."""
         return self.patch_size * super().stride
 
+    @property
+    def takes_label(self) -> bool:
+        """Whether the network is class-conditional."""
+        return self.num_classes is not None
+
     @nn.compact
     def __call__(
         self,
@@ -70,7 +75,8 @@ class UNet(Encoder):
         Raises:
             ValueError: For a size, channel count or label that does not fit.
         """
-        self._check(x_t, label)
+        check_image(self, x_t)
+        check_label(self, label)
         embedding = self._embed_time(t)  # (4 * model_channels,)
         if self.num_classes is not None:
             labels = nn.Embed(self.num_classes, 4 * self.model_channels, name="label_emb")
@@ -101,15 +107,6 @@ class UNet(Encoder):
         features = self.out_channels * self.patch_size**2
         h = nn.Conv(features, (3, 3), padding=1, kernel_init=nn.initializers.zeros, name="out_2")(h)
         return depth_to_space(h, self.patch_size)
-
-    def _check(self, x_t: jax.Array, label: jax.Array | None) -> None:
-        self._check_image(x_t)
-        if (label is None) != (self.num_classes is None):
-            raise ValueError(
-                "this UNet is class-conditional and needs a label (pass it as cond)."
-                if label is None
-                else "this UNet is unconditional and takes no label; set cond=None."
-            )
 
 
 def space_to_depth(x: Float[Array, "H W C"], size: int) -> Float[Array, "H//size W//size C*size*size"]:

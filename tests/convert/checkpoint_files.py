@@ -1,6 +1,7 @@
 """PyTorch checkpoints written without PyTorch, sound and unsound ones."""
 
 import io
+import json
 import pickle
 import zipfile
 from dataclasses import dataclass
@@ -76,4 +77,20 @@ def write_checkpoint(path: Path, arrays: dict[str, np.ndarray]) -> Path:
         state[name] = Stored(str(i), array.size, array.shape, strides, storage=STORAGES[array.dtype.name])
         storages[str(i)] = array.tobytes()
     path.write_bytes(zipped(program(state), storages))
+    return path
+
+
+def safetensors(header: object, data: bytes = b"") -> bytes:
+    """A file of the format."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def write_safetensors(path: Path, arrays: dict[str, np.ndarray]) -> Path:
+    """Writes a state dict of float32."""
+    header, data = {}, b""
+    for name, array in arrays.items():
+        begin, data = len(data), data + array.tobytes()
+        header[name] = {"dtype": "F32", "shape": array.shape, "data_offsets": [begin, len(data)]}
+    path.write_bytes(safetensors(header, data))
     return path

@@ -1,4 +1,4 @@
-"""State dicts with guided-diffusion's names, made from our networks."""
+"""State dicts with guided-diffusion's or diffusers' names, made from our networks."""
 
 import re
 
@@ -14,7 +14,7 @@ def published_name(path: tuple[str, ...]) -> str:
     """('input_blocks_3_0', 'in_layers_2', 'kernel') to 'input_blocks.3.0.in_layers.2.weight'."""
     *groups, leaf = path
     leaf = {"kernel": "weight", "scale": "weight", "embedding": "weight"}.get(leaf, leaf)
-    return ".".join([*(re.sub(r"_(\d+)", r".\1", group) for group in groups), leaf])
+    return ".".join([*(re.sub(r"(?<!linear)_(\d+)", r".\1", group) for group in groups), leaf])
 
 
 def published_array(path: tuple[str, ...], array: np.ndarray) -> np.ndarray:

@@ -130,7 +130,8 @@ def test_a_missing_file_is_one_line(tmp_path):
 
 
 def test_a_folder_is_no_checkpoint(tmp_path):
-    assert_one_line(run(tmp_path, tmp_path / "out", *OPTIONS), tmp_path / "out", "Is a directory")
+    result = run(tmp_path, tmp_path / "out")
+    assert_one_line(result, tmp_path / "out", "has config.json, or a unet/ that has it; this one has nothing")
 
 
 def test_a_folder_that_exists_is_left_alone(checkpoint, tmp_path):

@@ -1,6 +1,5 @@
 """Checkpoints' files: what is read is what was written, nothing is run, and what cannot be read says why."""
 
-import json
 import os
 import pickle
 import subprocess
@@ -10,7 +9,7 @@ import zipfile
 import ml_dtypes
 import numpy as np
 import pytest
-from checkpoint_files import Raw, Stored, called, instructions, program, write_checkpoint, zipped
+from checkpoint_files import Raw, Stored, called, instructions, program, safetensors, write_checkpoint, zipped
 
 from reddiff_jax.converting import CheckpointError, read_checkpoint
 
@@ -32,11 +31,6 @@ def read(tmp_path):
 def read_state(read):
     """Reads a zip of a state dict whose storage 0 is 0, 1, 2, 3 in float32."""
     return lambda state: read(zipped(program(state), {"0": FOUR.tobytes()})).tensors
-
-
-def safetensors(header: object, data: bytes = b"") -> bytes:
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return len(text).to_bytes(8, "little") + text + data
 
 
 # ---- what is read

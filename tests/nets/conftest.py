@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from reddiff_jax.converting.guided_diffusion import target_array, target_path
+from reddiff_jax.converting.parameters import target_array, target_path
 from reddiff_jax.nets import parameter_shapes
 
 

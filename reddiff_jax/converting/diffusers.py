@@ -1,0 +1,301 @@
+"""Folders of diffusers' ``UNet2DModel``: config.json, scheduler_config.json and the weights; diffusers is not needed.
+
+All that a configuration can say is checked against what the network knows before anything is built of it: it comes from
+a stranger.
+
+Source:
+    diffusers' documentation of ``UNet2DModel`` and of its schedulers.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reddiff_jax import schedules
+from reddiff_jax.converting.errors import CheckpointError
+from reddiff_jax.converting.parameters import fill, shorten, target_path
+from reddiff_jax.nets import DiffusersUNet
+from reddiff_jax.nets.diffusers_unet import ACTIVATIONS, DOWN_BLOCKS, UP_BLOCKS
+from reddiff_jax.schedules import Schedule
+
+CONFIG, SCHEDULER = "config.json", "scheduler_config.json"
+WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
+# Those that index the same table of alphas_cumprod, and have the same defaults where their file is silent.
+SCHEDULERS = tuple(
+    f"{name}Scheduler"
+    for name in (
+        *("DDPM", "DDPMParallel", "DDIM", "DDIMParallel", "DDIMInverse", "PNDM", "RePaint", "SASolver"),
+        *("DEISMultistep", "DPMSolverMultistep", "DPMSolverMultistepInverse", "DPMSolverSinglestep", "UniPCMultistep"),
+        *("EulerDiscrete", "EulerAncestralDiscrete", "LMSDiscrete"),
+    )
+)
+_LATENT = ("vae", "vqvae", "movq")
+_OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+# The picture's size, and what averaging of weights leaves behind.
+_HARMLESS = {
+    *("sample_size", "decay", "min_decay", "optimization_step", "update_after_step"),
+    *("use_ema_warmup", "inv_gamma", "power"),
+}
+_MAX_JSON = 10_000_000  # bytes
+_MAX_LEVELS, _MAX_LAYERS, _MAX_WIDTH, _MAX_TIMESTEPS = 10, 32, 2**13, 100_000
+_TENSORS_OF_A_BLOCK = 10
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where a network's files are; a scheduler's may be absent."""
+
+    config: Path
+    weights: Path
+    scheduler: Path | None
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """What a field may be, and the same in words; of lists, what each entry may be."""
+
+    allows: Callable[[Any], bool]
+    needed: str
+    is_list: bool = False
+
+    def or_null(self) -> "_Rule":
+        return _Rule(lambda value: value is None or self.allows(value), f"{self.needed}, or null")
+
+    def in_list(self) -> "_Rule":
+        return _Rule(self.allows, f"a list of 1 to {_MAX_LEVELS}, each {self.needed}", is_list=True)
+
+    def refused(self, value: Any) -> list[Any]:
+        """The value if it is not allowed, or a list's first entry that is not; else nothing."""
+        if not self.is_list:
+            return [] if self.allows(value) else [value]
+        if type(value) is not list or not 1 <= len(value) <= _MAX_LEVELS:
+            return [value]
+        return [entry for entry in value if not self.allows(entry)][:1]
+
+
+def _whole(low: int, high: int) -> _Rule:
+    return _Rule(lambda value: type(value) is int and low <= value <= high, f"a whole number from {low} to {high}")
+
+
+def _number(low: float, high: float) -> _Rule:
+    return _Rule(lambda value: type(value) in (int, float) and low <= value <= high, f"a number from {low} to {high}")
+
+
+def _one_of(*values: Any) -> _Rule:
+    words = [json.dumps(value) for value in values]
+    return _Rule(lambda value: any(type(value) is type(each) and value == each for each in values), " or ".join(words))
+
+
+_BETA = _number(1e-12, 1 - 1e-6)
+_NET_RULES = {
+    "in_channels": _whole(1, 1024),
+    "out_channels": _whole(1, 1024),
+    "center_input_sample": _one_of(False, True),
+    "time_embedding_type": _one_of("positional", "learned"),
+    "time_embedding_dim": _whole(1, 4 * _MAX_WIDTH).or_null(),
+    "freq_shift": _number(0, _MAX_WIDTH),
+    "flip_sin_to_cos": _one_of(False, True),
+    "down_block_types": _one_of(*DOWN_BLOCKS).in_list(),
+    "mid_block_type": _one_of("UNetMidBlock2D", None),
+    "up_block_types": _one_of(*UP_BLOCKS).in_list(),
+    "block_out_channels": _whole(1, _MAX_WIDTH).in_list(),
+    "layers_per_block": _whole(1, _MAX_LAYERS),
+    "mid_block_scale_factor": _number(1e-3, 1e3),
+    "downsample_padding": _one_of(0, 1),
+    "downsample_type": _one_of("conv", "resnet"),
+    "upsample_type": _one_of("conv", "resnet"),
+    "dropout": _number(0, 1),
+    "act_fn": _one_of(*ACTIVATIONS),
+    "attention_head_dim": _whole(1, _MAX_WIDTH).or_null(),
+    "norm_num_groups": _whole(1, _MAX_WIDTH),
+    "attn_norm_num_groups": _whole(1, _MAX_WIDTH).or_null(),
+    "norm_eps": _number(1e-12, 1),
+    "resnet_time_scale_shift": _one_of("default", "scale_shift"),
+    "add_attention": _one_of(False, True),
+    "class_embed_type": _one_of(None, "timestep"),
+    "num_class_embeds": _whole(1, 2**20).or_null(),
+    "num_train_timesteps": _whole(1, _MAX_TIMESTEPS).or_null(),
+}
+_SCHEDULER_RULES = {
+    "_class_name": _one_of(*SCHEDULERS),
+    "num_train_timesteps": _whole(1, _MAX_TIMESTEPS),
+    "beta_start": _BETA,
+    "beta_end": _BETA,
+    "beta_schedule": _one_of("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"),
+    "trained_betas": _Rule(
+        lambda value: value is None or (type(value) is list and all(map(_BETA.allows, value))),
+        f"null or a list, each {_BETA.needed}",
+    ),
+    "rescale_betas_zero_snr": _Rule(
+        lambda value: value in (None, False), "false: without any signal at the last timestep no image can be estimated"
+    ),
+}
+
+
+def find_files(folder: str | Path) -> Files:
+    """Finds the files of a network's folder, or of a pipeline's with ``unet/`` and ``scheduler/``.
+
+    Averaged weights, in ``unet_ema/``, are preferred: published samples are drawn with them.
+
+    Raises:
+        CheckpointError: If the configuration or the weights are not there, or the pipeline's network sees no images.
+    """
+    folder = Path(folder)
+    latent = next((name for name in _LATENT if (folder / name).is_dir()), None)
+    if latent is not None:
+        raise CheckpointError(
+            f"a pipeline with {latent}/ diffuses latents and not images; it gives no prior of images."
+        )
+    roots = [folder, folder / "unet_ema", folder / "unet"]
+    root = next((each for each in roots if (each / CONFIG).is_file()), None)
+    if root is None:
+        raise CheckpointError(
+            f"a folder of diffusers has {CONFIG}, or a unet/ that has it; this one has "
+            f"{shorten(sorted(each.name for each in folder.iterdir())) or 'nothing'}."
+        )
+    weights = next((root / name for name in WEIGHTS if (root / name).is_file()), None)
+    if weights is None:
+        others = shorten(sorted(each.name for each in root.iterdir() if each.name != CONFIG))
+        raise CheckpointError(
+            f"beside {CONFIG} is neither {' nor '.join(WEIGHTS)} (but {others or 'nothing'}); download the weights, or "
+            "give them that name if another variant is meant."
+        )
+    candidates = [folder / SCHEDULER, folder / "scheduler" / SCHEDULER]
+    return Files(root / CONFIG, weights, next((each for each in candidates if each.is_file()), None))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a configuration.
+
+    Raises:
+        CheckpointError: If it is no JSON object, or too large to be one.
+    """
+    if path.stat().st_size > _MAX_JSON:
+        raise CheckpointError(f"{path.name} has {path.stat().st_size} bytes, which no configuration has.")
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path.name} is damaged ({type(error).__name__}: {str(error)[:100]}).") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path.name} is no configuration: it holds a {type(content).__name__}.")
+    return content
+
+
+def choose_net(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], num_timesteps: int) -> DiffusersUNet:
+    """The network that a config.json describes.
+
+    Args:
+        config: Its content.
+        tensors: The weights, which bound how many blocks there can be.
+        num_timesteps: Of the schedule, which a table of timesteps must cover.
+
+    Raises:
+        CheckpointError: If it describes another network, or one with parts that are not known here.
+    """
+    if config.get("_class_name") != "UNet2DModel":
+        raise CheckpointError(f"{CONFIG} is of {_show(config.get('_class_name'))}; only UNet2DModel can be converted.")
+    config = dict(config)
+    for name in ("down_block_types", "up_block_types"):
+        if isinstance(config.get(name), list):  # the first versions' names
+            config[name] = [kind.removeprefix("UNetRes") if isinstance(kind, str) else kind for kind in config[name]]
+    unknown = [
+        name
+        for name, value in config.items()
+        if name not in _NET_RULES and name not in _HARMLESS and not name.startswith("_") and value not in (None, False)
+    ]
+    if unknown:
+        raise CheckpointError(
+            f"{CONFIG} has fields that this converter does not know ({shorten(unknown)}); delete them from it if they "
+            "do not change the network."
+        )
+    fields = _checked(config, _NET_RULES, CONFIG)
+    arguments: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+    }
+    net = DiffusersUNet(**arguments)
+    levels, downs, ups = map(len, (net.block_out_channels, net.down_block_types, net.up_block_types))
+    if not levels == downs == ups:
+        raise CheckpointError(
+            f"{CONFIG} has {levels} block_out_channels, {downs} down_block_types and {ups} up_block_types; each level "
+            "needs one of each."
+        )
+    if net.freq_shift >= net.block_out_channels[0] // 2:
+        raise CheckpointError(f"{CONFIG} says freq_shift={net.freq_shift}, which its first width is too small for.")
+    if net.time_embedding_type == "learned" and (net.num_train_timesteps or 0) < num_timesteps:
+        raise CheckpointError(
+            f"{CONFIG} has learned embeddings of {net.num_train_timesteps or 0} timesteps (num_train_timesteps), but "
+            f"the schedule has {num_timesteps}."
+        )
+    blocks = levels * (2 * net.layers_per_block + 1)
+    if _TENSORS_OF_A_BLOCK * blocks > len(tensors):
+        raise CheckpointError(
+            f"{CONFIG} describes {blocks} residual blocks, but the weights are {len(tensors)} tensors."
+        )
+    return net
+
+
+def to_params(tensors: Mapping[str, np.ndarray], net: DiffusersUNet) -> dict[str, Any]:
+    """Maps a state dict to the parameters of a network, one to one; see ``parameters.fill``."""
+    return fill(net, tensors, remedy=f"Do {CONFIG} and the weights belong together?", path_of=_path_of)
+
+
+def choose_schedule(config: Mapping[str, Any]) -> tuple[str, Schedule]:
+    """The schedule that a scheduler_config.json describes, and the same in words.
+
+    Raises:
+        CheckpointError: If it is of a scheduler that is not known here, or its values make no schedule.
+    """
+    fields = _checked(config, _SCHEDULER_RULES, SCHEDULER)
+    if "_class_name" not in fields:
+        raise CheckpointError(f"{SCHEDULER} does not say of which scheduler it is; say --schedule.")
+    total, betas = fields.get("num_train_timesteps", 1000), fields.get("trained_betas")
+    if betas is not None:
+        if len(betas) != total:
+            raise CheckpointError(f"{SCHEDULER} has {len(betas)} trained_betas but num_train_timesteps={total}.")
+        return "trained betas", schedules.from_betas(np.asarray(betas))
+    name = fields.get("beta_schedule", "linear")
+    if name == "squaredcos_cap_v2":
+        return "cosine", schedules.cosine(total)
+    make = {"linear": schedules.linear, "scaled_linear": schedules.quad, "sigmoid": schedules.sigmoid}[name]
+    ends = {"beta_start": fields.get("beta_start", 1e-4), "beta_end": fields.get("beta_end", 2e-2)}
+    return f"{name} beta {ends['beta_start']:g}..{ends['beta_end']:g}", make(total, **ends)
+
+
+def choose_prediction(config: Mapping[str, Any]) -> str:
+    """What a scheduler_config.json says that the network predicts, one of ``io.PREDICTIONS``.
+
+    Raises:
+        CheckpointError: If it is none of ``PREDICTIONS``.
+    """
+    name = config.get("prediction_type", "sample" if config.get("predict_epsilon") is False else "epsilon")
+    if not isinstance(name, str) or name not in PREDICTIONS:
+        raise CheckpointError(
+            f"{SCHEDULER} says prediction_type={_show(name)}; this converter knows {', '.join(PREDICTIONS)}."
+        )
+    return PREDICTIONS[name]
+
+
+def _checked(config: Mapping[str, Any], rules: Mapping[str, _Rule], file: str) -> dict[str, Any]:
+    """The fields that have rules, which they keep."""
+    fields = {name: config[name] for name in rules if name in config}
+    for name, value in fields.items():
+        for refused in rules[name].refused(value):
+            raise CheckpointError(f"{file} says {name}={_show(refused)}; this converter knows {rules[name].needed}.")
+    return fields
+
+
+def _path_of(name: str, ndim: int) -> tuple[str, ...]:
+    """Where a tensor goes; attention's tensors may have their names of before version 0.15."""
+    renamed = re.sub(r"(\.attentions\.\d+\.)(query|key|value|proj_attn)(?=\.)", lambda m: m[1] + _OLD_NAMES[m[2]], name)
+    return target_path(renamed, ndim)
+
+
+def _show(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 100 else f"{text[:100]}..."
