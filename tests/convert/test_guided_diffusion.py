@@ -229,6 +229,31 @@ def test_a_converted_unet_predicts_what_azulas_does(order, adm, rng, tmp_path):
 
 
 @pytest.mark.oracle
+@pytest.mark.parametrize("size", [4, 5], ids=["a_quarter", "a_fraction"])
+def test_a_converted_upsampler_predicts_what_azulas_does(size, adm, rng, tmp_path):
+    import torch
+
+    module = adm.SuperResModel(**AZULA, out_channels=6, num_classes=5)
+    redraw(module)
+    torch.save(module.state_dict(), tmp_path / "a.pt")
+    convert(tmp_path / "a.pt", tmp_path / "out", head_channels=16, new_attention_order=False, schedule="linear")
+
+    prior = io.load_prior(tmp_path / "out")
+    images, small = (rng.standard_normal((2, side, side, 3), np.float32) for side in (16, size))
+    timesteps, labels = np.array([1, 500]), np.array([4, 2])
+    ours = jax.vmap(prior.eps)(images, timesteps, {"low_res": small, "label": labels})
+    with torch.no_grad():
+        theirs = module(
+            torch.from_numpy(images).movedim(-1, 1),
+            torch.from_numpy(timesteps),
+            low_res=torch.from_numpy(small).movedim(-1, 1),
+            y=torch.from_numpy(labels),
+        )
+    # float32: 6e-8 a rounding, times the gain of some ten layers in a row
+    assert relative_difference(ours, theirs.movedim(1, -1).numpy()[..., :3]) < 1e-4
+
+
+@pytest.mark.oracle
 def test_a_converted_classifier_has_azulas_logits_and_gradient(adm, rng, tmp_path):
     import torch
 
