@@ -27,6 +27,8 @@ def convert(
     new_attention_order: bool | None = None,
     schedule: str | None = None,
     blocks: int | None = None,
+    timesteps: int = guided_diffusion.TIMESTEPS,
+    rescale_timesteps: bool | None = None,
     prediction: str = "eps",
     dtype: Any = jnp.float32,
     report: Callable[[float, str], None] = lambda fraction, stage: None,
@@ -40,8 +42,11 @@ def convert(
         heads: Number of attention heads at every level.
         head_channels: Channels of an attention head, instead of ``heads``.
         new_attention_order: How attention lays out its channels, see ``nets.layers.AttentionBlock``.
-        schedule: Name of the noise schedule, one of ``guided_diffusion.SCHEDULES``; 1000 timesteps.
+        schedule: Name of the noise schedule, one of ``guided_diffusion.SCHEDULES``.
         blocks: Residual blocks of a level, for classifiers whose shapes allow several numbers.
+        timesteps: Number of timesteps T of the training: 1000 in guided-diffusion, 4000 in most of improved-diffusion.
+        rescale_timesteps: Whether the network was given t * 1000 / T instead of t (improved-diffusion's default);
+            needed where T is not 1000.
         prediction: What a UNet predicts, one of ``io.PREDICTIONS``; all published ones predict the noise.
         dtype: Type in which parameters are stored.
         report: Called with the share that is done, 0 to 1, and with what is being done.
@@ -67,8 +72,11 @@ def convert(
             new_attention_order=new_attention_order,
             schedule=schedule,
             blocks=blocks,
+            timesteps=timesteps,
+            rescale_timesteps=rescale_timesteps,
         )
         description, make_schedule = guided_diffusion.SCHEDULES[schedule_name]
+        noise = make_schedule(timesteps)
         params = guided_diffusion.to_params(source.tensors, net)
     except CheckpointError as error:
         raise CheckpointError(f"{checkpoint}: {error}") from error
@@ -83,10 +91,10 @@ def convert(
     params = _copy(params, source, dtype, report)
     report(0.6, "writing the folder")
     if isinstance(net, EncoderUNet):
-        io.save_classifier(net, params, make_schedule(1000), out, card=card, dtype=dtype)
+        io.save_classifier(net, params, noise, out, card=card, dtype=dtype)
     else:
         card |= _channels(net, config)
-        prior = NetPrior(schedule=make_schedule(1000), params=params, net=net, to_eps=io.PREDICTIONS[prediction])
+        prior = NetPrior(schedule=noise, params=params, net=net, to_eps=io.PREDICTIONS[prediction])
         io.save_prior(prior, out, card=card, dtype=dtype)
     report(1.0, "done")
     return io.read_card(out)

@@ -23,9 +23,13 @@ from reddiff_jax.nets import EncoderUNet, UNet, configs, parameter_shapes
 from reddiff_jax.schedules import Schedule
 
 # What shapes do not tell. Dropout matters in training only.
-UNTOLD = ("num_heads", "num_head_channels", "new_attention_order", "dropout")
+UNTOLD = ("num_heads", "num_head_channels", "new_attention_order", "dropout", "timestep_scale")
+TIMESTEPS = 1000  # of all published guided-diffusion checkpoints
 SCHEDULES: dict[str, tuple[str, Callable[[int], Schedule]]] = {
-    "linear": ("linear beta 1e-4..2e-2", schedules.linear),
+    "linear": (
+        "linear beta 1e-4..2e-2 times 1000 / T",
+        lambda total: schedules.linear(total, beta_start=0.1 / total, beta_end=20 / total),
+    ),
     "cosine": ("cosine", schedules.cosine),
 }
 PUBLISHED: dict[str, Callable[[], UNet | EncoderUNet]] = {
@@ -233,6 +237,8 @@ def choose_net(
     new_attention_order: bool | None = None,
     schedule: str | None = None,
     blocks: int | None = None,
+    timesteps: int = TIMESTEPS,
+    rescale_timesteps: bool | None = None,
 ) -> tuple[UNet | EncoderUNet, str]:
     """The network of a state dict and the name of its schedule: shapes tell most, a published name or options the rest.
 
@@ -244,10 +250,16 @@ def choose_net(
         new_attention_order: How attention lays out its channels, see ``nets.layers.AttentionBlock``.
         schedule: Name of the noise schedule, one of ``SCHEDULES``.
         blocks: Residual blocks of a level, for classifiers whose shapes allow several numbers.
+        timesteps: Number of timesteps T of the training.
+        rescale_timesteps: Whether the network was given t * 1000 / T instead of t; needed where T is not 1000.
 
     Raises:
         CheckpointError: If the shapes contradict the configuration, or something is left to be said.
     """
+    missing = []
+    if timesteps != TIMESTEPS and rescale_timesteps is None:
+        missing.append("--rescale-timesteps or --no-rescale-timesteps")
+    timestep_scale = TIMESTEPS / timesteps if rescale_timesteps else 1.0
     if config is not None:
         if config not in PUBLISHED:
             raise CheckpointError(f"--config {config!r} is unknown; known are {', '.join(PUBLISHED)}.")
@@ -256,15 +268,16 @@ def choose_net(
         differences = _differences(told, net)
         if differences:
             raise CheckpointError(f"the file is no {config}: {'; '.join(differences)}.{_suggest(told)}")
-        given: dict[str, Any] = {}
+        if missing:
+            raise CheckpointError(f"{timesteps} timesteps are not {config}'s {TIMESTEPS}; say {' and '.join(missing)}.")
+        given: dict[str, Any] = {"timestep_scale": timestep_scale}
         if heads is not None or head_channels is not None:
-            given = {"num_heads": heads or 1, "num_head_channels": head_channels}
+            given |= {"num_heads": heads or 1, "num_head_channels": head_channels}
         if new_attention_order is not None:
             given["new_attention_order"] = new_attention_order
         return net.clone(**given), schedule or published_schedule(config)
     told = infer_config(tensors, blocks=blocks)
     pools = told["type"] == "EncoderUNet"
-    missing = []
     if told["attention_downsamples"] or told["middle_attention"] or pools:
         if head_channels is None and (heads is None or pools):
             missing.append("--head-channels" if pools else "--heads or --head-channels")
@@ -280,6 +293,7 @@ def choose_net(
         num_heads=heads or 1,
         num_head_channels=head_channels,
         new_attention_order=bool(new_attention_order),
+        timestep_scale=timestep_scale,
     )
     return net, schedule
 

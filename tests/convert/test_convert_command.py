@@ -65,6 +65,14 @@ def test_a_classifier_becomes_a_classifiers_folder(tmp_path):
     assert io.load_classifier(tmp_path / "out")[0] == net
 
 
+def test_the_card_keeps_the_timesteps_and_that_they_are_rescaled(checkpoint, tmp_path):
+    result = run(checkpoint, tmp_path / "out", *OPTIONS, "--timesteps", 4000, "--rescale-timesteps")
+    assert result.exit_code == 0, result.output
+    card = io.read_card(tmp_path / "out")
+    assert (card["schedule"]["num_timesteps"], card["architecture"]["timestep_scale"]) == (4000, 0.25)
+    assert io.load_prior(tmp_path / "out").net.timestep_scale == 0.25
+
+
 def test_two_conversions_are_the_same(checkpoint, converted, tmp_path):
     assert run(checkpoint, tmp_path / "again", *OPTIONS).exit_code == 0
     assert io.read_card(tmp_path / "again") == io.read_card(converted)
@@ -118,8 +126,9 @@ def test_a_bad_file_is_one_line_and_no_folder(content, said, tmp_path):
         (("--config", "nonsense"), "is unknown; known are"),
         ((*OPTIONS, "--head-channels", 48), "does not divide into heads"),
         (("--schedule", "quadratic"), "'quadratic' is not one of"),
+        ((*OPTIONS, "--timesteps", 4000), "say --rescale-timesteps or --no-rescale-timesteps"),
     ],
-    ids=["nothing_said", "wrong_config", "unknown_config", "heads", "unknown_schedule"],
+    ids=["nothing_said", "wrong_config", "unknown_config", "heads", "unknown_schedule", "timesteps"],
 )
 def test_wrong_options_are_one_line_and_no_folder(options, said, checkpoint, tmp_path):
     assert_one_line(run(checkpoint, tmp_path / "out", *options), tmp_path / "out", said)

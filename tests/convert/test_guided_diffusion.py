@@ -9,10 +9,11 @@ import pytest
 from checkpoint_files import write_checkpoint
 from state_dicts import paths, published_array, published_name, state_dict
 
-from reddiff_jax import io
+from reddiff_jax import io, schedules
 from reddiff_jax.converting import CheckpointError, convert
 from reddiff_jax.converting.guided_diffusion import (
     PUBLISHED,
+    SCHEDULES,
     UNTOLD,
     choose_net,
     infer_config,
@@ -226,6 +227,44 @@ def test_a_converted_unet_predicts_what_azulas_does(order, adm, rng, tmp_path):
         theirs = module(torch.from_numpy(images).movedim(-1, 1), torch.from_numpy(timesteps), torch.from_numpy(labels))
     # float32: 6e-8 a rounding, times the gain of some ten layers in a row
     assert relative_difference(ours, theirs.movedim(1, -1).numpy()[..., :3]) < 1e-4
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("rescaled", [True, False], ids=["rescaled", "raw"])
+def test_a_checkpoint_of_4000_timesteps_is_given_its_own(rescaled, adm, rng, tmp_path):
+    import torch
+
+    # improved-diffusion's switches
+    own = {"num_head_channels": -1, "num_heads": 4, "resblock_updown": False}
+    module = adm.UNetModel(**{**AZULA, **own}, out_channels=6)
+    redraw(module)
+    torch.save(module.state_dict(), tmp_path / "a.pt")
+    options = {"heads": 4, "new_attention_order": False, "schedule": "cosine"}
+    convert(tmp_path / "a.pt", tmp_path / "out", **options, timesteps=4000, rescale_timesteps=rescaled)
+
+    prior = io.load_prior(tmp_path / "out")
+    images, timesteps = rng.standard_normal((4, 16, 16, 3), np.float32), np.array([0, 1, 1234, 3999])
+    ours = jax.vmap(prior.eps)(images, timesteps)
+    given = torch.from_numpy(timesteps).float() * (1000.0 / 4000 if rescaled else 1.0)
+    with torch.no_grad():
+        theirs = module(torch.from_numpy(images).movedim(-1, 1), given)
+    # float32: 6e-8 a rounding, times the gain of some ten layers in a row
+    assert relative_difference(ours, theirs.movedim(1, -1).numpy()[..., :3]) < 1e-4
+    np.testing.assert_array_equal(prior.schedule.sigmas, schedules.cosine(4000).sigmas)
+
+
+def test_linear_betas_shrink_as_timesteps_grow_in_number():
+    thousand, four_thousand = (SCHEDULES["linear"][1](total) for total in (1000, 4000))
+    np.testing.assert_array_equal(thousand.sigmas, schedules.linear().sigmas)
+    alphas_cumprod = np.cumprod(1 - np.linspace(1e-4 / 4, 2e-2 / 4, 4000))
+    np.testing.assert_allclose(four_thousand.alphas, np.sqrt(alphas_cumprod), rtol=1e-6)  # float32
+
+
+def test_whether_other_timesteps_are_rescaled_is_asked_for(small):
+    with pytest.raises(CheckpointError, match="say --rescale-timesteps or --no-rescale-timesteps"):
+        choose_net(small, **TOLD_BY_OPTIONS, timesteps=4000)
+    with pytest.raises(CheckpointError, match="not imagenet64's 1000; say --rescale-timesteps or"):
+        choose_net(state_dict(PUBLISHED["imagenet64"](), empty=True), config="imagenet64", timesteps=4000)
 
 
 @pytest.mark.oracle
