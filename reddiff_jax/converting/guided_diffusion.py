@@ -20,6 +20,7 @@ import numpy as np
 from reddiff_jax import schedules
 from reddiff_jax.converting.errors import CheckpointError
 from reddiff_jax.nets import EncoderUNet, UNet, configs, parameter_shapes
+from reddiff_jax.nets.classifier import Pool
 from reddiff_jax.schedules import Schedule
 
 # What shapes do not tell. Dropout matters in training only.
@@ -137,8 +138,8 @@ def infer_config(tensors: Mapping[str, np.ndarray], *, blocks: int | None = None
         CheckpointError: If these are not the names of guided-diffusion, or the shapes allow several networks.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    is_unet, is_classifier = "output_blocks.0.0.in_layers.2.weight" in shapes, "out.2.positional_embedding" in shapes
-    if not (is_unet or is_classifier) or "time_embed.0.weight" not in shapes:
+    is_unet = "output_blocks.0.0.in_layers.2.weight" in shapes
+    if not (is_unet or _pool(shapes)) or "time_embed.0.weight" not in shapes:
         raise CheckpointError(_not_ours(shapes))
     try:
         return _infer(shapes, is_unet, blocks)
@@ -194,8 +195,21 @@ def _infer(shapes: dict[str, tuple[int, ...]], is_unet: bool, blocks: int | None
     if is_unet:
         labels = shapes.get("label_emb.weight")
         return {**fields, "out_channels": shapes["out.2.weight"][0], "num_classes": labels[0] if labels else None}
-    side = math.isqrt(shapes["out.2.positional_embedding"][1] - 1)
-    return {**fields, "image_size": side * 2 ** (levels - 1), "num_classes": shapes["out.2.c_proj.weight"][0]}
+    pool = _pool(shapes)
+    last = "out.2.c_proj" if pool is Pool.ATTENTION else "out.2" if pool is Pool.SPATIAL else "out.3"
+    fields |= {"pool": pool, "num_classes": shapes[f"{last}.weight"][0]}
+    if pool is Pool.ATTENTION:
+        fields["image_size"] = math.isqrt(shapes["out.2.positional_embedding"][1] - 1) * 2 ** (levels - 1)
+    return fields
+
+
+def _pool(shapes: dict[str, tuple[int, ...]]) -> Pool | None:
+    """How a classifier pools; None if it is none."""
+    if "out.2.positional_embedding" in shapes:
+        return Pool.ATTENTION
+    if len(shapes.get("out.0.weight", ())) == 2:
+        return Pool.SPATIAL_V2 if "out.1.weight" in shapes else Pool.SPATIAL
+    return Pool.ADAPTIVE if "out.3.weight" in shapes else None
 
 
 def _classifier_depth(
@@ -277,7 +291,7 @@ def choose_net(
             given["new_attention_order"] = new_attention_order
         return net.clone(**given), schedule or published_schedule(config)
     told = infer_config(tensors, blocks=blocks)
-    pools = told["type"] == "EncoderUNet"
+    pools = told.get("pool") is Pool.ATTENTION
     if told["attention_downsamples"] or told["middle_attention"] or pools:
         if head_channels is None and (heads is None or pools):
             missing.append("--head-channels" if pools else "--heads or --head-channels")
@@ -329,9 +343,7 @@ def _not_ours(shapes: dict[str, tuple[int, ...]]) -> str:
         if any(name.startswith(start) for name in shapes):
             return f"the file's names are those of {family}; this converter knows guided-diffusion's networks."
     if "time_embed.0.weight" in shapes and "input_blocks.0.0.weight" in shapes:
-        return (
-            "the file has guided-diffusion's names but neither output blocks nor attention pooling; perhaps cut short?"
-        )
+        return "the file has guided-diffusion's names but neither output blocks nor a classifier's head; is it cut off?"
     return (
         f"the file's {len(shapes)} tensors ({_shorten(list(shapes))}) are not named as guided-diffusion names them; "
         "is it a diffusion UNet?"

@@ -20,7 +20,7 @@ from reddiff_jax.converting.guided_diffusion import (
     matching_configs,
     to_params,
 )
-from reddiff_jax.nets import EncoderUNet, UNet
+from reddiff_jax.nets import EncoderUNet, Pool, UNet
 
 SMALL = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": (1, 2), "attention_downsamples": (2,)}
 NETS = {
@@ -39,6 +39,7 @@ NETS = {
         **SMALL, image_size=8, num_head_channels=16, resblock_updown=False, use_scale_shift_norm=False
     ),
 }
+NETS |= {pool: EncoderUNet(**SMALL, num_classes=10, pool=pool) for pool in ("adaptive", "spatial", "spatial_v2")}
 TOLD_BY_OPTIONS = {"head_channels": 16, "new_attention_order": False, "schedule": "linear"}
 
 
@@ -54,6 +55,8 @@ def test_shapes_tell_the_configuration(name):
     assert told.pop("type") == type(net).__name__
     assert told == {field: getattr(net, field) for field in told}
     untold = {*UNTOLD, "dtype", "remat", "parent", "name", "patch_size"}
+    if told.get("pool", "attention") != "attention":
+        untold.add("image_size")  # any
     assert told.keys() == net.__dataclass_fields__.keys() - untold
 
 
@@ -64,7 +67,7 @@ def test_published_configurations_are_recognised_by_their_shapes(name):
     assert sorted(matching_configs(told)) == sorted([name, *others])
 
 
-@pytest.mark.parametrize("name", ["class_conditional", "fractions", "classifier"])
+@pytest.mark.parametrize("name", ["class_conditional", "fractions", "classifier", "adaptive", "spatial_v2"])
 def test_each_parameter_is_its_tensor(name):
     net = NETS[name]
     tensors = state_dict(net)
@@ -159,7 +162,7 @@ def test_heads_that_do_not_divide_are_refused(small):
     [
         (["down_blocks.0.resnets.0.conv1.weight"], "those of diffusers"),
         (["conv1.weight", "fc.bias"], "2 tensors .* not named as guided-diffusion names them"),
-        (["time_embed.0.weight", "input_blocks.0.0.weight"], "neither output blocks nor attention pooling"),
+        (["time_embed.0.weight", "input_blocks.0.0.weight"], "neither output blocks nor a classifier's head"),
         (
             ["time_embed.0.weight", "output_blocks.0.0.in_layers.2.weight", "input_blocks.999999999.0.weight"],
             "lacks some",
@@ -293,15 +296,17 @@ def test_a_converted_upsampler_predicts_what_azulas_does(size, adm, rng, tmp_pat
 
 
 @pytest.mark.oracle
-def test_a_converted_classifier_has_azulas_logits_and_gradient(adm, rng, tmp_path):
+@pytest.mark.parametrize("pool", Pool)
+def test_a_converted_classifier_has_azulas_logits_and_gradient(pool, adm, rng, tmp_path):
     import torch
 
-    module = adm.EncoderUNetModel(**AZULA, out_channels=10, pool="attention")
+    module = adm.EncoderUNetModel(**AZULA, out_channels=10, pool=pool)
     redraw(module)
     torch.save(module.state_dict(), tmp_path / "a.pt")
     convert(tmp_path / "a.pt", tmp_path / "out", head_channels=16, new_attention_order=False, schedule="linear")
 
     net, params, _ = io.load_classifier(tmp_path / "out")
+    assert net.pool == pool
     image = rng.standard_normal((16, 16, 3), np.float32)
     logits, pull_back = jax.vjp(lambda x: net.apply({"params": params}, x, 500), image)
     (gradient,) = pull_back(jnp.eye(10)[3])
