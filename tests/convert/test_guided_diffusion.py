@@ -77,6 +77,15 @@ def test_each_parameter_is_its_tensor(name):
         np.testing.assert_array_equal(published_array(path, array), tensors[published_name(path)])
 
 
+def test_attention_may_be_stored_as_convolutions_of_images(small):
+    stored = {
+        name: a[..., None] if name.endswith(("qkv.weight", "proj_out.weight")) else a for name, a in small.items()
+    }
+    assert any(stored[name].ndim != small[name].ndim for name in small)
+    ours, theirs = (jax.tree.leaves(to_params(tensors, NETS["small"])) for tensors in (stored, small))
+    assert all(map(np.array_equal, ours, theirs))
+
+
 def test_parameters_are_views_of_the_tensors(small):
     array = to_params(small, NETS["small"])["input_blocks_0_0"]["kernel"]
     assert np.shares_memory(array, small["input_blocks.0.0.weight"])
