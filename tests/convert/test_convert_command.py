@@ -10,22 +10,27 @@ import jax
 import numpy as np
 import pytest
 from checkpoint_files import Raw, called, instructions, program, write_checkpoint, zipped
-from state_dicts import state_dict
+from state_dicts import paths, published_array, published_name, state_dict
 from typer.testing import CliRunner
 
-from reddiff_jax import io, schedules
+from reddiff_jax import io, jobs, pictures, schedules
 from reddiff_jax.nets import EncoderUNet, UNet
 
 ROOT = Path(__file__).parents[2]
 PRIORS = Path(os.environ.get("REDDIFF_JAX_PRIORS", ROOT.parent / "shared" / "priors"))
 OPTIONS = ("--head-channels", 16, "--attention-order", "legacy", "--schedule", "cosine")
+PHOTO64 = ("--head-channels", 32, "--attention-order", "legacy", "--schedule", "linear")
 SMALL = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": (1, 2), "num_head_channels": 16}
 
 
-def run(*args: object):
+def command(*args: object):
     from reddiff_jax.cli import app
 
-    return CliRunner().invoke(app, ["convert", *map(str, args)])
+    return CliRunner().invoke(app, [*map(str, args)])
+
+
+def run(*args: object):
+    return command("convert", *args)
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +90,44 @@ def test_the_checkout_runs_as_a_module(checkpoint, tmp_path):
     done = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "out" / io.CARD).is_file()
+
+
+# ---- a converted prior restores a photo
+
+
+@pytest.fixture(scope="module")
+def bundled_again(tmp_path_factory) -> Path:
+    """The bundled prior as a PyTorch checkpoint, converted by the command."""
+    folder, prior = tmp_path_factory.mktemp("bundled"), io.load_prior()
+    state = {published_name(path): published_array(path, np.asarray(leaf)) for path, leaf in paths(prior.params)}
+    write_checkpoint(folder / "photo64.pt", {name: np.ascontiguousarray(array) for name, array in state.items()})
+    result = run(folder / "photo64.pt", folder / "prior", *PHOTO64)
+    assert result.exit_code == 0, result.output
+    return folder / "prior"
+
+
+def test_the_bundled_prior_survives_being_a_checkpoint(bundled_again):
+    ours, theirs = io.load_prior(bundled_again), io.load_prior()
+    assert ours.net == theirs.net
+    assert all(map(np.array_equal, jax.tree.leaves(ours), jax.tree.leaves(theirs)))
+
+
+def test_a_converted_prior_restores_a_photo_as_the_bundled_one_does(bundled_again, compilations_are_kept, tmp_path):
+    photo = pictures.read_picture(jobs.sample_photos()[0])[64:128, 64:128]
+    pictures.write_picture(tmp_path / "photo.png", photo)
+    measuring = command(
+        "measure", tmp_path / "photo.png", "--task", "inpaint_random", "--sigma", 0.05, "--out", tmp_path / "m"
+    )
+    assert measuring.exit_code == 0, measuring.output
+    restored = []
+    for name, options in (("bundled", ()), ("converted", ("--prior", bundled_again))):
+        result = command("restore", tmp_path / "m", "--out", tmp_path / name, "--steps", 3, "--lr", 0.3, *options)
+        assert result.exit_code == 0, result.output
+        restored.append(pictures.read_picture(tmp_path / name / "photo.png"))
+    bundled, converted = restored
+    np.testing.assert_array_equal(converted, bundled)
+    missing = pictures.read_picture(tmp_path / "m" / "preview" / "photo.png")
+    assert np.square(converted - photo).mean() < 0.5 * np.square(missing - photo).mean()
 
 
 # ---- errors
@@ -180,7 +223,7 @@ def photo64(tmp_path_factory) -> Path:
     if not path.is_file():
         pytest.skip("photo64_small.pt is not there; REDDIFF_JAX_PRIORS names its folder")
     out = tmp_path_factory.mktemp("photo64") / "prior"
-    result = run(path, out, "--head-channels", 32, "--attention-order", "legacy", "--schedule", "linear")
+    result = run(path, out, *PHOTO64)
     assert result.exit_code == 0, result.output
     return out
 
