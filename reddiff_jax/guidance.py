@@ -63,7 +63,9 @@ class ClassifierFree(Prior):
 
     def eps(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:
         """Predicts the noise in ``x_t`` of the class ``cond``."""
-        label = _label("classifier_free", cond)
+        label, num_classes = _label("classifier_free", cond), _num_classes(self.prior)
+        if num_classes is not None:
+            _check_class("cond", label, num_classes)
         if self.unconditional is not None:
             eps_null = self.unconditional.eps(x_t, t, _without_label(cond))
         else:

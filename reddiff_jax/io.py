@@ -97,6 +97,8 @@ def load_classifier(
 ) -> tuple[EncoderUNet, Any, Schedule]:
     """Loads a classifier of noisy images: its network, its parameters and the schedule of its noise.
 
+    ``classifier_guided`` takes these three as they are.
+
     Args:
         folder: Folder written by ``save_classifier`` or the converter.
         dtype: Compute type of the network (parameters are float32 either way).

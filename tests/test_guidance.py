@@ -57,6 +57,11 @@ def test_the_exact_classifier_at_scale_1_gives_the_class_its_own_prediction(labe
     np.testing.assert_allclose(GUIDED.eps(X_T, t, label), expected, atol=2e-5 * max(1, np.abs(expected).max()))
 
 
+def test_solvers_may_differentiate_through_a_guided_prior():
+    pulled = [jax.vjp(lambda x, p=p: p.denoise(x, 300, 1), X_T)[1](X_T)[0] for p in (GUIDED, _component(1))]
+    np.testing.assert_allclose(*pulled, atol=1e-4)  # second derivatives of float32 log densities
+
+
 def test_scale_0_is_the_prior():
     np.testing.assert_array_equal(GUIDED.replace(scale=jnp.zeros(())).eps(X_T, 300, 1), MIXTURE.eps(X_T, 300))
 
@@ -143,6 +148,12 @@ def test_a_condition_without_one_class_is_an_error_when_traced(guide, cond, erro
 def test_a_concrete_class_out_of_range_is_an_error(label):
     with pytest.raises(ValueError, match=f"cond is class {label} but there are 3, 0 to 2"):
         GUIDED.eps(X_T, 300, label)
+
+
+def test_a_concrete_class_beyond_the_networks_is_an_error():
+    prior = rd.NetPrior(schedule=LINEAR, params={"gain": jnp.ones(4)}, net=_Labelled())
+    with pytest.raises(ValueError, match="cond is class 4 but there are 4, 0 to 3"):
+        rd.classifier_free(prior, 2.0, null_label=3).eps(X_T, 300, 4)
 
 
 # ---- networks as classifiers
