@@ -16,6 +16,12 @@ from reddiff_jax import nets as nets
 from reddiff_jax import schedules as schedules
 from reddiff_jax import weightings as weightings
 from reddiff_jax._tree import stack as stack
+from reddiff_jax.guidance import ClassifierFree as ClassifierFree
+from reddiff_jax.guidance import ClassifierGuided as ClassifierGuided
+from reddiff_jax.guidance import classifier_free as classifier_free
+from reddiff_jax.guidance import classifier_guided as classifier_guided
+from reddiff_jax.guidance import conditional_scale as conditional_scale
+from reddiff_jax.io import load_classifier as load_classifier
 from reddiff_jax.io import load_prior as load_prior
 from reddiff_jax.io import save_prior as save_prior
 from reddiff_jax.noise import Gaussian as Gaussian

@@ -2,12 +2,15 @@
 
 import errno
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 from reddiff_jax import priors
 from reddiff_jax.nets import DiffusersUNet, EncoderUNet, UNet, parameter_shapes
@@ -25,6 +28,10 @@ PREDICTIONS = {
     "score": priors.from_score,
 }
 LOGITS = "logits"  # what a classifier predicts
+
+Placement = Sharding | Callable[[str, tuple[int, ...]], Sharding]
+"""Where arrays go: one sharding for all, or ``(path, shape) -> sharding``, e.g. of "params/out_2/kernel"."""
+
 _RUNTIME_FIELDS = {"parent", "name", "dtype", "remat"}
 
 
@@ -33,23 +40,50 @@ def bundled_prior() -> Path:
     return Path(__file__).parent / "data" / "photo64"
 
 
-def load_prior(folder: str | Path | None = None, *, dtype: Any = jnp.float32, remat: bool = False) -> NetPrior:
+def along_largest_axis(mesh: Mesh, axis: str) -> Placement:
+    """A placement that splits each array over one axis of a mesh, so that every device holds a share of the parameters.
+
+    Arrays are split along their largest axis that the devices divide, and replicated where there is none.
+
+    Args:
+        mesh: Devices.
+        axis: Name of the mesh's axis.
+    """
+    devices = mesh.shape[axis]
+
+    def place(path: str, shape: tuple[int, ...]) -> Sharding:
+        divisible = [size if size % devices == 0 else 0 for size in shape]
+        largest = int(np.argmax(divisible)) if any(divisible) else None
+        return NamedSharding(mesh, PartitionSpec(*(axis if i == largest else None for i in range(len(shape)))))
+
+    return place
+
+
+def load_prior(
+    folder: str | Path | None = None,
+    *,
+    dtype: Any = jnp.float32,
+    remat: bool = False,
+    sharding: Placement | None = None,
+) -> NetPrior:
     """Loads a prior from its folder.
 
     Args:
         folder: Folder written by ``save_prior``, ``reddiff-jax train`` or the converter; the bundled prior if None.
         dtype: Compute type of the network (parameters are float32 either way).
         remat: Recompute activations in backward passes.
+        sharding: Where the arrays go, the first device if None: ``NamedSharding(mesh, PartitionSpec())`` replicates
+            them, ``along_largest_axis(mesh, "d")`` splits them. Each device reads its own share from the disk.
 
     Raises:
         FileNotFoundError: If there is no prior in the folder.
-        ValueError: If its card or its arrays are not what this version can read.
+        ValueError: If its card or its arrays are not what this version can read, or the sharding does not fit them.
     """
     folder = Path(folder or bundled_prior()).absolute()
     card = read_card(folder)
     if card["prediction"] == LOGITS:
         raise ValueError(f"{folder} holds a classifier, not a prior; load it with io.load_classifier.")
-    net, stored = _restore(folder, card, dtype=dtype, remat=remat)
+    net, stored = _restore(folder, card, dtype=dtype, remat=remat, sharding=sharding)
     return NetPrior(
         schedule=Schedule(**stored["schedule"]),
         params=stored["params"],
@@ -59,14 +93,17 @@ def load_prior(folder: str | Path | None = None, *, dtype: Any = jnp.float32, re
 
 
 def load_classifier(
-    folder: str | Path, *, dtype: Any = jnp.float32, remat: bool = False
+    folder: str | Path, *, dtype: Any = jnp.float32, remat: bool = False, sharding: Placement | None = None
 ) -> tuple[EncoderUNet, Any, Schedule]:
     """Loads a classifier of noisy images: its network, its parameters and the schedule of its noise.
+
+    ``classifier_guided`` takes these three as they are.
 
     Args:
         folder: Folder written by ``save_classifier`` or the converter.
         dtype: Compute type of the network (parameters are float32 either way).
         remat: Recompute activations in backward passes.
+        sharding: Where the arrays go, as in ``load_prior``.
 
     Raises:
         FileNotFoundError: If there is no card in the folder.
@@ -76,7 +113,7 @@ def load_classifier(
     card = read_card(folder)
     if card["prediction"] != LOGITS:
         raise ValueError(f"{folder} holds a prior, not a classifier; load it with load_prior.")
-    net, stored = _restore(folder, card, dtype=dtype, remat=remat)
+    net, stored = _restore(folder, card, dtype=dtype, remat=remat, sharding=sharding)
     return net, stored["params"], Schedule(**stored["schedule"])  # type: ignore[return-value]
 
 
@@ -183,23 +220,18 @@ def abstract_params(net: Any) -> Any:
     return parameter_shapes(net)
 
 
-def _restore(folder: Path, card: dict[str, Any], *, dtype: Any, remat: bool) -> tuple[nn.Module, dict[str, Any]]:
+def _restore(
+    folder: Path, card: dict[str, Any], *, dtype: Any, remat: bool, sharding: Placement | None
+) -> tuple[nn.Module, dict[str, Any]]:
     """The network of a card, and its parameters and schedule."""
     import orbax.checkpoint as ocp
 
     net = net_from_card(card["architecture"], dtype=dtype, remat=remat)
     num_timesteps = int(card["schedule"]["num_timesteps"])
     stored_dtype = jnp.dtype(card["stored_dtype"])
-    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-
-    def target(leaf: jax.ShapeDtypeStruct, dtype: Any) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=sharding)
-
     table = jax.ShapeDtypeStruct((num_timesteps,), jnp.float32)
-    abstract = {
-        "params": jax.tree.map(lambda leaf: target(leaf, stored_dtype), abstract_params(net)),
-        "schedule": {"alphas": target(table, jnp.float32), "sigmas": target(table, jnp.float32)},
-    }
+    params = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, stored_dtype), abstract_params(net))
+    abstract = _placed({"params": params, "schedule": {"alphas": table, "sigmas": table}}, sharding)
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             # Before reading: Orbax leaves coroutines behind, which warn later, where it stops halfway.
@@ -251,6 +283,25 @@ def _save(
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _placed(abstract: Any, sharding: Placement | None) -> Any:
+    """Shapes with their shardings."""
+    default = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+    def place(path: Any, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        name = "/".join(key.key for key in path)
+        chosen = default if isinstance(default, Sharding) else default(name, leaf.shape)
+        try:
+            chosen.shard_shape(leaf.shape)
+        except (ValueError, IndexError) as error:  # JAX raises the latter where axes are lacking
+            raise ValueError(
+                f"{name} of shape {leaf.shape} cannot be placed as {chosen}; give a function "
+                "(path, shape) -> sharding, e.g. io.along_largest_axis(mesh, axis)."
+            ) from error
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=chosen)
+
+    return jax.tree_util.tree_map_with_path(place, abstract)
 
 
 def _check_fit(stored: Any, needed: Any) -> None:

@@ -6,7 +6,7 @@ Tweedie's formula (Robbins 1956; Efron 2011): ``x_hat = E[x_0 | x_t] = (x_t - si
 """
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -72,7 +72,11 @@ class NetPrior(Prior):
     """A Flax network as a prior.
 
     Pictures whose sides the network cannot divide are padded by mirroring and cut back; of a network that also learns a
-    variance the first channels are used.
+    variance the first channels are used. The condition is given to the network as it is, a class label for ours.
+
+    An upsampler, whose input has the channels of a small image behind those of the image, is conditioned on
+    ``{"low_res": small image (h, w, C), "label": ...}``, without the label if it has no classes; the small image is
+    enlarged bilinearly (Dhariwal & Nichol 2021, arXiv 2105.05233, section 5.3 and appendix K).
     """
 
     params: Any
@@ -82,11 +86,31 @@ class NetPrior(Prior):
     def eps(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:
         """Predicts the noise in ``x_t``."""
         h, w, c = x_t.shape
+        inputs, cond = self._inputs(x_t, cond)
         stride = getattr(self.net, "stride", 1)
-        padded = jnp.pad(x_t, ((0, -h % stride), (0, -w % stride), (0, 0)), mode="symmetric")
+        padded = jnp.pad(inputs, ((0, -h % stride), (0, -w % stride), (0, 0)), mode="symmetric")
         args = (padded, jnp.asarray(t)) if cond is None else (padded, jnp.asarray(t), cond)
         output: jax.Array = self.net.apply({"params": self.params}, *args)  # type: ignore[assignment]
         return self.to_eps(output[:h, :w, :c], x_t, *self.schedule(t))
+
+    def _inputs(self, x_t: Image, cond: Condition) -> tuple[Image, Condition]:
+        """What the network takes as its image and as its condition."""
+        channels = getattr(self.net, "in_channels", x_t.shape[-1])
+        if not (isinstance(cond, Mapping) and "low_res" in cond):
+            if channels == 2 * x_t.shape[-1]:
+                raise ValueError(
+                    f"the network takes {channels} channels and x_t has {x_t.shape[-1]}: it is an upsampler. Give it "
+                    'the small image: cond={"low_res": (h, w, C)}, with a "label" if it has classes.'
+                )
+            return x_t, cond
+        unknown, low_res = cond.keys() - {"low_res", "label"}, jnp.asarray(cond["low_res"])
+        if unknown or low_res.ndim != 3 or low_res.shape[-1] + x_t.shape[-1] != channels:
+            raise ValueError(
+                f"cond has {', '.join(sorted(cond))} and low_res of shape {low_res.shape}, but a network of {channels} "
+                f'channels takes {{"low_res": (h, w, {channels - x_t.shape[-1]}), "label": ...}} beside x_t.'
+            )
+        enlarged = jax.image.resize(low_res, (*x_t.shape[:2], low_res.shape[-1]), "bilinear", antialias=False)
+        return jnp.concatenate([x_t, enlarged.astype(x_t.dtype)], axis=-1), cond.get("label")
 
 
 @struct.dataclass
@@ -271,6 +295,11 @@ class TiledPrior(Prior):
     def eps(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:
         """Predicts the noise in ``x_t``, one tile after the other."""
         h, w, c = x_t.shape
+        if max(h, w) > self.size and isinstance(cond, Mapping) and "low_res" in cond:
+            raise ValueError(
+                f"a low_res condition belongs to the whole picture, which {h} x {w} in tiles of {self.size} is not; "
+                "use the prior without tiled(), or with tiles as large as the picture."
+            )
         size_h, size_w = min(h, self.size), min(w, self.size)
         tops, lefts = self._starts(h), self._starts(w)
         corners = jnp.asarray([(top, left) for top in tops for left in lefts], jnp.int32)  # (N, 2)

@@ -1,5 +1,6 @@
 """Test-wide configuration: several host devices, strict ranks, fixed keys."""
 
+import importlib.util
 import os
 
 # Optimisation level 1 halves the time of compilation, which is most of the suite's.
@@ -23,6 +24,31 @@ def key() -> jax.Array:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def compilations_are_kept(tmp_path_factory, worker_id):
+    """Commands compile anew each time; tests give them the same few programs over and over."""
+    from jax.experimental.compilation_cache import compilation_cache
+
+    folder = tmp_path_factory.getbasetemp()
+    settings = {
+        "jax_persistent_cache_min_compile_time_secs": 0.05,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    if worker_id != "master" and importlib.util.find_spec("filelock"):
+        # Workers share programs. JAX locks only a cache of bounded size; unlocked, one could read what is half written.
+        folder = folder.parent
+        settings["jax_compilation_cache_max_size"] = 2**30
+    settings["jax_compilation_cache_dir"] = str(folder / "compiled")
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from jax.sharding import NamedSharding, PartitionSpec
 
 import reddiff_jax as rd
 from reddiff_jax import io, schedules
@@ -111,6 +112,68 @@ def test_the_card_counts_the_parameters(prior, saved):
 
 def test_what_the_card_must_say_cannot_be_overridden(saved):
     assert io.read_card(saved)["format"] == io.FORMAT
+
+
+# ---- on a mesh
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    return jax.make_mesh((8,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def test_a_prior_is_restored_replicated(prior, saved, mesh):
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    loaded = rd.load_prior(saved, sharding=everywhere)
+    assert {leaf.sharding for leaf in jax.tree.leaves(loaded)} == {everywhere}
+    assert all(map(np.array_equal, jax.tree.leaves(loaded), jax.tree.leaves(prior)))
+
+
+@pytest.fixture(scope="module")
+def split(saved, mesh):
+    return rd.load_prior(saved, sharding=io.along_largest_axis(mesh, "d"))
+
+
+def test_a_prior_is_restored_split_along_the_largest_axes(prior, split):
+    for leaf, whole in zip(jax.tree.leaves(split), jax.tree.leaves(prior), strict=True):
+        divisible = [size for size in whole.shape if size % 8 == 0]
+        share = whole.size // 8 if divisible else whole.size
+        assert {shard.data.size for shard in leaf.addressable_shards} == {share}
+        np.testing.assert_array_equal(leaf, whole)
+    kernel = split.params["input_blocks_3_0"]["in_layers_2"]["kernel"]  # (3, 3, 32, 64)
+    assert kernel.sharding.spec == PartitionSpec(None, None, None, "d")
+
+
+def test_a_split_prior_predicts_what_the_whole_one_does(prior, split):
+    x_t = jnp.asarray(np.random.default_rng(0).normal(size=(8, 8, 3)), jnp.float32)
+    eps = jax.jit(lambda prior: prior.replace(to_eps=rd.from_eps).eps(x_t, 50, jnp.int32(2)))
+    expected = eps(prior)
+    # float32 sums in another order, through some ten layers
+    np.testing.assert_allclose(eps(split), expected, rtol=0, atol=1e-5 * float(jnp.abs(expected).max()))
+
+
+def test_a_rounded_prior_keeps_its_placement(prior, tmp_path, mesh):
+    rd.save_prior(prior, tmp_path / "half", dtype=jnp.bfloat16)
+    loaded = rd.load_prior(tmp_path / "half", sharding=io.along_largest_axis(mesh, "d"))
+    kernel = loaded.params["input_blocks_3_0"]["in_layers_2"]["kernel"]
+    assert (kernel.dtype, kernel.sharding.spec) == (jnp.float32, PartitionSpec(None, None, None, "d"))
+
+
+def test_a_placement_is_asked_for_each_array_by_its_path(saved, mesh):
+    asked = {}
+
+    def place(path, shape):
+        asked[path] = shape
+        return NamedSharding(mesh, PartitionSpec())
+
+    rd.load_prior(saved, sharding=place)
+    assert asked["params/input_blocks_0_0/kernel"] == (3, 3, 3, 32)
+    assert asked["schedule/alphas"] == (200,)
+
+
+def test_a_sharding_that_does_not_fit_all_arrays_is_an_error(saved, mesh):
+    with pytest.raises(ValueError, match=r"of shape .* cannot be placed as .*along_largest_axis"):
+        rd.load_prior(saved, sharding=NamedSharding(mesh, PartitionSpec(None, "d")))
 
 
 # ---- what cannot be read
@@ -246,6 +309,13 @@ def test_a_classifier_comes_back(classifier_folder):
     assert loaded == net
     assert all(map(np.array_equal, jax.tree.leaves(loaded_params), jax.tree.leaves(params)))
     assert np.array_equal(schedule.sigmas, schedules.cosine(50).sigmas)
+
+
+def test_a_classifier_is_restored_on_a_mesh(classifier_folder, mesh):
+    folder, _, params = classifier_folder
+    _, loaded, _ = io.load_classifier(folder, sharding=io.along_largest_axis(mesh, "d"))
+    assert loaded["out_2"]["c_proj"]["kernel"].sharding.spec == PartitionSpec(None, "d")
+    assert all(map(np.array_equal, jax.tree.leaves(loaded), jax.tree.leaves(params)))
 
 
 def test_a_classifier_is_no_prior(classifier_folder):

@@ -298,6 +298,73 @@ def test_the_condition_reaches_the_network():
     assert np.array_equal(eps, np.full((4, 4, 3), 207.0))
 
 
+# ---- upsamplers
+
+
+class Upsampler(nn.Module):
+    """Returns its further channels, the small image enlarged."""
+
+    in_channels: int = 6
+    stride: int = 4
+
+    @nn.compact
+    def __call__(self, x_t, t, label=None):
+        assert x_t.shape[0] % self.stride == x_t.shape[1] % self.stride == 0
+        self.param("unused", nn.initializers.zeros, ())
+        return x_t[:, :, 3:] + (0.0 if label is None else label)
+
+
+UPSAMPLER = rd.NetPrior(schedule=LINEAR, params={"unused": jnp.zeros(())}, net=Upsampler())
+
+
+def test_an_upsampler_sees_its_small_image_enlarged_bilinearly():
+    low_res = _normal(8, 2, 2, 3)
+    eps = UPSAMPLER.eps(jnp.zeros((4, 4, 3)), 7, {"low_res": low_res})
+    rows = jnp.asarray([[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]])  # pixels are areas: centres at 1/2, 3/2, ...
+    np.testing.assert_allclose(eps, jnp.einsum("ih,jw,hwc->ijc", rows, rows, low_res), atol=1e-6)  # float32
+
+
+def test_an_upsampler_takes_its_label_from_the_condition():
+    eps = UPSAMPLER.eps(jnp.zeros((5, 7, 3)), 7, {"low_res": jnp.zeros((3, 3, 3)), "label": jnp.int32(2)})
+    np.testing.assert_array_equal(eps, np.full((5, 7, 3), 2.0))
+
+
+@pytest.mark.parametrize("cond", [None, jnp.int32(2), {"label": jnp.int32(2)}], ids=["none", "label", "only_label"])
+def test_an_upsampler_without_its_small_image_is_an_error(cond):
+    with pytest.raises(ValueError, match=r"it is an upsampler\. Give it the small image"):
+        jax.eval_shape(UPSAMPLER.eps, jnp.zeros((4, 4, 3)), 7, cond)
+
+
+@pytest.mark.parametrize(
+    "cond",
+    [
+        {"low_res": jnp.zeros((2, 2, 1))},
+        {"low_res": jnp.zeros((1, 2, 2, 3))},
+        {"low_res": jnp.zeros((2, 2, 3)), "y": 1},
+    ],
+    ids=["gray", "batch", "unknown"],
+)
+def test_a_small_image_that_does_not_fit_is_an_error(cond):
+    with pytest.raises(ValueError, match=r'takes \{"low_res": \(h, w, 3\), "label"'):
+        jax.eval_shape(UPSAMPLER.eps, jnp.zeros((4, 4, 3)), 7, cond)
+
+
+def test_a_small_image_given_to_another_network_is_an_error():
+    prior = rd.NetPrior(schedule=LINEAR, params={}, net=Upsampler(in_channels=3))
+    with pytest.raises(ValueError, match="but a network of 3 channels takes"):
+        jax.eval_shape(prior.eps, jnp.zeros((4, 4, 3)), 7, {"low_res": jnp.zeros((2, 2, 3))})
+
+
+def test_tiles_of_an_upsampler_are_an_error():
+    cond = {"low_res": jnp.zeros((2, 2, 3))}
+    with pytest.raises(ValueError, match="belongs to the whole picture"):
+        jax.eval_shape(rd.tiled(UPSAMPLER, 4, 1).eps, jnp.zeros((8, 4, 3)), 7, cond)
+    assert jax.eval_shape(rd.tiled(UPSAMPLER, 8, 1).eps, jnp.zeros((8, 4, 3)), 7, cond).shape == (8, 4, 3)
+
+
+# ---- other predictions
+
+
 def test_a_networks_other_predictions_are_adapted():
     x_t = _normal(8, 5, 5, 3)
     alpha_t, sigma_t = LINEAR(7)

@@ -42,7 +42,17 @@ def convert(
     heads: Annotated[int | None, typer.Option(min=1, help="Attention heads, where every level has as many.")] = None,
     head_channels: Annotated[int | None, typer.Option(min=1, help="Channels of an attention head.")] = None,
     attention_order: Annotated[_Order | None, typer.Option(help="Layout of attention's channels.")] = None,
-    schedule: Annotated[_Schedule | None, typer.Option(help="Noise schedule, of 1000 timesteps.")] = None,
+    schedule: Annotated[_Schedule | None, typer.Option(help="Noise schedule.")] = None,
+    timesteps: Annotated[
+        int, typer.Option(min=21, help="Timesteps of the training; 4000 in most of improved-diffusion.")
+    ] = 1000,
+    rescale_timesteps: Annotated[
+        bool | None,
+        typer.Option(
+            "--rescale-timesteps/--no-rescale-timesteps",
+            help="Whether the network was given t * 1000 / T, where T is not 1000 (improved-diffusion's default).",
+        ),
+    ] = None,
     blocks: Annotated[int | None, typer.Option(min=1, help="Residual blocks of each level of a classifier.")] = None,
     prediction: Annotated[
         _Prediction | None, typer.Option(help="What the network predicts; the noise, if nothing says otherwise.")
@@ -73,6 +83,8 @@ def convert(
                 new_attention_order=None if attention_order is None else attention_order is _Order.new,
                 schedule=schedule,
                 blocks=blocks,
+                timesteps=timesteps,
+                rescale_timesteps=rescale_timesteps,
                 prediction=prediction,
                 dtype={"f32": jnp.float32, "bf16": jnp.bfloat16}[dtype],
                 report=report,

@@ -43,6 +43,8 @@ def convert(
     new_attention_order: bool | None = None,
     schedule: str | None = None,
     blocks: int | None = None,
+    timesteps: int = guided_diffusion.TIMESTEPS,
+    rescale_timesteps: bool | None = None,
     prediction: str | None = None,
     dtype: Any = jnp.float32,
     report: Callable[[float, str], None] = lambda fraction, stage: None,
@@ -58,9 +60,13 @@ def convert(
         heads: Number of attention heads at every level.
         head_channels: Channels of an attention head, instead of ``heads``.
         new_attention_order: How attention lays out its channels, see ``nets.layers.AttentionBlock``.
-        schedule: Name of the noise schedule, one of ``guided_diffusion.SCHEDULES``; 1000 timesteps. By default that of
-            the published configuration, or of the folder's scheduler_config.json.
+        schedule: Name of the noise schedule, one of ``guided_diffusion.SCHEDULES``. By default that of the published
+            configuration, or of the folder's scheduler_config.json.
         blocks: Residual blocks of a level, for classifiers whose shapes allow several numbers.
+        timesteps: Number of timesteps T of the training: 1000 in guided-diffusion, 4000 in most of improved-diffusion;
+            where a folder's scheduler_config.json tells the schedule, its own.
+        rescale_timesteps: Whether the network was given t * 1000 / T instead of t (improved-diffusion's default);
+            needed where T is not 1000.
         prediction: What a UNet predicts, one of ``io.PREDICTIONS``; by default what the folder's scheduler_config.json
             says, else the noise.
         dtype: Type in which parameters are stored.
@@ -83,10 +89,11 @@ def convert(
         "head_channels": head_channels,
         "new_attention_order": new_attention_order,
         "blocks": blocks,
+        "rescale_timesteps": rescale_timesteps,
     }
     path = Path(checkpoint)
     is_folder = path.is_dir()
-    plan = (_plan_folder if is_folder else _plan_file)(path, schedule, prediction, told)
+    plan = (_plan_folder if is_folder else _plan_file)(path, schedule, timesteps, prediction, told)
     report(0.0, "hashing the file")
     net, root = plan.net, path if is_folder else path.parent
     card = {
@@ -108,16 +115,18 @@ def convert(
     return io.read_card(out)
 
 
-def _plan_file(path: Path, schedule: str | None, prediction: str | None, told: dict[str, Any]) -> _Plan:
+def _plan_file(path: Path, schedule: str | None, timesteps: int, prediction: str | None, told: dict[str, Any]) -> _Plan:
     source = read_checkpoint(path)
     with _said_of(path):
-        net, name = guided_diffusion.choose_net(source.tensors, schedule=schedule, **told)
+        net, name = guided_diffusion.choose_net(source.tensors, schedule=schedule, timesteps=timesteps, **told)
         params = guided_diffusion.to_params(source.tensors, net)
     description, make_schedule = guided_diffusion.SCHEDULES[name]
-    return _Plan(source, net, params, make_schedule(1000), description, prediction or "eps", {})
+    return _Plan(source, net, params, make_schedule(timesteps), description, prediction or "eps", {})
 
 
-def _plan_folder(folder: Path, schedule: str | None, prediction: str | None, told: dict[str, Any]) -> _Plan:
+def _plan_folder(
+    folder: Path, schedule: str | None, timesteps: int, prediction: str | None, told: dict[str, Any]
+) -> _Plan:
     given = [f"--{name.removeprefix('new_').replace('_', '-')}" for name, value in told.items() if value is not None]
     with _said_of(folder):
         if given:
@@ -126,7 +135,7 @@ def _plan_folder(folder: Path, schedule: str | None, prediction: str | None, tol
         scheduler = diffusers.read_json(files.scheduler) if files.scheduler else None
         if schedule is not None:
             description, make_schedule = guided_diffusion.SCHEDULES[schedule]
-            table = make_schedule(1000)
+            table = make_schedule(timesteps)
         elif scheduler is not None:
             description, table = diffusers.choose_schedule(scheduler)
         else:

@@ -19,12 +19,17 @@ from reddiff_jax import schedules
 from reddiff_jax.converting.errors import CheckpointError
 from reddiff_jax.converting.parameters import fill, shorten
 from reddiff_jax.nets import EncoderUNet, UNet, configs
+from reddiff_jax.nets.classifier import Pool
 from reddiff_jax.schedules import Schedule
 
 # What shapes do not tell. Dropout matters in training only.
-UNTOLD = ("num_heads", "num_head_channels", "new_attention_order", "dropout")
+UNTOLD = ("num_heads", "num_head_channels", "new_attention_order", "dropout", "timestep_scale")
+TIMESTEPS = 1000  # of all published guided-diffusion checkpoints
 SCHEDULES: dict[str, tuple[str, Callable[[int], Schedule]]] = {
-    "linear": ("linear beta 1e-4..2e-2", schedules.linear),
+    "linear": (
+        "linear beta 1e-4..2e-2 times 1000 / T",
+        lambda total: schedules.linear(total, beta_start=0.1 / total, beta_end=20 / total),
+    ),
     "cosine": ("cosine", schedules.cosine),
 }
 PUBLISHED: dict[str, Callable[[], UNet | EncoderUNet]] = {
@@ -63,8 +68,8 @@ def infer_config(tensors: Mapping[str, np.ndarray], *, blocks: int | None = None
         CheckpointError: If these are not the names of guided-diffusion, or the shapes allow several networks.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    is_unet, is_classifier = "output_blocks.0.0.in_layers.2.weight" in shapes, "out.2.positional_embedding" in shapes
-    if not (is_unet or is_classifier) or "time_embed.0.weight" not in shapes:
+    is_unet = "output_blocks.0.0.in_layers.2.weight" in shapes
+    if not (is_unet or _pool(shapes)) or "time_embed.0.weight" not in shapes:
         raise CheckpointError(_not_ours(shapes))
     try:
         return _infer(shapes, is_unet, blocks)
@@ -120,8 +125,21 @@ def _infer(shapes: dict[str, tuple[int, ...]], is_unet: bool, blocks: int | None
     if is_unet:
         labels = shapes.get("label_emb.weight")
         return {**fields, "out_channels": shapes["out.2.weight"][0], "num_classes": labels[0] if labels else None}
-    side = math.isqrt(shapes["out.2.positional_embedding"][1] - 1)
-    return {**fields, "image_size": side * 2 ** (levels - 1), "num_classes": shapes["out.2.c_proj.weight"][0]}
+    pool = _pool(shapes)
+    last = "out.2.c_proj" if pool is Pool.ATTENTION else "out.2" if pool is Pool.SPATIAL else "out.3"
+    fields |= {"pool": pool, "num_classes": shapes[f"{last}.weight"][0]}
+    if pool is Pool.ATTENTION:
+        fields["image_size"] = math.isqrt(shapes["out.2.positional_embedding"][1] - 1) * 2 ** (levels - 1)
+    return fields
+
+
+def _pool(shapes: dict[str, tuple[int, ...]]) -> Pool | None:
+    """How a classifier pools; None if it is none."""
+    if "out.2.positional_embedding" in shapes:
+        return Pool.ATTENTION
+    if len(shapes.get("out.0.weight", ())) == 2:
+        return Pool.SPATIAL_V2 if "out.1.weight" in shapes else Pool.SPATIAL
+    return Pool.ADAPTIVE if "out.3.weight" in shapes else None
 
 
 def _classifier_depth(
@@ -163,6 +181,8 @@ def choose_net(
     new_attention_order: bool | None = None,
     schedule: str | None = None,
     blocks: int | None = None,
+    timesteps: int = TIMESTEPS,
+    rescale_timesteps: bool | None = None,
 ) -> tuple[UNet | EncoderUNet, str]:
     """The network of a state dict and the name of its schedule: shapes tell most, a published name or options the rest.
 
@@ -174,10 +194,16 @@ def choose_net(
         new_attention_order: How attention lays out its channels, see ``nets.layers.AttentionBlock``.
         schedule: Name of the noise schedule, one of ``SCHEDULES``.
         blocks: Residual blocks of a level, for classifiers whose shapes allow several numbers.
+        timesteps: Number of timesteps T of the training.
+        rescale_timesteps: Whether the network was given t * 1000 / T instead of t; needed where T is not 1000.
 
     Raises:
         CheckpointError: If the shapes contradict the configuration, or something is left to be said.
     """
+    missing = []
+    if timesteps != TIMESTEPS and rescale_timesteps is None:
+        missing.append("--rescale-timesteps or --no-rescale-timesteps")
+    timestep_scale = TIMESTEPS / timesteps if rescale_timesteps else 1.0
     if config is not None:
         if config not in PUBLISHED:
             raise CheckpointError(f"--config {config!r} is unknown; known are {', '.join(PUBLISHED)}.")
@@ -186,15 +212,16 @@ def choose_net(
         differences = _differences(told, net)
         if differences:
             raise CheckpointError(f"the file is no {config}: {'; '.join(differences)}.{_suggest(told)}")
-        given: dict[str, Any] = {}
+        if missing:
+            raise CheckpointError(f"{timesteps} timesteps are not {config}'s {TIMESTEPS}; say {' and '.join(missing)}.")
+        given: dict[str, Any] = {"timestep_scale": timestep_scale}
         if heads is not None or head_channels is not None:
-            given = {"num_heads": heads or 1, "num_head_channels": head_channels}
+            given |= {"num_heads": heads or 1, "num_head_channels": head_channels}
         if new_attention_order is not None:
             given["new_attention_order"] = new_attention_order
         return net.clone(**given), schedule or published_schedule(config)
     told = infer_config(tensors, blocks=blocks)
-    pools = told["type"] == "EncoderUNet"
-    missing = []
+    pools = told.get("pool") is Pool.ATTENTION
     if told["attention_downsamples"] or told["middle_attention"] or pools:
         if head_channels is None and (heads is None or pools):
             missing.append("--head-channels" if pools else "--heads or --head-channels")
@@ -210,6 +237,7 @@ def choose_net(
         num_heads=heads or 1,
         num_head_channels=head_channels,
         new_attention_order=bool(new_attention_order),
+        timestep_scale=timestep_scale,
     )
     return net, schedule
 
@@ -247,9 +275,7 @@ def _not_ours(shapes: dict[str, tuple[int, ...]]) -> str:
                 return "the file's names are those of diffusers; give the folder that has it and its config.json."
             return f"the file's names are those of {family}; this converter knows guided-diffusion's networks."
     if "time_embed.0.weight" in shapes and "input_blocks.0.0.weight" in shapes:
-        return (
-            "the file has guided-diffusion's names but neither output blocks nor attention pooling; perhaps cut short?"
-        )
+        return "the file has guided-diffusion's names but neither output blocks nor a classifier's head; is it cut off?"
     return (
         f"the file's {len(shapes)} tensors ({shorten(list(shapes))}) are not named as guided-diffusion names them; "
         "is it a diffusion UNet?"

@@ -1,7 +1,7 @@
 """Networks, each for one sample ``(H, W, C)``."""
 
 from reddiff_jax.nets import configs
-from reddiff_jax.nets.classifier import EncoderUNet
+from reddiff_jax.nets.classifier import EncoderUNet, Pool
 from reddiff_jax.nets.cost import Net, multiply_adds, parameter_count, parameter_shapes, tensor_count
 from reddiff_jax.nets.diffusers_unet import DiffusersUNet
 from reddiff_jax.nets.unet import UNet
@@ -10,6 +10,7 @@ __all__ = [
     "DiffusersUNet",
     "EncoderUNet",
     "Net",
+    "Pool",
     "UNet",
     "configs",
     "multiply_adds",

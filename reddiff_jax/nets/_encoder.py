@@ -32,6 +32,7 @@ class Encoder(nn.Module):
     use_scale_shift_norm: bool = True
     resblock_updown: bool = True
     conv_resample: bool = True
+    timestep_scale: float = 1.0
     dtype: DTypeLike = jnp.float32
     remat: bool = False
 
@@ -46,7 +47,8 @@ class Encoder(nn.Module):
 
     def _embed_time(self, t: Float[Array, ""] | Int[Array, ""]) -> Float[Array, "E"]:
         width = 4 * self.model_channels
-        embedding = timestep_embedding(jnp.asarray(t), self.model_channels)
+        t = self.timestep_scale * jnp.asarray(t).astype(jnp.float32)
+        embedding = timestep_embedding(t, self.model_channels)
         embedding = nn.silu(nn.Dense(width, name="time_embed_0")(embedding))
         return nn.Dense(width, name="time_embed_2")(embedding)
 

@@ -1,6 +1,5 @@
 """A tiny random prior, a few small pictures, and a way to run commands."""
 
-import importlib.util
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -19,28 +18,8 @@ SIZE = 32
 
 
 @pytest.fixture(scope="module", autouse=True)
-def compilations_are_kept(tmp_path_factory, worker_id):
-    """Commands compile anew each time; tests give them the same few programs over and over."""
-    from jax.experimental.compilation_cache import compilation_cache
-
-    folder = tmp_path_factory.getbasetemp()
-    settings = {
-        "jax_persistent_cache_min_compile_time_secs": 0.05,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-    }
-    if worker_id != "master" and importlib.util.find_spec("filelock"):
-        # Workers share programs. JAX locks only a cache of bounded size; unlocked, one could read what is half written.
-        folder = folder.parent
-        settings["jax_compilation_cache_max_size"] = 2**30
-    settings["jax_compilation_cache_dir"] = str(folder / "compiled")
-    before = {name: getattr(jax.config, name) for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
+def programs_are_compiled_once(compilations_are_kept):
+    return
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,22 +10,27 @@ import jax
 import numpy as np
 import pytest
 from checkpoint_files import Raw, called, instructions, program, write_checkpoint, zipped
-from state_dicts import state_dict
+from state_dicts import paths, published_array, published_name, state_dict
 from typer.testing import CliRunner
 
-from reddiff_jax import io, schedules
+from reddiff_jax import io, jobs, pictures, schedules
 from reddiff_jax.nets import EncoderUNet, UNet
 
 ROOT = Path(__file__).parents[2]
 PRIORS = Path(os.environ.get("REDDIFF_JAX_PRIORS", ROOT.parent / "shared" / "priors"))
 OPTIONS = ("--head-channels", 16, "--attention-order", "legacy", "--schedule", "cosine")
+PHOTO64 = ("--head-channels", 32, "--attention-order", "legacy", "--schedule", "linear")
 SMALL = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": (1, 2), "num_head_channels": 16}
 
 
-def run(*args: object):
+def command(*args: object):
     from reddiff_jax.cli import app
 
-    return CliRunner().invoke(app, ["convert", *map(str, args)])
+    return CliRunner().invoke(app, [*map(str, args)])
+
+
+def run(*args: object):
+    return command("convert", *args)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +70,14 @@ def test_a_classifier_becomes_a_classifiers_folder(tmp_path):
     assert io.load_classifier(tmp_path / "out")[0] == net
 
 
+def test_the_card_keeps_the_timesteps_and_that_they_are_rescaled(checkpoint, tmp_path):
+    result = run(checkpoint, tmp_path / "out", *OPTIONS, "--timesteps", 4000, "--rescale-timesteps")
+    assert result.exit_code == 0, result.output
+    card = io.read_card(tmp_path / "out")
+    assert (card["schedule"]["num_timesteps"], card["architecture"]["timestep_scale"]) == (4000, 0.25)
+    assert io.load_prior(tmp_path / "out").net.timestep_scale == 0.25
+
+
 def test_two_conversions_are_the_same(checkpoint, converted, tmp_path):
     assert run(checkpoint, tmp_path / "again", *OPTIONS).exit_code == 0
     assert io.read_card(tmp_path / "again") == io.read_card(converted)
@@ -77,6 +90,44 @@ def test_the_checkout_runs_as_a_module(checkpoint, tmp_path):
     done = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "out" / io.CARD).is_file()
+
+
+# ---- a converted prior restores a photo
+
+
+@pytest.fixture(scope="module")
+def bundled_again(tmp_path_factory) -> Path:
+    """The bundled prior as a PyTorch checkpoint, converted by the command."""
+    folder, prior = tmp_path_factory.mktemp("bundled"), io.load_prior()
+    state = {published_name(path): published_array(path, np.asarray(leaf)) for path, leaf in paths(prior.params)}
+    write_checkpoint(folder / "photo64.pt", {name: np.ascontiguousarray(array) for name, array in state.items()})
+    result = run(folder / "photo64.pt", folder / "prior", *PHOTO64)
+    assert result.exit_code == 0, result.output
+    return folder / "prior"
+
+
+def test_the_bundled_prior_survives_being_a_checkpoint(bundled_again):
+    ours, theirs = io.load_prior(bundled_again), io.load_prior()
+    assert ours.net == theirs.net
+    assert all(map(np.array_equal, jax.tree.leaves(ours), jax.tree.leaves(theirs)))
+
+
+def test_a_converted_prior_restores_a_photo_as_the_bundled_one_does(bundled_again, compilations_are_kept, tmp_path):
+    photo = pictures.read_picture(jobs.sample_photos()[0])[64:128, 64:128]
+    pictures.write_picture(tmp_path / "photo.png", photo)
+    measuring = command(
+        "measure", tmp_path / "photo.png", "--task", "inpaint_random", "--sigma", 0.05, "--out", tmp_path / "m"
+    )
+    assert measuring.exit_code == 0, measuring.output
+    restored = []
+    for name, options in (("bundled", ()), ("converted", ("--prior", bundled_again))):
+        result = command("restore", tmp_path / "m", "--out", tmp_path / name, "--steps", 3, "--lr", 0.3, *options)
+        assert result.exit_code == 0, result.output
+        restored.append(pictures.read_picture(tmp_path / name / "photo.png"))
+    bundled, converted = restored
+    np.testing.assert_array_equal(converted, bundled)
+    missing = pictures.read_picture(tmp_path / "m" / "preview" / "photo.png")
+    assert np.square(converted - photo).mean() < 0.5 * np.square(missing - photo).mean()
 
 
 # ---- errors
@@ -118,8 +169,9 @@ def test_a_bad_file_is_one_line_and_no_folder(content, said, tmp_path):
         (("--config", "nonsense"), "is unknown; known are"),
         ((*OPTIONS, "--head-channels", 48), "does not divide into heads"),
         (("--schedule", "quadratic"), "'quadratic' is not one of"),
+        ((*OPTIONS, "--timesteps", 4000), "say --rescale-timesteps or --no-rescale-timesteps"),
     ],
-    ids=["nothing_said", "wrong_config", "unknown_config", "heads", "unknown_schedule"],
+    ids=["nothing_said", "wrong_config", "unknown_config", "heads", "unknown_schedule", "timesteps"],
 )
 def test_wrong_options_are_one_line_and_no_folder(options, said, checkpoint, tmp_path):
     assert_one_line(run(checkpoint, tmp_path / "out", *options), tmp_path / "out", said)
@@ -172,7 +224,7 @@ def photo64(tmp_path_factory) -> Path:
     if not path.is_file():
         pytest.skip("photo64_small.pt is not there; REDDIFF_JAX_PRIORS names its folder")
     out = tmp_path_factory.mktemp("photo64") / "prior"
-    result = run(path, out, "--head-channels", 32, "--attention-order", "legacy", "--schedule", "linear")
+    result = run(path, out, *PHOTO64)
     assert result.exit_code == 0, result.output
     return out
 

@@ -9,17 +9,18 @@ import pytest
 from checkpoint_files import write_checkpoint
 from state_dicts import paths, published_array, published_name, state_dict
 
-from reddiff_jax import io
+from reddiff_jax import io, schedules
 from reddiff_jax.converting import CheckpointError, convert
 from reddiff_jax.converting.guided_diffusion import (
     PUBLISHED,
+    SCHEDULES,
     UNTOLD,
     choose_net,
     infer_config,
     matching_configs,
     to_params,
 )
-from reddiff_jax.nets import EncoderUNet, UNet
+from reddiff_jax.nets import EncoderUNet, Pool, UNet
 
 SMALL = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": (1, 2), "attention_downsamples": (2,)}
 NETS = {
@@ -38,6 +39,7 @@ NETS = {
         **SMALL, image_size=8, num_head_channels=16, resblock_updown=False, use_scale_shift_norm=False
     ),
 }
+NETS |= {pool: EncoderUNet(**SMALL, num_classes=10, pool=pool) for pool in ("adaptive", "spatial", "spatial_v2")}
 TOLD_BY_OPTIONS = {"head_channels": 16, "new_attention_order": False, "schedule": "linear"}
 
 
@@ -53,6 +55,8 @@ def test_shapes_tell_the_configuration(name):
     assert told.pop("type") == type(net).__name__
     assert told == {field: getattr(net, field) for field in told}
     untold = {*UNTOLD, "dtype", "remat", "parent", "name", "patch_size"}
+    if told.get("pool", "attention") != "attention":
+        untold.add("image_size")  # any
     assert told.keys() == net.__dataclass_fields__.keys() - untold
 
 
@@ -63,7 +67,7 @@ def test_published_configurations_are_recognised_by_their_shapes(name):
     assert sorted(matching_configs(told)) == sorted([name, *others])
 
 
-@pytest.mark.parametrize("name", ["class_conditional", "fractions", "classifier"])
+@pytest.mark.parametrize("name", ["class_conditional", "fractions", "classifier", "adaptive", "spatial_v2"])
 def test_each_parameter_is_its_tensor(name):
     net = NETS[name]
     tensors = state_dict(net)
@@ -71,6 +75,15 @@ def test_each_parameter_is_its_tensor(name):
     assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, io.abstract_params(net))
     for path, array in paths(params):
         np.testing.assert_array_equal(published_array(path, array), tensors[published_name(path)])
+
+
+def test_attention_may_be_stored_as_convolutions_of_images(small):
+    stored = {
+        name: a[..., None] if name.endswith(("qkv.weight", "proj_out.weight")) else a for name, a in small.items()
+    }
+    assert any(stored[name].ndim != small[name].ndim for name in small)
+    ours, theirs = (jax.tree.leaves(to_params(tensors, NETS["small"])) for tensors in (stored, small))
+    assert all(map(np.array_equal, ours, theirs))
 
 
 def test_parameters_are_views_of_the_tensors(small):
@@ -158,7 +171,7 @@ def test_heads_that_do_not_divide_are_refused(small):
     [
         (["down_blocks.0.resnets.0.conv1.weight"], "those of diffusers"),
         (["conv1.weight", "fc.bias"], "2 tensors .* not named as guided-diffusion names them"),
-        (["time_embed.0.weight", "input_blocks.0.0.weight"], "neither output blocks nor attention pooling"),
+        (["time_embed.0.weight", "input_blocks.0.0.weight"], "neither output blocks nor a classifier's head"),
         (
             ["time_embed.0.weight", "output_blocks.0.0.in_layers.2.weight", "input_blocks.999999999.0.weight"],
             "lacks some",
@@ -229,15 +242,80 @@ def test_a_converted_unet_predicts_what_azulas_does(order, adm, rng, tmp_path):
 
 
 @pytest.mark.oracle
-def test_a_converted_classifier_has_azulas_logits_and_gradient(adm, rng, tmp_path):
+@pytest.mark.parametrize("rescaled", [True, False], ids=["rescaled", "raw"])
+def test_a_checkpoint_of_4000_timesteps_is_given_its_own(rescaled, adm, rng, tmp_path):
     import torch
 
-    module = adm.EncoderUNetModel(**AZULA, out_channels=10, pool="attention")
+    # improved-diffusion's switches
+    own = {"num_head_channels": -1, "num_heads": 4, "resblock_updown": False}
+    module = adm.UNetModel(**{**AZULA, **own}, out_channels=6)
+    redraw(module)
+    torch.save(module.state_dict(), tmp_path / "a.pt")
+    options = {"heads": 4, "new_attention_order": False, "schedule": "cosine"}
+    convert(tmp_path / "a.pt", tmp_path / "out", **options, timesteps=4000, rescale_timesteps=rescaled)
+
+    prior = io.load_prior(tmp_path / "out")
+    images, timesteps = rng.standard_normal((4, 16, 16, 3), np.float32), np.array([0, 1, 1234, 3999])
+    ours = jax.vmap(prior.eps)(images, timesteps)
+    given = torch.from_numpy(timesteps).float() * (1000.0 / 4000 if rescaled else 1.0)
+    with torch.no_grad():
+        theirs = module(torch.from_numpy(images).movedim(-1, 1), given)
+    # float32: 6e-8 a rounding, times the gain of some ten layers in a row
+    assert relative_difference(ours, theirs.movedim(1, -1).numpy()[..., :3]) < 1e-4
+    np.testing.assert_array_equal(prior.schedule.sigmas, schedules.cosine(4000).sigmas)
+
+
+def test_linear_betas_shrink_as_timesteps_grow_in_number():
+    thousand, four_thousand = (SCHEDULES["linear"][1](total) for total in (1000, 4000))
+    np.testing.assert_array_equal(thousand.sigmas, schedules.linear().sigmas)
+    alphas_cumprod = np.cumprod(1 - np.linspace(1e-4 / 4, 2e-2 / 4, 4000))
+    np.testing.assert_allclose(four_thousand.alphas, np.sqrt(alphas_cumprod), rtol=1e-6)  # float32
+
+
+def test_whether_other_timesteps_are_rescaled_is_asked_for(small):
+    with pytest.raises(CheckpointError, match="say --rescale-timesteps or --no-rescale-timesteps"):
+        choose_net(small, **TOLD_BY_OPTIONS, timesteps=4000)
+    with pytest.raises(CheckpointError, match="not imagenet64's 1000; say --rescale-timesteps or"):
+        choose_net(state_dict(PUBLISHED["imagenet64"](), empty=True), config="imagenet64", timesteps=4000)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("size", [4, 5], ids=["a_quarter", "a_fraction"])
+def test_a_converted_upsampler_predicts_what_azulas_does(size, adm, rng, tmp_path):
+    import torch
+
+    module = adm.SuperResModel(**AZULA, out_channels=6, num_classes=5)
+    redraw(module)
+    torch.save(module.state_dict(), tmp_path / "a.pt")
+    convert(tmp_path / "a.pt", tmp_path / "out", head_channels=16, new_attention_order=False, schedule="linear")
+
+    prior = io.load_prior(tmp_path / "out")
+    images, small = (rng.standard_normal((2, side, side, 3), np.float32) for side in (16, size))
+    timesteps, labels = np.array([1, 500]), np.array([4, 2])
+    ours = jax.vmap(prior.eps)(images, timesteps, {"low_res": small, "label": labels})
+    with torch.no_grad():
+        theirs = module(
+            torch.from_numpy(images).movedim(-1, 1),
+            torch.from_numpy(timesteps),
+            low_res=torch.from_numpy(small).movedim(-1, 1),
+            y=torch.from_numpy(labels),
+        )
+    # float32: 6e-8 a rounding, times the gain of some ten layers in a row
+    assert relative_difference(ours, theirs.movedim(1, -1).numpy()[..., :3]) < 1e-4
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("pool", Pool)
+def test_a_converted_classifier_has_azulas_logits_and_gradient(pool, adm, rng, tmp_path):
+    import torch
+
+    module = adm.EncoderUNetModel(**AZULA, out_channels=10, pool=pool)
     redraw(module)
     torch.save(module.state_dict(), tmp_path / "a.pt")
     convert(tmp_path / "a.pt", tmp_path / "out", head_channels=16, new_attention_order=False, schedule="linear")
 
     net, params, _ = io.load_classifier(tmp_path / "out")
+    assert net.pool == pool
     image = rng.standard_normal((16, 16, 3), np.float32)
     logits, pull_back = jax.vjp(lambda x: net.apply({"params": params}, x, 500), image)
     (gradient,) = pull_back(jnp.eye(10)[3])

@@ -95,6 +95,18 @@ def test_head_width_must_be_given(key):
         jax.eval_shape(net.init, key, jnp.zeros((16, 16, 3)), 0)
 
 
+@pytest.mark.parametrize("pool", ["adaptive", "spatial", "spatial_v2"])
+def test_only_attention_pools_fix_the_size_and_need_the_width_of_heads(pool, key):
+    net = EncoderUNet(**{**SMALL, "num_head_channels": None}, pool=pool)
+    variables = jax.eval_shape(net.init, key, jnp.zeros((16, 16, 3)), 0)
+    assert jax.eval_shape(net.apply, variables, jnp.zeros((8, 12, 3)), 0).shape == (10,)
+
+
+def test_an_unknown_pool_is_an_error(key):
+    with pytest.raises(ValueError, match="'largest' is not a valid Pool"):
+        jax.eval_shape(EncoderUNet(**SMALL, pool="largest").init, key, jnp.zeros((16, 16, 3)), 0)
+
+
 def test_jit_of_vmap_equals_a_loop(redrawn, images):
     net = EncoderUNet(image_size=4, model_channels=32, num_res_blocks=0, channel_mult=(1,), num_head_channels=16)
     images = images[:, :4, :4]
