@@ -5,7 +5,9 @@
 The PyTorch side is azula's copy of the published network: channels last, inference mode, its activation checkpointing
 taken out, eager (and on a GPU also under ``torch.compile``). On the JAX side, the network for one sample, jitted; from
 batch 2 on, jitted under ``vmap``. The two take turns, in one process and with one thread for each core that the process
-may use (``taskset -c 0`` makes it one). Times are medians over the rounds; compiling is timed apart.
+may use (``taskset -c 0`` makes it one). Times are medians over the rounds; compiling is timed apart. On a machine that
+others use, compare processor seconds on one core. ``difference`` is the largest from the last one's output, over the
+largest value of that.
 """
 
 import argparse
@@ -157,6 +159,7 @@ def take_turns(contestants: dict[str, Contestant], rounds: int) -> dict[str, dic
     seconds: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in contestants}
     for _ in range(rounds):
         for name, contestant in contestants.items():
+            time.sleep(0.05)  # the last one's idle threads spin for a while, at the expense of this one's
             wall, processor = time.perf_counter(), time.process_time()
             contestant.run()
             seconds[name][0].append(time.perf_counter() - wall)

@@ -35,6 +35,17 @@ def test_group_norm_is_the_textbook_formula(shape, rng, key):
     np.testing.assert_allclose(output, expected, rtol=0, atol=1e-5)
 
 
+def test_modulation_scales_and_shifts_what_group_norm_returns(rng):
+    x = rng.standard_normal((6, 10, 96), dtype=np.float32)
+    scale, bias, *modulation = rng.standard_normal((4, 96), dtype=np.float32)
+    params = {"scale": scale, "bias": bias}
+    plain = GroupNorm().apply({"params": params}, x)
+    modulated = GroupNorm().apply({"params": params}, x, np.stack(modulation))
+    expected = plain * (1 + modulation[0])[None, None] + modulation[1][None, None]
+    # float32 roundings of numbers up to 30, in another order
+    np.testing.assert_allclose(modulated, expected, rtol=0, atol=1e-5)
+
+
 def test_group_norm_of_a_constant_is_the_bias(key):
     params = {"scale": jnp.ones(32), "bias": jnp.arange(32.0)}
     output = GroupNorm().apply({"params": params}, jnp.full((4, 4, 32), 1000.0))
