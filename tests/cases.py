@@ -132,6 +132,17 @@ OPERATORS = [
         lambda seed: _motion_blur(jax.random.key(seed), GREY, B.CIRCULAR),
         truncation=CUT,
     ),
+    OperatorCase("phase_retrieval", "phase_retrieval", lambda seed: ops.phase_retrieval(RGB)),
+    OperatorCase(
+        "phase_retrieval_unit", "phase_retrieval", lambda seed: ops.phase_retrieval(GREY, padding=3, unit_range=True)
+    ),
+    OperatorCase("hdr", "hdr", lambda seed: ops.hdr(RGB, 2.0 + seed)),
+    OperatorCase("jpeg", "jpeg", lambda seed: ops.jpeg(RGB, 20 + 30 * seed)),
+    OperatorCase("jpeg_grey", "jpeg", lambda seed: ops.jpeg((12, 9, 1), 5 + seed)),
+    OperatorCase("quantization", "quantization", lambda seed: ops.quantization(RGB, 2 + seed)),
+    OperatorCase(
+        "saturated_blur", "saturated_blur", lambda seed: ops.saturated_blur(_kernel(seed, 5, 3), RGB, gain=1.0 + seed)
+    ),
     OperatorCase(
         "operator",
         "operator",
