@@ -32,6 +32,7 @@ from reddiff_jax.operators import Inpainting as Inpainting
 from reddiff_jax.operators import Jpeg as Jpeg
 from reddiff_jax.operators import LinearFunctionOperator as LinearFunctionOperator
 from reddiff_jax.operators import LinearOperator as LinearOperator
+from reddiff_jax.operators import NonlinearBlur as NonlinearBlur
 from reddiff_jax.operators import Operator as Operator
 from reddiff_jax.operators import PaddedBlur as PaddedBlur
 from reddiff_jax.operators import PhaseRetrieval as PhaseRetrieval
@@ -58,6 +59,7 @@ from reddiff_jax.operators import load_mask as load_mask
 from reddiff_jax.operators import mask_key as mask_key
 from reddiff_jax.operators import motion_blur as motion_blur
 from reddiff_jax.operators import motion_kernel as motion_kernel
+from reddiff_jax.operators import nonlinear_blur as nonlinear_blur
 from reddiff_jax.operators import operator as operator
 from reddiff_jax.operators import phase_retrieval as phase_retrieval
 from reddiff_jax.operators import quantization as quantization

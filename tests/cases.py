@@ -79,6 +79,19 @@ def _motion_blur(key: jax.Array, shape: tuple[int, int, int], boundary: ops.Boun
     return ops.motion_blur(key, shape, size=31, boundary=boundary)
 
 
+WIZARD = rd.nets.KernelWizard(features=2, num_front_blocks=0, num_back_blocks=1, channel_mult=(1,))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _wizard_params(shape: tuple[int, int, int], key: jax.Array) -> Any:
+    return WIZARD.init(key, jnp.zeros(shape), jnp.zeros(WIZARD.code_shape(*shape[:2])))["params"]
+
+
+def _nonlinear_blur(seed: int) -> ops.Operator:
+    key, shape = jax.random.key(seed), (8, 16, 3)
+    return ops.nonlinear_blur(key, shape, _wizard_params(shape, key), net=WIZARD)
+
+
 B = ops.Boundary
 CUT = 3e-2  # the blurs' default rcond; conjugate gradients stop at a comparable place
 
@@ -143,6 +156,7 @@ OPERATORS = [
     OperatorCase(
         "saturated_blur", "saturated_blur", lambda seed: ops.saturated_blur(_kernel(seed, 5, 3), RGB, gain=1.0 + seed)
     ),
+    OperatorCase("nonlinear_blur", "nonlinear_blur", _nonlinear_blur),
     OperatorCase(
         "operator",
         "operator",

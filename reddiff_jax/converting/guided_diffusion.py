@@ -33,6 +33,7 @@ PUBLISHED: dict[str, Callable[[], UNet | EncoderUNet]] = {
     for name, function in inspect.getmembers(configs, inspect.isfunction)
     if not name.startswith("_") and function.__module__ == configs.__name__
 }
+_REMEDY = "Try without --config, or with another; if neither fits, the network is no plain guided-diffusion one."
 _SHOWN = 4  # names in an error
 _OTHER_FAMILIES = {
     "down_blocks.": "diffusers",
@@ -67,12 +68,26 @@ def target_array(tensor: np.ndarray, leaf: str) -> np.ndarray:
     return tensor.T  # (I, O)
 
 
-def to_params(tensors: Mapping[str, np.ndarray], net: UNet | EncoderUNet) -> dict[str, Any]:
+def target(name: str, tensor: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+    """Where a tensor goes, and the tensor in our order of axes."""
+    path = target_path(name, tensor.ndim)
+    return path, target_array(tensor, path[-1])
+
+
+def to_params(
+    tensors: Mapping[str, np.ndarray],
+    net: Any,
+    *,
+    target: Callable[[str, np.ndarray], tuple[tuple[str, ...], np.ndarray]] = target,
+    remedy: str = _REMEDY,
+) -> dict[str, Any]:
     """Maps a state dict to the parameters of a network, one to one.
 
     Args:
         tensors: Arrays by their PyTorch names.
         net: The network.
+        target: Says where a tensor goes, and turns it.
+        remedy: What the error says to try.
 
     Returns:
         The parameters' nested dictionary; its leaves are views of the tensors, in their types.
@@ -88,8 +103,7 @@ def to_params(tensors: Mapping[str, np.ndarray], net: UNet | EncoderUNet) -> dic
     found: dict[tuple[str, ...], np.ndarray] = {}
     homeless, misshapen = [], []
     for name, tensor in tensors.items():
-        path = target_path(name, tensor.ndim)
-        array = target_array(tensor, path[-1])
+        path, array = target(name, tensor)
         if path not in needed or path in found:
             homeless.append(name)
             continue
@@ -109,10 +123,7 @@ def to_params(tensors: Mapping[str, np.ndarray], net: UNet | EncoderUNet) -> dic
             )
             if names
         ]
-        raise CheckpointError(
-            f"the file does not fill this {type(net).__name__}: {'; '.join(differences)}. Try without --config, or "
-            "with another; if neither fits, the network is no plain guided-diffusion one."
-        )
+        raise CheckpointError(f"the file does not fill this {type(net).__name__}: {'; '.join(differences)}. {remedy}")
     params: dict[str, Any] = {}
     for (*groups, leaf), array in found.items():
         node = params

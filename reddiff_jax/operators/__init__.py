@@ -35,6 +35,8 @@ from reddiff_jax.operators.masks import half_mask as half_mask
 from reddiff_jax.operators.masks import mask_key as mask_key
 from reddiff_jax.operators.masks import random_box_mask as random_box_mask
 from reddiff_jax.operators.masks import random_mask as random_mask
+from reddiff_jax.operators.nonlinear_blur import NonlinearBlur as NonlinearBlur
+from reddiff_jax.operators.nonlinear_blur import nonlinear_blur as nonlinear_blur
 from reddiff_jax.operators.phase_retrieval import PhaseRetrieval as PhaseRetrieval
 from reddiff_jax.operators.phase_retrieval import phase_retrieval as phase_retrieval
 from reddiff_jax.operators.quantization import Quantization as Quantization
