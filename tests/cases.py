@@ -79,7 +79,7 @@ def _motion_blur(key: jax.Array, shape: tuple[int, int, int], boundary: ops.Boun
     return ops.motion_blur(key, shape, size=31, boundary=boundary)
 
 
-WIZARD = rd.nets.KernelWizard(features=2, num_front_blocks=0, num_back_blocks=1, channel_mult=(1,))
+WIZARD = rd.nets.KernelWizard(features=2, num_front_blocks=0, num_back_blocks=0, channel_mult=(1,))
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -26,9 +26,9 @@ class PhaseRetrieval(Operator):
         # Zeros on one side only: a shift changes no magnitude.
         spectrum = jnp.fft.fftshift(jnp.fft.fft2(x, s=size, axes=_PIXELS, norm="ortho"), axes=_PIXELS)
         power = spectrum.real**2 + spectrum.imag**2
-        # The root of zero has an infinite derivative, and 0 * inf is NaN.
-        positive = power > 0
-        return jnp.where(positive, jnp.sqrt(jnp.where(positive, power, 1.0)), 0.0)
+        # The root of zero has an infinite derivative, and 0 * inf is NaN. (A NaN in x is not zero, and stays.)
+        zero = power == 0
+        return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, power)))
 
     def pinv(self, y: Float[Array, "H2 W2 C"]) -> Float[Array, "H W C"]:
         """Magnitude of the inverse transform of y, cropped: the published start, no inverse (see the factory)."""
