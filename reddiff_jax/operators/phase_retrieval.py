@@ -52,10 +52,9 @@ def phase_retrieval(
 
     What y cannot tell: with ``unit_range=False`` the image's sign; always, its turn by 180 degrees and, as far as the
     picture has a margin of zeros, its position; each of them in each channel apart. Descents also end in mixtures of an
-    image and its turned self. So solve several times from different starts and keep the best:
-    ``rd.best_of(key, solver, problem, num_restarts=4)`` with a solver of ``init=rd.init_noise``. The
-    default start ``pinv(y)``, the published one, has a spike in its centre, is symmetric (the very mixture to avoid),
-    and equal for all restarts.
+    image and its turned self, which explain y nearly as well. So solve several times and keep the best:
+    ``rd.best_of(key, solver, problem, num_restarts=4)``, with ``init=rd.init_noise`` for different starts. The default
+    start ``pinv(y)``, the published one, is the same for all restarts, symmetric, and has a spike in its centre.
 
     Args:
         in_shape: ``(H, W, C)`` of one image.
@@ -63,7 +62,7 @@ def phase_retrieval(
             256 to 384 as published (``oversampling`` is no ratio of areas; 4 doubles each side, which is what
             uniqueness asks for in theory).
         padding: Zeros on each side in pixels, for both axes or each of (H, W); instead of ``oversampling``.
-        unit_range: Transforms (x + 1) / 2, as DPS's successor DAPS does: the constraint x >= 0 of an intensity then
+        unit_range: Transforms (x + 1) / 2, as DAPS does: the constraint x >= 0 of an intensity then
             settles the sign. Default as published for RED-diff: x itself.
 
     Raises:
