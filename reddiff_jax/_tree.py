@@ -42,7 +42,7 @@ def stack(trees: Sequence[Tree]) -> Tree:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
-def index(tree: Tree, i: int | slice) -> Tree:
+def index(tree: Tree, i: int | slice | jax.Array) -> Tree:
     """Item ``i`` of a stacked pytree, or a slice of the batch."""
     return jax.tree.map(lambda leaf: leaf[i], tree)
 

@@ -1,4 +1,4 @@
-"""The one loop: ``run`` scans a solver's step; ``run_many`` streams more problems than fit at once."""
+"""The one loop: ``run`` scans a solver's step; ``best_of`` restarts it; ``run_many`` streams any number of problems."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -8,11 +8,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Array, Float
 
 from reddiff_jax import _tree
 from reddiff_jax._types import Key
 from reddiff_jax.problem import Problem
 from reddiff_jax.solvers import Solver
+from reddiff_jax.solvers._base import num_entries
 
 Record = Callable[[Any, Any], Any]
 """``(state, info) -> pytree``, evaluated inside the loop."""
@@ -84,6 +86,38 @@ def run(
         info = jax.tree.map(lambda leaf: leaf.reshape(num_steps, *leaf.shape[2:]), info)
     x = solver.estimate(state)
     return Solution(x, info, state, jnp.isfinite(x).all(), recorded)
+
+
+@partial(jax.jit, static_argnames="num_restarts")
+def best_of(
+    key: Key, solver: Solver, problem: Problem, num_restarts: int = 4
+) -> tuple[Solution, Float[Array, "num_restarts"]]:
+    """Solves one problem from several starts at once, and keeps the solution that explains ``y`` best.
+
+    ``argmin_i |A(x_i) - y|``, x_i the result of a run with the key ``fold_in(key, i)``; results that are not finite
+    come last. For problems that are not convex, phase retrieval above all; the solver should start at random
+    (``init=rd.init_noise``). A batch is ``jax.vmap(lambda key, problem: rd.best_of(key, solver, problem, 4))``.
+
+    Args:
+        key: PRNG key of the sample.
+        solver: The method.
+        problem: What belongs to the image.
+        num_restarts: How many runs; they are vmapped, so memory grows with it. Default as in DAPS (Zhang et al. 2024,
+            arXiv 2407.01521).
+
+    Returns:
+        The solution, and the root mean square of ``A(x_i) - y`` of every run, infinite where x_i is not finite.
+
+    Raises:
+        ValueError: If ``num_restarts`` is below 1.
+    """
+    if num_restarts < 1:
+        raise ValueError(f"num_restarts is {num_restarts} but must be at least 1.")
+    keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(num_restarts))
+    solutions = jax.vmap(run, in_axes=(0, None, None))(keys, solver, problem)
+    residuals = jnp.sqrt(2 * jax.vmap(problem.misfit)(solutions.x) / num_entries(problem.y))
+    residuals = jnp.where(solutions.finite & jnp.isfinite(residuals), residuals, jnp.inf)
+    return _tree.index(solutions, jnp.argmin(residuals)), residuals
 
 
 _run_batch = jax.jit(jax.vmap(run, in_axes=(0, None, 0)))

@@ -79,6 +79,19 @@ def _motion_blur(key: jax.Array, shape: tuple[int, int, int], boundary: ops.Boun
     return ops.motion_blur(key, shape, size=31, boundary=boundary)
 
 
+WIZARD = rd.nets.KernelWizard(features=2, num_front_blocks=0, num_back_blocks=0, channel_mult=(1,))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _wizard_params(shape: tuple[int, int, int], key: jax.Array) -> Any:
+    return WIZARD.init(key, jnp.zeros(shape), jnp.zeros(WIZARD.code_shape(*shape[:2])))["params"]
+
+
+def _nonlinear_blur(seed: int) -> ops.Operator:
+    key, shape = jax.random.key(seed), (8, 16, 3)
+    return ops.nonlinear_blur(key, shape, _wizard_params(shape, key), net=WIZARD)
+
+
 B = ops.Boundary
 CUT = 3e-2  # the blurs' default rcond; conjugate gradients stop at a comparable place
 
@@ -132,6 +145,18 @@ OPERATORS = [
         lambda seed: _motion_blur(jax.random.key(seed), GREY, B.CIRCULAR),
         truncation=CUT,
     ),
+    OperatorCase("phase_retrieval", "phase_retrieval", lambda seed: ops.phase_retrieval(RGB)),
+    OperatorCase(
+        "phase_retrieval_unit", "phase_retrieval", lambda seed: ops.phase_retrieval(GREY, padding=3, unit_range=True)
+    ),
+    OperatorCase("hdr", "hdr", lambda seed: ops.hdr(RGB, 2.0 + seed)),
+    OperatorCase("jpeg", "jpeg", lambda seed: ops.jpeg(RGB, 20 + 30 * seed)),
+    OperatorCase("jpeg_grey", "jpeg", lambda seed: ops.jpeg((12, 9, 1), 5 + seed)),
+    OperatorCase("quantization", "quantization", lambda seed: ops.quantization(RGB, 2 + seed)),
+    OperatorCase(
+        "saturated_blur", "saturated_blur", lambda seed: ops.saturated_blur(_kernel(seed, 5, 3), RGB, gain=1.0 + seed)
+    ),
+    OperatorCase("nonlinear_blur", "nonlinear_blur", _nonlinear_blur),
     OperatorCase(
         "operator",
         "operator",

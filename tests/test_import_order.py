@@ -16,7 +16,8 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 # Each part may import those of the rows above it, never one of its own row.
 ORDER = [
     {"_types", "_checks", "_tree"},
-    {"schedules", "weightings", "nets", "operators", "noise", "metrics", "pictures"},
+    {"schedules", "weightings", "nets", "noise", "metrics", "pictures"},
+    {"operators"},
     {"priors", "problem", "panels"},
     {"guidance"},
     {"solvers"},

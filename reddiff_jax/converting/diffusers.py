@@ -18,7 +18,7 @@ import numpy as np
 
 from reddiff_jax import schedules
 from reddiff_jax.converting.errors import CheckpointError
-from reddiff_jax.converting.parameters import fill, shorten, target_path
+from reddiff_jax.converting.parameters import fill, shorten, target
 from reddiff_jax.nets import DiffusersUNet
 from reddiff_jax.nets.diffusers_unet import ACTIVATIONS, DOWN_BLOCKS, UP_BLOCKS
 from reddiff_jax.schedules import Schedule
@@ -242,7 +242,7 @@ def choose_net(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], num
 
 def to_params(tensors: Mapping[str, np.ndarray], net: DiffusersUNet) -> dict[str, Any]:
     """Maps a state dict to the parameters of a network, one to one; see ``parameters.fill``."""
-    return fill(net, tensors, remedy=f"Do {CONFIG} and the weights belong together?", path_of=_path_of)
+    return fill(net, tensors, remedy=f"Do {CONFIG} and the weights belong together?", target=_target)
 
 
 def choose_schedule(config: Mapping[str, Any]) -> tuple[str, Schedule]:
@@ -290,10 +290,10 @@ def _checked(config: Mapping[str, Any], rules: Mapping[str, _Rule], file: str) -
     return fields
 
 
-def _path_of(name: str, ndim: int) -> tuple[str, ...]:
+def _target(name: str, tensor: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
     """Where a tensor goes; attention's tensors may have their names of before version 0.15."""
     renamed = re.sub(r"(\.attentions\.\d+\.)(query|key|value|proj_attn)(?=\.)", lambda m: m[1] + _OLD_NAMES[m[2]], name)
-    return target_path(renamed, ndim)
+    return target(renamed, tensor)
 
 
 def _show(value: Any) -> str:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from reddiff_jax.converting.errors import CheckpointError
-from reddiff_jax.nets import Net, parameter_shapes
+from reddiff_jax.nets import KernelWizard, Net, parameter_shapes
 
 _TABLES = (["label_emb"], ["class_embedding"], ["time_proj"])  # two axes, but no matrix product
 _SHOWN = 4  # names in an error
@@ -33,12 +33,18 @@ def target_array(tensor: np.ndarray, leaf: str) -> np.ndarray:
     return tensor.T  # (I, O)
 
 
+def target(name: str, tensor: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+    """Where a tensor goes, and the tensor in our order of axes."""
+    path = target_path(name, tensor.ndim)
+    return path, target_array(tensor, path[-1])
+
+
 def fill(
-    net: Net,
+    net: Net | KernelWizard,
     tensors: Mapping[str, np.ndarray],
     *,
     remedy: str,
-    path_of: Callable[[str, int], tuple[str, ...]] = target_path,
+    target: Callable[[str, np.ndarray], tuple[tuple[str, ...], np.ndarray]] = target,
 ) -> dict[str, Any]:
     """The parameters of a network out of a state dict, one to one.
 
@@ -46,7 +52,7 @@ def fill(
         net: The network.
         tensors: Arrays by their PyTorch names.
         remedy: What to try where they do not fit, said in the error.
-        path_of: Where a tensor goes, of its name and number of axes.
+        target: Says where a tensor goes, and turns it.
 
     Returns:
         The parameters' nested dictionary; its leaves are views of the tensors, in their types.
@@ -62,8 +68,7 @@ def fill(
     found: dict[tuple[str, ...], np.ndarray] = {}
     homeless, misshapen = [], []
     for name, tensor in tensors.items():
-        path = path_of(name, tensor.ndim)
-        array = target_array(tensor, path[-1])
+        path, array = target(name, tensor)
         if path not in needed or path in found:
             homeless.append(name)
             continue

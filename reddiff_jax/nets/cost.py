@@ -9,27 +9,28 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from reddiff_jax.nets.classifier import EncoderUNet
 from reddiff_jax.nets.diffusers_unet import DiffusersUNet
+from reddiff_jax.nets.kernel_wizard import KernelWizard
 from reddiff_jax.nets.unet import UNet
 
 Net = UNet | EncoderUNet | DiffusersUNet
 
 
-def parameter_shapes(net: Net) -> dict[str, Any]:
+def parameter_shapes(net: Net | KernelWizard) -> dict[str, Any]:
     """Returns the parameters' nested dictionary with a ``jax.ShapeDtypeStruct`` for each array."""
     return jax.eval_shape(net.init, jax.random.key(0), *_inputs(net, None))["params"]
 
 
-def parameter_count(net: Net) -> int:
+def parameter_count(net: Net | KernelWizard) -> int:
     """Returns how many numbers the parameters are."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(parameter_shapes(net)))
 
 
-def tensor_count(net: Net) -> int:
+def tensor_count(net: Net | KernelWizard) -> int:
     """Returns how many arrays the parameters are."""
     return len(jax.tree.leaves(parameter_shapes(net)))
 
 
-def multiply_adds(net: Net, size: int | None = None) -> int:
+def multiply_adds(net: Net | KernelWizard, size: int | None = None) -> int:
     """Returns the multiply-adds of the convolutions and matrix products of one forward pass.
 
     Padded pixels count, as in published figures (XLA's own ``cost_analysis`` leaves them out: about 1 % less).
@@ -43,8 +44,12 @@ def multiply_adds(net: Net, size: int | None = None) -> int:
     return _multiply_adds(jax.make_jaxpr(net.apply)(variables, *inputs).jaxpr)
 
 
-def _inputs(net: Net, size: int | None) -> tuple[jax.ShapeDtypeStruct, ...]:
+def _inputs(net: Net | KernelWizard, size: int | None) -> tuple[jax.ShapeDtypeStruct, ...]:
     """Shapes of the arguments of ``net``; the smallest image by default."""
+    if isinstance(net, KernelWizard):
+        size = size or net.stride
+        shapes = (size, size, 3), net.code_shape(size, size)
+        return tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
     if size is None:
         size = net.image_size if isinstance(net, EncoderUNet) else net.stride
     image = jax.ShapeDtypeStruct((size, size, net.in_channels), jnp.float32)

@@ -19,8 +19,12 @@ from reddiff_jax.operators.custom import linear_operator as linear_operator
 from reddiff_jax.operators.custom import operator as operator
 from reddiff_jax.operators.denoising import Denoising as Denoising
 from reddiff_jax.operators.denoising import denoising as denoising
+from reddiff_jax.operators.hdr import Hdr as Hdr
+from reddiff_jax.operators.hdr import hdr as hdr
 from reddiff_jax.operators.inpainting import Inpainting as Inpainting
 from reddiff_jax.operators.inpainting import inpainting as inpainting
+from reddiff_jax.operators.jpeg import Jpeg as Jpeg
+from reddiff_jax.operators.jpeg import jpeg as jpeg
 from reddiff_jax.operators.kernels import gaussian_kernel as gaussian_kernel
 from reddiff_jax.operators.kernels import motion_kernel as motion_kernel
 from reddiff_jax.operators.mask_files import load_mask as load_mask
@@ -31,6 +35,14 @@ from reddiff_jax.operators.masks import half_mask as half_mask
 from reddiff_jax.operators.masks import mask_key as mask_key
 from reddiff_jax.operators.masks import random_box_mask as random_box_mask
 from reddiff_jax.operators.masks import random_mask as random_mask
+from reddiff_jax.operators.nonlinear_blur import NonlinearBlur as NonlinearBlur
+from reddiff_jax.operators.nonlinear_blur import nonlinear_blur as nonlinear_blur
+from reddiff_jax.operators.phase_retrieval import PhaseRetrieval as PhaseRetrieval
+from reddiff_jax.operators.phase_retrieval import phase_retrieval as phase_retrieval
+from reddiff_jax.operators.quantization import Quantization as Quantization
+from reddiff_jax.operators.quantization import quantization as quantization
+from reddiff_jax.operators.saturated_blur import SaturatedBlur as SaturatedBlur
+from reddiff_jax.operators.saturated_blur import saturated_blur as saturated_blur
 from reddiff_jax.operators.super_resolution import Bicubic as Bicubic
 from reddiff_jax.operators.super_resolution import SuperResolution as SuperResolution
 from reddiff_jax.operators.super_resolution import bicubic as bicubic

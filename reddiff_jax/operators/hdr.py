@@ -1,0 +1,46 @@
+"""High dynamic range: the picture was over-exposed."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Float
+
+from reddiff_jax._checks import check_image_shape, is_concrete
+from reddiff_jax.operators._base import Operator
+
+
+@struct.dataclass
+class Hdr(Operator):
+    """The saturating gain ``y = clip(factor * x, -1, 1)``; build it with ``hdr``."""
+
+    factor: jax.Array  # scalar, the gain
+
+    def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
+        """Measures one image; where a pixel saturates, the derivative is zero."""
+        return jnp.clip(self.factor * x, -1, 1)
+
+    def pinv(self, y: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
+        """``y / factor``; exact: ``A(pinv(y)) = y`` for y in [-1, 1]."""
+        return y / self.factor
+
+
+def hdr(in_shape: tuple[int, int, int], factor: float | Float[Array, ""] = 2.0) -> Hdr:
+    """Over-exposure, ``y = clip(factor * x, -1, 1)``: what is brighter or darker than ``1 / factor`` is lost.
+
+    A gain for each image of a batch: ``jax.vmap(lambda f: rd.hdr(in_shape, f))(factors)``.
+
+    Args:
+        in_shape: ``(H, W, C)`` of one image.
+        factor: Gain, at least 1; may be traced. Default as published.
+
+    Raises:
+        ValueError: If a concrete ``factor`` is below 1 or not finite.
+
+    Source:
+        The HDR task of Mardani et al. 2023 (arXiv 2305.04391), also of DAPS (Zhang et al. 2024, arXiv 2407.01521).
+    """
+    in_shape = check_image_shape("hdr: in_shape", in_shape)
+    if is_concrete(factor) and not (np.isfinite(np.asarray(factor)).all() and (np.asarray(factor) >= 1).all()):
+        raise ValueError(f"hdr: factor is {factor} but must be at least 1: below, no pixel of [-1, 1] saturates.")
+    return Hdr(in_shape=in_shape, factor=jnp.asarray(factor, dtype=float))

@@ -1,0 +1,94 @@
+"""Blur of a scene's light, seen by a camera that saturates and compresses: a nonlinear blur without weights."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Float
+
+from reddiff_jax._checks import check_non_negative, is_concrete
+from reddiff_jax.operators._base import Operator
+from reddiff_jax.operators.blur import Boundary, CircularBlur, PaddedBlur, blur
+
+_TOE = 1 / 510  # half a grey level of 8 bits, after compression
+
+
+@struct.dataclass
+class SaturatedBlur(Operator):
+    """A blur between a tone curve and its inverse; build it with ``saturated_blur``."""
+
+    blur: CircularBlur | PaddedBlur
+    gamma: jax.Array  # scalar
+    gain: jax.Array  # scalar
+
+    def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
+        """Measures one image; where a pixel saturates, the derivative is zero."""
+        exposed = self.gain * self.blur(self._to_light(x))
+        return self._from_light(jnp.clip(exposed, 0, 1))
+
+    def pinv(self, y: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
+        """Inverts the tone curve, the gain and the blur, each by itself; exact but for what each of them loses."""
+        return self._from_light(jnp.maximum(self.blur.pinv(self._to_light(y) / self.gain), 0))
+
+    def _to_light(self, x: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
+        """[-1, 1] to [0, 1], linear in the light."""
+        return self._toe(jnp.maximum((x + 1) / 2, 0), _TOE, self.gamma)
+
+    def _from_light(self, light: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
+        return 2 * self._toe(light, _TOE**self.gamma, 1 / self.gamma) - 1
+
+    def _toe(self, value: Array, toe: Array | float, power: Array) -> Array:
+        """``value ** power``, a straight line from the origin below ``toe``: else roots have infinite derivatives."""
+        line = value * toe ** (power - 1)
+        return jnp.where(value > toe, jnp.maximum(value, toe) ** power, line)
+
+
+def saturated_blur(
+    kernel: Float[Array, "kh kw *C"] | np.ndarray,
+    in_shape: tuple[int, int, int],
+    *,
+    gamma: float | Float[Array, ""] = 2.2,
+    gain: float | Float[Array, ""] = 2.0,
+    boundary: Boundary = Boundary.REFLECT,
+    rcond: float = 3e-2,
+) -> SaturatedBlur:
+    """A camera's blur: light adds up on the sensor, which saturates, and is compressed afterwards.
+
+    ``y = 2 clip(gain * blur(u^gamma), 0, 1)^(1/gamma) - 1`` with u = (x + 1) / 2 in [0, 1]. Highlights spread into
+    bright streaks, which no linear blur of x makes, and saturate. Below half a grey level of 8 bits both powers are
+    straight lines, which keeps derivatives finite; u above 1 is light too, u below 0 is none.
+
+    A kernel for each image of a batch: ``jax.vmap(lambda k: rd.saturated_blur(k, in_shape))(kernels)``.
+
+    Args:
+        kernel: ``(kh, kw)``, shared by the channels, or ``(kh, kw, C)``, not negative; divided by its sum.
+        in_shape: ``(H, W, C)`` of one image.
+        gamma: Exponent of the camera's response; 1 = none. May be traced. Default as in Nah et al.
+        gain: Exposure: light above ``1 / gain`` saturates. May be traced. Default: that of ``hdr``; 1 = no saturation
+            of x in [-1, 1].
+        boundary: How the light goes on beyond the border.
+        rcond: As in ``blur``, for ``pinv``.
+
+    Raises:
+        ValueError: If the kernel does not fit or has negative entries, or ``gamma`` or ``gain`` is not above 0.
+
+    Source:
+        Nah et al. 2017 (arXiv 1612.02177), equations 1 and 2, whose mean over frames is our convolution; saturation as
+        in Whyte et al. 2014 ("Deblurring shaken and partially saturated images"), section 3.
+    """
+    for name, value in (("gamma", gamma), ("gain", gain)):
+        check_non_negative(f"saturated_blur: {name}", value)
+        if is_concrete(value) and not (np.asarray(value) > 0).all():
+            raise ValueError(f"saturated_blur: {name} is {value} but must be above 0; 1 leaves it out.")
+    if is_concrete(kernel) and (np.asarray(kernel) < 0).any():
+        raise ValueError(
+            f"saturated_blur: kernel has entries down to {np.asarray(kernel).min():.3g} but a camera only adds light. "
+            "For kernels of other signs use rd.blur."
+        )
+    linear = blur(kernel, in_shape, boundary=boundary, rcond=rcond)
+    return SaturatedBlur(
+        in_shape=linear.in_shape,
+        blur=linear,
+        gamma=jnp.asarray(gamma, dtype=float),
+        gain=jnp.asarray(gain, dtype=float),
+    )
