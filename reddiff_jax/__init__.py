@@ -87,7 +87,10 @@ from reddiff_jax.priors import gaussian_prior as gaussian_prior
 from reddiff_jax.priors import mixture_prior as mixture_prior
 from reddiff_jax.priors import prior as prior
 from reddiff_jax.priors import tiled as tiled
+from reddiff_jax.problem import DataTerm as DataTerm
 from reddiff_jax.problem import Problem as Problem
+from reddiff_jax.problem import least_squares as least_squares
+from reddiff_jax.problem import likelihood as likelihood
 from reddiff_jax.problem import measure as measure
 from reddiff_jax.problem import problem as problem
 from reddiff_jax.run import Solution as Solution
