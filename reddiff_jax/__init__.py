@@ -56,6 +56,7 @@ from reddiff_jax.operators import box_mask as box_mask
 from reddiff_jax.operators import center_mask as center_mask
 from reddiff_jax.operators import colorization as colorization
 from reddiff_jax.operators import denoising as denoising
+from reddiff_jax.operators import extreme_mask as extreme_mask
 from reddiff_jax.operators import freeform_mask as freeform_mask
 from reddiff_jax.operators import gaussian_blur as gaussian_blur
 from reddiff_jax.operators import gaussian_kernel as gaussian_kernel

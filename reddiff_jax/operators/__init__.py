@@ -26,6 +26,7 @@ from reddiff_jax.operators.kernels import motion_kernel as motion_kernel
 from reddiff_jax.operators.mask_files import load_mask as load_mask
 from reddiff_jax.operators.masks import box_mask as box_mask
 from reddiff_jax.operators.masks import center_mask as center_mask
+from reddiff_jax.operators.masks import extreme_mask as extreme_mask
 from reddiff_jax.operators.masks import freeform_mask as freeform_mask
 from reddiff_jax.operators.masks import half_mask as half_mask
 from reddiff_jax.operators.masks import mask_key as mask_key
