@@ -43,6 +43,7 @@ from reddiff_jax.operators import Colorization as Colorization
 from reddiff_jax.operators import Denoising as Denoising
 from reddiff_jax.operators import FunctionOperator as FunctionOperator
 from reddiff_jax.operators import Inpainting as Inpainting
+from reddiff_jax.operators import LegacyBlur as LegacyBlur
 from reddiff_jax.operators import LinearFunctionOperator as LinearFunctionOperator
 from reddiff_jax.operators import LinearOperator as LinearOperator
 from reddiff_jax.operators import Operator as Operator
@@ -62,6 +63,8 @@ from reddiff_jax.operators import gaussian_blur as gaussian_blur
 from reddiff_jax.operators import gaussian_kernel as gaussian_kernel
 from reddiff_jax.operators import half_mask as half_mask
 from reddiff_jax.operators import inpainting as inpainting
+from reddiff_jax.operators import legacy_gaussian_blur as legacy_gaussian_blur
+from reddiff_jax.operators import legacy_uniform_blur as legacy_uniform_blur
 from reddiff_jax.operators import linear_operator as linear_operator
 from reddiff_jax.operators import load_mask as load_mask
 from reddiff_jax.operators import mask_key as mask_key

@@ -132,6 +132,8 @@ OPERATORS = [
         lambda seed: _motion_blur(jax.random.key(seed), GREY, B.CIRCULAR),
         truncation=CUT,
     ),
+    OperatorCase("legacy_uniform_blur", "legacy_uniform_blur", lambda seed: ops.legacy_uniform_blur(RGB)),
+    OperatorCase("legacy_gaussian_blur", "legacy_gaussian_blur", lambda seed: ops.legacy_gaussian_blur(GREY)),
     OperatorCase(
         "operator",
         "operator",

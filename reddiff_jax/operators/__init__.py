@@ -23,6 +23,9 @@ from reddiff_jax.operators.inpainting import Inpainting as Inpainting
 from reddiff_jax.operators.inpainting import inpainting as inpainting
 from reddiff_jax.operators.kernels import gaussian_kernel as gaussian_kernel
 from reddiff_jax.operators.kernels import motion_kernel as motion_kernel
+from reddiff_jax.operators.legacy_blur import LegacyBlur as LegacyBlur
+from reddiff_jax.operators.legacy_blur import legacy_gaussian_blur as legacy_gaussian_blur
+from reddiff_jax.operators.legacy_blur import legacy_uniform_blur as legacy_uniform_blur
 from reddiff_jax.operators.mask_files import load_mask as load_mask
 from reddiff_jax.operators.masks import box_mask as box_mask
 from reddiff_jax.operators.masks import center_mask as center_mask
