@@ -24,3 +24,9 @@ def check_non_negative(name: str, value: Any, hint: str = "") -> None:
     """Raises ValueError if a concrete ``value`` is negative or not finite."""
     if is_concrete(value) and not (np.isfinite(np.asarray(value)).all() and (np.asarray(value) >= 0).all()):
         raise ValueError(f"{name} is {value} but must be finite and not negative.{' ' + hint if hint else ''}")
+
+
+def check_positive(name: str, value: Any, hint: str = "") -> None:
+    """Raises ValueError if a concrete ``value`` is not above 0 and finite."""
+    if is_concrete(value) and not (np.isfinite(np.asarray(value)).all() and (np.asarray(value) > 0).all()):
+        raise ValueError(f"{name} is {value} but must be finite and above 0.{' ' + hint if hint else ''}")

@@ -1,5 +1,7 @@
 """The inverse problem: what belongs to one image."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -36,6 +38,32 @@ class Problem:
         if isinstance(self.operator, LinearOperator):
             return self.operator.adjoint(self.residual(x))
         return jax.grad(self.misfit)(x)
+
+
+# ---- data terms: (problem, x) -> gradient, an image
+
+DataTerm = Callable[[Problem, Image], Image]
+
+
+def least_squares(problem: Problem, x: Image) -> Image:
+    """Data term: gradient of half the squared residual, whatever the noise; the published choice."""
+    return problem.misfit_gradient(x)
+
+
+def likelihood(problem: Problem, x: Image) -> Image:
+    """Data term: gradient of ``noise.misfit(y, operator(x))``, the noise's negative log-likelihood.
+
+    It is scaled by the mean variance of the noise. So it equals ``least_squares`` for Gaussian noise of any sigma_y,
+    and a weight of the prior that suits one suits the other.
+    """
+
+    def misfit(y_hat: Array) -> Float[Array, ""]:
+        return problem.noise.misfit(problem.y, y_hat)
+
+    if isinstance(problem.operator, LinearOperator):
+        # JAX's gradient for complex numbers is the conjugate of the direction of steepest ascent.
+        return problem.operator.adjoint(jnp.conj(jax.grad(misfit)(problem.operator(x))))
+    return jax.grad(lambda x: misfit(problem.operator(x)))(x)
 
 
 def problem(

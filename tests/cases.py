@@ -157,6 +157,8 @@ OPERATORS = [
         "saturated_blur", "saturated_blur", lambda seed: ops.saturated_blur(_kernel(seed, 5, 3), RGB, gain=1.0 + seed)
     ),
     OperatorCase("nonlinear_blur", "nonlinear_blur", _nonlinear_blur),
+    OperatorCase("legacy_uniform_blur", "legacy_uniform_blur", lambda seed: ops.legacy_uniform_blur(RGB)),
+    OperatorCase("legacy_gaussian_blur", "legacy_gaussian_blur", lambda seed: ops.legacy_gaussian_blur(GREY)),
     OperatorCase(
         "operator",
         "operator",

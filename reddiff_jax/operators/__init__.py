@@ -27,9 +27,13 @@ from reddiff_jax.operators.jpeg import Jpeg as Jpeg
 from reddiff_jax.operators.jpeg import jpeg as jpeg
 from reddiff_jax.operators.kernels import gaussian_kernel as gaussian_kernel
 from reddiff_jax.operators.kernels import motion_kernel as motion_kernel
+from reddiff_jax.operators.legacy_blur import LegacyBlur as LegacyBlur
+from reddiff_jax.operators.legacy_blur import legacy_gaussian_blur as legacy_gaussian_blur
+from reddiff_jax.operators.legacy_blur import legacy_uniform_blur as legacy_uniform_blur
 from reddiff_jax.operators.mask_files import load_mask as load_mask
 from reddiff_jax.operators.masks import box_mask as box_mask
 from reddiff_jax.operators.masks import center_mask as center_mask
+from reddiff_jax.operators.masks import extreme_mask as extreme_mask
 from reddiff_jax.operators.masks import freeform_mask as freeform_mask
 from reddiff_jax.operators.masks import half_mask as half_mask
 from reddiff_jax.operators.masks import mask_key as mask_key

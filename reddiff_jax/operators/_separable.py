@@ -47,33 +47,33 @@ class SeparableOperator(SpectralOperator):
 
     def Vt(self, x: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
         """Image to coefficients."""
-        return _two_sided(self.height.vt, x, self.width.vt)
+        return two_sided(self.height.vt, x, self.width.vt)
 
     def V(self, coefficients: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
         """Coefficients to image."""
-        return _two_sided(self.height.vt.T, coefficients, self.width.vt.T)
+        return two_sided(self.height.vt.T, coefficients, self.width.vt.T)
 
     def Ut(self, y: Float[Array, "h w C"]) -> Float[Array, "H W C"]:
         """Measurement to coefficients."""
-        coefficients = _two_sided(self.height.u.T, y, self.width.u.T)  # (k_h, k_w, C)
+        coefficients = two_sided(self.height.u.T, y, self.width.u.T)  # (k_h, k_w, C)
         missing = [(0, full - size) for full, size in zip(self.in_shape, coefficients.shape, strict=True)]
         return jnp.where(self.singulars > 0, jnp.pad(coefficients, missing), 0.0)
 
     def U(self, coefficients: Float[Array, "H W C"]) -> Float[Array, "h w C"]:
         """Coefficients to measurement."""
         u_h, u_w = self.height.u, self.width.u
-        return _two_sided(u_h, coefficients[: u_h.shape[1], : u_w.shape[1]], u_w)
+        return two_sided(u_h, coefficients[: u_h.shape[1], : u_w.shape[1]], u_w)
 
     def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "h w C"]:
         """Measures one image by the matrices themselves: half the products of the decomposition's."""
-        return _two_sided(self.height.matrix, x, self.width.matrix)
+        return two_sided(self.height.matrix, x, self.width.matrix)
 
     def adjoint(self, y: Float[Array, "h w C"]) -> Float[Array, "H W C"]:
         """Applies A^T."""
-        return _two_sided(self.height.matrix.T, y, self.width.matrix.T)
+        return two_sided(self.height.matrix.T, y, self.width.matrix.T)
 
 
-def _two_sided(left: Array, x: Array, right: Array) -> Array:
+def two_sided(left: Array, x: Array, right: Array) -> Array:
     """``left x right^T`` in each channel."""
     highest = jax.lax.Precision.HIGHEST
     rows = jnp.einsum("ij,jkc->ikc", left, x, precision=highest)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ def load_mask(
     *,
     index: int | None = None,
     name: str | None = None,
+    seed: int = 0,
     entry: str | None = None,
     invert: bool = False,
+    enlarge: int = 1,
 ) -> Float[Array, "H W #3"]:
     """Reads one mask from a picture, a NumPy array, or a published file of packed masks.
 
@@ -35,8 +38,11 @@ def load_mask(
         shape: ``(H, W)`` or ``(H, W, C)`` that the mask must have.
         index: Which of the file's masks.
         name: Instead of ``index``: a picture's name; a hash of it chooses the mask, whatever else is in a list.
+        seed: With ``name``: another seed chooses other masks.
         entry: Which array of an ``.npz`` with several, such as ``"20-30% freeform"``.
         invert: Swaps observed and missing.
+        enlarge: Each pixel of the file covers this many pixels squared; 2 is the published use of masks of 256 x 256
+            pixels for pictures of 512 x 512.
 
     Returns:
         Mask (H, W, 1), or (H, W, 3) where the channels differ; 1 = observed.
@@ -50,22 +56,39 @@ def load_mask(
     h, w = check_mask_shape("load_mask", shape)
     if index is not None and name is not None:
         raise ValueError(f"load_mask: both index={index} and name={name!r} are given; give one of them.")
-    path = Path(path)
+    if enlarge < 1 or h % enlarge or w % enlarge:
+        raise ValueError(f"load_mask: enlarge is {enlarge} but must divide the picture's {h} x {w} pixels.")
+    mask = _read_mask(Path(path), (h // enlarge, w // enlarge), _Choice(index, name, seed), entry)
+    if (mask == mask[:, :, :1]).all():
+        mask = mask[:, :, :1]
+    return observed(jnp.asarray((mask != invert).repeat(enlarge, axis=0).repeat(enlarge, axis=1)))
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Which of a file's masks."""
+
+    index: int | None
+    name: str | None
+    seed: int
+
+
+def _read_mask(path: Path, size: tuple[int, int], choice: _Choice, entry: str | None) -> np.ndarray:
+    """Reads one mask (H, W, 1 or 3), True = observed."""
     if path.suffix not in (".npy", ".npz"):
         masks = _read_picture(path)[None]
     elif path.suffix == ".npy":
-        masks = _plain_masks(path, np.load(path), (h, w))
+        masks = _plain_masks(path, np.load(path), size)
     else:
         with np.load(path) as file:
             if {"m", "shape"} <= set(file.files):
-                return _finish(_published_mask(path, file, (h, w), index, name), invert)
+                return _published_mask(path, file, size, choice)
             array = file[_choose_entry(path, file.files, entry)]
         if array.ndim == 1 and array.dtype == np.uint8:
-            return _finish(_palette_mask(path, array, (h, w), index, name), invert)
-        masks = _plain_masks(path, array, (h, w))
-    _check_size(path, masks.shape[1:3], (h, w))
-    mask = masks[_choose_index(path, len(masks), index, name)]  # (H, W, 1 or 3)
-    return _finish(mask != 0, invert)
+            return _palette_mask(path, array, size, choice)
+        masks = _plain_masks(path, array, size)
+    _check_size(path, masks.shape[1:3], size)
+    return masks[_choose_index(path, len(masks), choice)] != 0
 
 
 def _read_picture(path: Path) -> np.ndarray:
@@ -93,7 +116,7 @@ def _plain_masks(path: Path, array: np.ndarray, size: tuple[int, int]) -> np.nda
     )
 
 
-def _published_mask(path: Path, file: Any, size: tuple[int, int], index: int | None, name: str | None) -> np.ndarray:
+def _published_mask(path: Path, file: Any, size: tuple[int, int], choice: _Choice) -> np.ndarray:
     count, length = (int(n) for n in file["shape"])
     if length != 3 * size[0] * size[1]:
         raise ValueError(
@@ -101,17 +124,15 @@ def _published_mask(path: Path, file: Any, size: tuple[int, int], index: int | N
             "Use pictures of that size or other masks."
         )
     bits = np.ravel(file["m"])
-    chosen = _choose_index(path, count, index, name)
+    chosen = _choose_index(path, count, choice)
     row = bits[chosen * length :][:length] if bits.size == count * length else _unpack(bits, chosen * length, length)
     return np.moveaxis(row.reshape(3, *size), 0, 2) != 0  # (H, W, 3)
 
 
-def _palette_mask(
-    path: Path, packed: np.ndarray, size: tuple[int, int], index: int | None, name: str | None
-) -> np.ndarray:
+def _palette_mask(path: Path, packed: np.ndarray, size: tuple[int, int], choice: _Choice) -> np.ndarray:
     _check_size(path, (_PALETTE_SIDE, _PALETTE_SIDE), size)
     length = _PALETTE_SIDE**2
-    chosen = _choose_index(path, packed.size * 8 // length, index, name)
+    chosen = _choose_index(path, packed.size * 8 // length, choice)
     return _unpack(packed, chosen * length, length).reshape(*size, 1) == 0
 
 
@@ -130,9 +151,11 @@ def _choose_entry(path: Path, entries: list[str], entry: str | None) -> str:
     return entry
 
 
-def _choose_index(path: Path, count: int, index: int | None, name: str | None) -> int:
-    if name is not None:
-        return int.from_bytes(hashlib.sha256(name.encode()).digest(), "big") % count
+def _choose_index(path: Path, count: int, choice: _Choice) -> int:
+    index = choice.index
+    if choice.name is not None:
+        text = choice.name if choice.seed == 0 else f"{choice.name}\n{choice.seed}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest(), "big") % count
     if index is None and count != 1:
         raise ValueError(
             f"load_mask: {path} has {count} masks. Say which: index=..., or name=... with the picture's name."
@@ -148,9 +171,3 @@ def _check_size(path: Path, found: tuple[int, ...], size: tuple[int, int]) -> No
             f"load_mask: the mask of {path} has {found[0]} x {found[1]} pixels but {size[0]} x {size[1]} are needed. "
             "Use pictures of that size or another mask."
         )
-
-
-def _finish(mask: np.ndarray, invert: bool) -> Float[Array, "H W #3"]:
-    if (mask == mask[:, :, :1]).all():
-        mask = mask[:, :, :1]
-    return observed(jnp.asarray(mask != invert))

@@ -86,6 +86,23 @@ def random_box_mask(
     return box_mask(shape, top, left, *holes)
 
 
+def extreme_mask(
+    key: PRNGKeyArray, shape: Sequence[int], size: int | tuple[int, int], *, margin: int = 16
+) -> Float[Array, "H W 1"]:
+    """Only a box of ``size`` pixels at a random place is observed: the complement of ``random_box_mask``.
+
+    Args:
+        key: PRNG key.
+        shape: ``(H, W)`` or ``(H, W, C)`` of the picture.
+        size: Side of the observed box in pixels, or (height, width). Published: 128 of 256.
+        margin: As in ``random_box_mask``.
+
+    Raises:
+        ValueError: If the box is empty or larger than the picture.
+    """
+    return 1 - random_box_mask(key, shape, size, margin=margin)
+
+
 def center_mask(shape: Sequence[int]) -> Float[Array, "H W 1"]:
     """A hole in the centre, half of the picture's height and width (rows 64 to 191 of 256).
 
@@ -143,7 +160,7 @@ def freeform_mask(
     Args:
         key: PRNG key.
         shape: ``(H, W)`` or ``(H, W, C)`` of the picture, at least 16 x 16 pixels.
-        fraction: Least and largest fraction of missing pixels, within [0, 1].
+        fraction: Least and largest fraction of missing pixels, within [0, 1]. Palette's are (0.1, 0.2) to (0.5, 0.6).
 
     Raises:
         ValueError: If the picture is too small or ``fraction`` is not an ascending pair in [0, 1].

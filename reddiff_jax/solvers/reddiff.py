@@ -24,7 +24,7 @@ from reddiff_jax import schedules, weightings
 from reddiff_jax._checks import check_non_negative
 from reddiff_jax._types import Image, Key
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
+from reddiff_jax.problem import DataTerm, Problem, least_squares
 from reddiff_jax.solvers._base import Solver, check_in_shape, num_entries
 from reddiff_jax.weightings import Weighting
 
@@ -141,6 +141,7 @@ def reddiff_gradient(
     obs_weight: jax.Array | float = 1.0,
     weighting: Weighting = weightings.linear,
     reduction: Callable[[int, int], tuple[float, float]] = pixel_units,
+    data_term: DataTerm = least_squares,
 ) -> tuple[Image, RedDiffInfo]:
     """RED-diff's stochastic gradient at ``mu``, its noise given.
 
@@ -158,6 +159,8 @@ def reddiff_gradient(
         obs_weight: Weight of the data term.
         weighting: Function of (alpha_t, sigma_t).
         reduction: Function (n, m) -> (a, b): ``pixel_units``, ``total`` or ``BatchMean(batch_size)``.
+        data_term: Function (problem, mu) -> gradient in place of ``J_A^T (A(mu) - y)``: ``least_squares``, or
+            ``likelihood`` for noise that is not Gaussian.
 
     Returns:
         The gradient (H, W, C) and scalars to watch.
@@ -177,7 +180,7 @@ def reddiff_gradient(
     weighted, difference = pull(eps, t) if t.ndim == 0 else jax.tree.map(lambda x: x.mean(0), jax.vmap(pull)(eps, t))
     m = num_entries(problem.y)
     data_scale, prior_scale = reduction(mu.size, m)
-    grad = data_scale * obs_weight * problem.misfit_gradient(mu) + prior_scale * lam * weighted
+    grad = data_scale * obs_weight * data_term(problem, mu) + prior_scale * lam * weighted
     info = RedDiffInfo(
         t=jnp.mean(t.astype(jnp.float32)),
         residual=jnp.sqrt(2 * problem.misfit(mu) / m),
@@ -198,6 +201,7 @@ class RedDiff(Solver[RedDiffState]):
     optimizer: optax.GradientTransformation = struct.field(pytree_node=False)
     weighting: Weighting = struct.field(pytree_node=False)
     reduction: Callable[[int, int], tuple[float, float]] = struct.field(pytree_node=False)
+    data_term: DataTerm = struct.field(pytree_node=False)
     order: Callable[..., jax.Array] = struct.field(pytree_node=False)
     start: Init = struct.field(pytree_node=False)
     return_perturbed: bool = struct.field(pytree_node=False)
@@ -261,6 +265,7 @@ class RedDiff(Solver[RedDiffState]):
             obs_weight=self.obs_weight,
             weighting=self.weighting,
             reduction=self.reduction,
+            data_term=self.data_term,
         )
         # The scanned state keeps its type even where an operator works in another (x64, complex measurements).
         updates, opt_state = self.optimizer.update(grad.astype(state.mu.dtype), state.opt_state, state.mu)
@@ -286,6 +291,7 @@ def reddiff(
     spacing: schedules.Spacing = schedules.linspace,
     timesteps_per_update: int = 1,
     reduction: Callable[[int, int], tuple[float, float]] = pixel_units,
+    data_term: DataTerm = least_squares,
     compat: Literal["nvlabs"] | None = None,
     batch_size: int = 1,
 ) -> RedDiff:
@@ -312,6 +318,8 @@ def reddiff(
         timesteps_per_update: K: each update averages the prior term over K neighbouring timesteps of a grid of
             K * num_steps.
         reduction: ``pixel_units`` (default), ``total`` or ``BatchMean(batch_size)``.
+        data_term: ``least_squares``, as published; ``likelihood`` of the problem's noise, e.g. for photon counts, at a
+            scale that leaves ``lam`` its meaning; or a function (problem, mu) -> gradient.
         compat: "nvlabs" reproduces the trajectories of the published code: its grid of timesteps (the number of
             updates is then its number, e.g. 334 for 300), means over the batch (``batch_size``), Adam's epsilon at
             that scale, and the returned image one step stale.
@@ -351,6 +359,7 @@ def reddiff(
         optimizer=_ADAM if optimizer is None else optimizer,
         weighting=weightings.by_name(weighting) if isinstance(weighting, str) else weighting,
         reduction=reduction,
+        data_term=data_term,
         order=order,
         start=init,
         return_perturbed=compat is not None,

@@ -72,6 +72,24 @@ def test_a_name_chooses_by_its_hash_and_not_by_its_place(published, masks):
     np.testing.assert_array_equal(ops.load_mask(published, (16, 20), name="cat.png")[:, :, 0], masks[chosen])
 
 
+def test_another_seed_chooses_other_masks(published):
+    names = [f"{i}.png" for i in range(20)]
+    by_seed = [[ops.load_mask(published, (16, 20), name=name, seed=seed) for name in names] for seed in (0, 1, 1)]
+    changed = [bool((a != b).any()) for a, b in zip(by_seed[0], by_seed[1], strict=True)]
+    assert any(changed)
+    np.testing.assert_array_equal(by_seed[1], by_seed[2])
+
+
+def test_masks_can_be_enlarged_for_larger_pictures(published, masks):
+    mask = ops.load_mask(published, (32, 40), index=1, enlarge=2)
+    np.testing.assert_array_equal(mask[:, :, 0], masks[1].repeat(2, axis=0).repeat(2, axis=1))
+
+
+def test_enlarging_to_a_fraction_of_a_pixel_is_refused(published):
+    with pytest.raises(ValueError, match="enlarge is 3 but must divide the picture's 32 x 40 pixels"):
+        ops.load_mask(published, (32, 40), index=1, enlarge=3)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

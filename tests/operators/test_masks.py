@@ -11,6 +11,7 @@ import reddiff_jax.operators as ops
     [
         lambda key, shape: ops.box_mask(shape, 1, 2, 3, 4),
         lambda key, shape: ops.random_box_mask(key, shape, 8),
+        lambda key, shape: ops.extreme_mask(key, shape, 8),
         lambda key, shape: ops.center_mask(shape),
         lambda key, shape: ops.half_mask(shape),
         lambda key, shape: ops.random_mask(key, shape),
@@ -42,6 +43,11 @@ def test_random_box_gives_up_margin_where_it_does_not_fit(key):
     assert (np.asarray(ops.random_box_mask(key, (16, 16), 16)) == 0).all()
 
 
+def test_extreme_mask_keeps_what_the_random_box_misses(key):
+    box = ops.random_box_mask(key, (32, 24), (8, 10), margin=4)
+    np.testing.assert_array_equal(ops.extreme_mask(key, (32, 24), (8, 10), margin=4), 1 - box)
+
+
 def test_center_mask_is_the_published_box():
     np.testing.assert_array_equal(ops.center_mask((256, 256)), ops.box_mask((256, 256), 64, 64, 128, 128))
 
@@ -70,6 +76,17 @@ def test_freeform_mask_misses_a_fraction_within_the_range(shape, fraction):
     missing = 1 - np.asarray(masks).mean((1, 2, 3))
     assert (missing >= fraction[0] - 1e-6).all()  # float32 mean
     assert (missing <= fraction[1] + 1e-6).all()
+
+
+@pytest.mark.parametrize("fraction", [(0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6)])
+def test_freeform_masks_of_palettes_ranges_are_drawn_by_name_and_seed(fraction):
+    draw = jax.jit(ops.freeform_mask, static_argnums=(1, 2))
+    keys = [ops.mask_key(name, seed) for name, seed in (("a.png", 0), ("a.png", 0), ("b.png", 0), ("a.png", 1))]
+    first, again, other, seeded = (np.asarray(draw(key, (32, 32), fraction)) for key in keys)
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    assert (first != seeded).any()
+    assert all(fraction[0] <= 1 - mask.mean() <= fraction[1] for mask in (first, other, seeded))
 
 
 def test_freeform_strokes_are_connected_patches_not_dust(key):

@@ -1,6 +1,4 @@
-"""Measurement noise."""
-
-import abc
+"""Gaussian noise."""
 
 import jax
 import jax.numpy as jnp
@@ -9,24 +7,12 @@ from jaxtyping import Array, Float
 
 from reddiff_jax._checks import check_non_negative
 from reddiff_jax._types import Key
-
-
-@struct.dataclass
-class Noise(abc.ABC):
-    """How a measurement departs from ``operator(x)``."""
-
-    @abc.abstractmethod
-    def sample(self, key: Key, y: Array) -> Array:
-        """Draws a noisy measurement around the clean ``y``."""
-
-    @abc.abstractmethod
-    def nll(self, y: Array, y_hat: Array) -> Float[Array, ""]:
-        """Negative log-likelihood of ``y`` given the clean ``y_hat``: a sum over entries, constants left out."""
+from reddiff_jax.noise._base import Noise, leaf
 
 
 @struct.dataclass
 class Gaussian(Noise):
-    """White Gaussian noise."""
+    """White Gaussian noise; build it with ``gaussian``."""
 
     sigma_y: jax.Array  # scalar, in the units of y
 
@@ -44,16 +30,32 @@ class Gaussian(Noise):
         safe = jnp.where((distance == 0) & (self.sigma_y == 0), 1.0, self.sigma_y)
         return 0.5 * jnp.sum((distance / safe) ** 2)
 
+    def variance(self, y: Array) -> Float[Array, ""]:
+        """sigma_y^2; for complex y the variance of each part."""
+        return self.sigma_y**2
+
+    def misfit(self, y: Array, y_hat: Array) -> Float[Array, ""]:
+        """Half the squared distance, for sigma_y = 0 too."""
+        return 0.5 * jnp.sum(jnp.abs(y - y_hat) ** 2)
+
 
 def gaussian(sigma_y: jax.Array | float = 0.0) -> Gaussian:
     """White Gaussian noise.
 
     Args:
         sigma_y: Standard deviation in the units of y, i.e. for images in [-1, 1]; papers that quote it for [0, 1] mean
-            half of it.
+            half of it: ``rd.gaussian(rd.sigma_from_unit_range(0.025))``.
 
     Raises:
         ValueError: If it is negative or not finite.
     """
     check_non_negative("sigma_y", sigma_y)
-    return Gaussian(jnp.asarray(sigma_y, dtype=float))
+    return Gaussian(leaf(sigma_y))
+
+
+def sigma_from_unit_range(sigma: jax.Array | float) -> jax.Array | float:
+    """A standard deviation quoted for images in [0, 1] as one for images in [-1, 1]: twice it.
+
+    RED-diff, DDRM and DDNM quote theirs for [0, 1]; DPS and DAPS for [-1, 1].
+    """
+    return 2 * sigma
