@@ -24,6 +24,7 @@ class OperatorCase:
         make: Builds it from a seed; other seeds give other arrays of the same shapes, where there are any to vary.
         truncation: ``pinv`` leaves singular values up to this one out: ``|A pinv A x - A x| <= truncation |x|``.
         has_pinv: Whether there is a ``pinv`` at all.
+        requires: Module of an optional extra that ``make`` needs.
     """
 
     name: str
@@ -31,6 +32,7 @@ class OperatorCase:
     make: Callable[[int], ops.Operator]
     truncation: float = 0.0
     has_pinv: bool = True
+    requires: str | None = None
 
 
 RGB = (16, 24, 3)
