@@ -143,6 +143,20 @@ OPERATORS = [
     OperatorCase("linear_operator", "linear_operator", _fn_gain),
     OperatorCase("linear_operator_adjoint", "linear_operator", lambda seed: _fn_gain(seed, adjoint=_gain_adjoint)),
     OperatorCase("linear_operator_complex", "linear_operator", lambda seed: ops.linear_operator(_fourier, RGB)),
+    *(
+        OperatorCase(
+            f"compressed_sensing_{h}x{w}",
+            "compressed_sensing",
+            lambda seed, h=h, w=w: ops.compressed_sensing(jax.random.key(seed), (h, w, 2), ratio=0.3),
+        )
+        for h, w in ((4, 8), (9, 4))  # 2^k pixels; 4 times 9
+    ),
+    OperatorCase(
+        "gaussian_sensing", "gaussian_sensing", lambda seed: ops.gaussian_sensing(jax.random.key(seed), (5, 4, 3), 17)
+    ),
+    OperatorCase(
+        "matrix_operator_tall", "matrix_operator", lambda seed: ops.matrix_operator(_kernel(seed, 30, 15), (5, 3, 1))
+    ),
 ]
 
 

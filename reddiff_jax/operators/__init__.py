@@ -13,6 +13,9 @@ from reddiff_jax.operators.blur import motion_blur as motion_blur
 from reddiff_jax.operators.blur import uniform_blur as uniform_blur
 from reddiff_jax.operators.colorization import Colorization as Colorization
 from reddiff_jax.operators.colorization import colorization as colorization
+from reddiff_jax.operators.compressed_sensing import CompressedSensing as CompressedSensing
+from reddiff_jax.operators.compressed_sensing import compressed_sensing as compressed_sensing
+from reddiff_jax.operators.compressed_sensing import gaussian_sensing as gaussian_sensing
 from reddiff_jax.operators.custom import FunctionOperator as FunctionOperator
 from reddiff_jax.operators.custom import LinearFunctionOperator as LinearFunctionOperator
 from reddiff_jax.operators.custom import linear_operator as linear_operator
@@ -31,6 +34,8 @@ from reddiff_jax.operators.masks import half_mask as half_mask
 from reddiff_jax.operators.masks import mask_key as mask_key
 from reddiff_jax.operators.masks import random_box_mask as random_box_mask
 from reddiff_jax.operators.masks import random_mask as random_mask
+from reddiff_jax.operators.matrix import MatrixOperator as MatrixOperator
+from reddiff_jax.operators.matrix import matrix_operator as matrix_operator
 from reddiff_jax.operators.super_resolution import Bicubic as Bicubic
 from reddiff_jax.operators.super_resolution import SuperResolution as SuperResolution
 from reddiff_jax.operators.super_resolution import bicubic as bicubic
