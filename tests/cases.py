@@ -81,6 +81,11 @@ def _motion_blur(key: jax.Array, shape: tuple[int, int, int], boundary: ops.Boun
     return ops.motion_blur(key, shape, size=31, boundary=boundary)
 
 
+def _mri(seed: int, shape: tuple[int, int, int], coils: int = 0) -> ops.Operator:
+    maps = ops.coil_maps(coils, shape, radius=1.5 + seed) if coils else None
+    return ops.mri(_mask(seed, *shape[:2]), shape, coil_maps=maps)
+
+
 B = ops.Boundary
 CUT = 3e-2  # the blurs' default rcond; conjugate gradients stop at a comparable place
 
@@ -157,6 +162,9 @@ OPERATORS = [
     OperatorCase(
         "matrix_operator_tall", "matrix_operator", lambda seed: ops.matrix_operator(_kernel(seed, 30, 15), (5, 3, 1))
     ),
+    OperatorCase("mri_complex", "mri", lambda seed: _mri(seed, (9, 14, 2))),
+    OperatorCase("mri_real", "mri", lambda seed: _mri(seed, (12, 7, 1))),
+    OperatorCase("mri_coils", "mri", lambda seed: _mri(seed, (15, 8, 2), coils=3), truncation=CUT),
 ]
 
 

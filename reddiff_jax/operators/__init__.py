@@ -26,6 +26,11 @@ from reddiff_jax.operators.inpainting import Inpainting as Inpainting
 from reddiff_jax.operators.inpainting import inpainting as inpainting
 from reddiff_jax.operators.kernels import gaussian_kernel as gaussian_kernel
 from reddiff_jax.operators.kernels import motion_kernel as motion_kernel
+from reddiff_jax.operators.kspace import Undersampling as Undersampling
+from reddiff_jax.operators.kspace import cartesian_mask as cartesian_mask
+from reddiff_jax.operators.kspace import coil_maps as coil_maps
+from reddiff_jax.operators.kspace import radial_trajectory as radial_trajectory
+from reddiff_jax.operators.kspace import variable_density_mask as variable_density_mask
 from reddiff_jax.operators.mask_files import load_mask as load_mask
 from reddiff_jax.operators.masks import box_mask as box_mask
 from reddiff_jax.operators.masks import center_mask as center_mask
@@ -36,6 +41,10 @@ from reddiff_jax.operators.masks import random_box_mask as random_box_mask
 from reddiff_jax.operators.masks import random_mask as random_mask
 from reddiff_jax.operators.matrix import MatrixOperator as MatrixOperator
 from reddiff_jax.operators.matrix import matrix_operator as matrix_operator
+from reddiff_jax.operators.mri import MultiCoilMri as MultiCoilMri
+from reddiff_jax.operators.mri import RealMri as RealMri
+from reddiff_jax.operators.mri import SingleCoilMri as SingleCoilMri
+from reddiff_jax.operators.mri import mri as mri
 from reddiff_jax.operators.super_resolution import Bicubic as Bicubic
 from reddiff_jax.operators.super_resolution import SuperResolution as SuperResolution
 from reddiff_jax.operators.super_resolution import bicubic as bicubic
