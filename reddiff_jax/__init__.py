@@ -35,6 +35,7 @@ from reddiff_jax.operators import MatrixOperator as MatrixOperator
 from reddiff_jax.operators import MultiCoilMri as MultiCoilMri
 from reddiff_jax.operators import Operator as Operator
 from reddiff_jax.operators import PaddedBlur as PaddedBlur
+from reddiff_jax.operators import RadialMri as RadialMri
 from reddiff_jax.operators import RealMri as RealMri
 from reddiff_jax.operators import SeparableBlur as SeparableBlur
 from reddiff_jax.operators import SingleCoilMri as SingleCoilMri
@@ -64,6 +65,7 @@ from reddiff_jax.operators import motion_blur as motion_blur
 from reddiff_jax.operators import motion_kernel as motion_kernel
 from reddiff_jax.operators import mri as mri
 from reddiff_jax.operators import operator as operator
+from reddiff_jax.operators import radial_mri as radial_mri
 from reddiff_jax.operators import radial_trajectory as radial_trajectory
 from reddiff_jax.operators import random_box_mask as random_box_mask
 from reddiff_jax.operators import random_mask as random_mask

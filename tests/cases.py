@@ -86,6 +86,11 @@ def _mri(seed: int, shape: tuple[int, int, int], coils: int = 0) -> ops.Operator
     return ops.mri(_mask(seed, *shape[:2]), shape, coil_maps=maps)
 
 
+def _radial_mri(seed: int, shape: tuple[int, int, int], coils: int = 0) -> ops.Operator:
+    maps = ops.coil_maps(coils, shape, radius=1.5 + seed) if coils else None
+    return ops.radial_mri(ops.radial_trajectory(shape[1], 2 * shape[1], start=seed), shape, coil_maps=maps)
+
+
 B = ops.Boundary
 CUT = 3e-2  # the blurs' default rcond; conjugate gradients stop at a comparable place
 
@@ -165,6 +170,14 @@ OPERATORS = [
     OperatorCase("mri_complex", "mri", lambda seed: _mri(seed, (9, 14, 2))),
     OperatorCase("mri_real", "mri", lambda seed: _mri(seed, (12, 7, 1))),
     OperatorCase("mri_coils", "mri", lambda seed: _mri(seed, (15, 8, 2), coils=3), truncation=CUT),
+    *(
+        OperatorCase(name, "radial_mri", make, truncation=CUT, requires="jax_finufft")
+        for name, make in (
+            ("radial_mri_real", lambda seed: _radial_mri(seed, (15, 7, 1))),
+            # Well conditioned: else conjugate gradients amplify the rounding that vmap changes.
+            ("radial_mri_coils", lambda seed: _radial_mri(seed, (6, 5, 2), coils=2)),
+        )
+    ),
 ]
 
 

@@ -45,6 +45,8 @@ from reddiff_jax.operators.mri import MultiCoilMri as MultiCoilMri
 from reddiff_jax.operators.mri import RealMri as RealMri
 from reddiff_jax.operators.mri import SingleCoilMri as SingleCoilMri
 from reddiff_jax.operators.mri import mri as mri
+from reddiff_jax.operators.radial_mri import RadialMri as RadialMri
+from reddiff_jax.operators.radial_mri import radial_mri as radial_mri
 from reddiff_jax.operators.super_resolution import Bicubic as Bicubic
 from reddiff_jax.operators.super_resolution import SuperResolution as SuperResolution
 from reddiff_jax.operators.super_resolution import bicubic as bicubic
