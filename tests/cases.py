@@ -24,6 +24,7 @@ class OperatorCase:
         make: Builds it from a seed; other seeds give other arrays of the same shapes, where there are any to vary.
         truncation: ``pinv`` leaves singular values up to this one out: ``|A pinv A x - A x| <= truncation |x|``.
         has_pinv: Whether there is a ``pinv`` at all.
+        requires: Module of an optional extra that ``make`` needs.
     """
 
     name: str
@@ -31,6 +32,7 @@ class OperatorCase:
     make: Callable[[int], ops.Operator]
     truncation: float = 0.0
     has_pinv: bool = True
+    requires: str | None = None
 
 
 RGB = (16, 24, 3)
@@ -90,6 +92,16 @@ def _wizard_params(shape: tuple[int, int, int], key: jax.Array) -> Any:
 def _nonlinear_blur(seed: int) -> ops.Operator:
     key, shape = jax.random.key(seed), (8, 16, 3)
     return ops.nonlinear_blur(key, shape, _wizard_params(shape, key), net=WIZARD)
+
+
+def _mri(seed: int, shape: tuple[int, int, int], coils: int = 0) -> ops.Operator:
+    maps = ops.coil_maps(coils, shape, radius=1.5 + seed) if coils else None
+    return ops.mri(_mask(seed, *shape[:2]), shape, coil_maps=maps)
+
+
+def _radial_mri(seed: int, shape: tuple[int, int, int], coils: int = 0) -> ops.Operator:
+    maps = ops.coil_maps(coils, shape, radius=1.5 + seed) if coils else None
+    return ops.radial_mri(ops.radial_trajectory(shape[1], 2 * shape[1], start=seed), shape, coil_maps=maps)
 
 
 B = ops.Boundary
@@ -168,6 +180,31 @@ OPERATORS = [
     OperatorCase("linear_operator", "linear_operator", _fn_gain),
     OperatorCase("linear_operator_adjoint", "linear_operator", lambda seed: _fn_gain(seed, adjoint=_gain_adjoint)),
     OperatorCase("linear_operator_complex", "linear_operator", lambda seed: ops.linear_operator(_fourier, RGB)),
+    *(
+        OperatorCase(
+            f"compressed_sensing_{h}x{w}",
+            "compressed_sensing",
+            lambda seed, h=h, w=w: ops.compressed_sensing(jax.random.key(seed), (h, w, 2), ratio=0.3),
+        )
+        for h, w in ((4, 8), (9, 4))  # 2^k pixels; 4 times 9
+    ),
+    OperatorCase(
+        "gaussian_sensing", "gaussian_sensing", lambda seed: ops.gaussian_sensing(jax.random.key(seed), (5, 4, 3), 17)
+    ),
+    OperatorCase(
+        "matrix_operator_tall", "matrix_operator", lambda seed: ops.matrix_operator(_kernel(seed, 30, 15), (5, 3, 1))
+    ),
+    OperatorCase("mri_complex", "mri", lambda seed: _mri(seed, (9, 14, 2))),
+    OperatorCase("mri_real", "mri", lambda seed: _mri(seed, (12, 7, 1))),
+    OperatorCase("mri_coils", "mri", lambda seed: _mri(seed, (15, 8, 2), coils=3), truncation=CUT),
+    *(
+        OperatorCase(name, "radial_mri", make, truncation=CUT, requires="jax_finufft")
+        for name, make in (
+            ("radial_mri_real", lambda seed: _radial_mri(seed, (15, 7, 1))),
+            # Well conditioned: else conjugate gradients amplify the rounding that vmap changes.
+            ("radial_mri_coils", lambda seed: _radial_mri(seed, (6, 5, 2), coils=2)),
+        )
+    ),
 ]
 
 
