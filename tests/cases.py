@@ -141,6 +141,48 @@ OPERATORS = [
     OperatorCase("linear_operator", "linear_operator", _fn_gain),
     OperatorCase("linear_operator_adjoint", "linear_operator", lambda seed: _fn_gain(seed, adjoint=_gain_adjoint)),
     OperatorCase("linear_operator_complex", "linear_operator", lambda seed: ops.linear_operator(_fourier, RGB)),
+    OperatorCase("compose", "compose", lambda seed: ops.super_resolution((16, 24, 1), 4) @ ops.colorization(RGB)),
+    OperatorCase(
+        "compose_complex",
+        "compose",
+        lambda seed: ops.pad((16, 12, 3), 1, boundary=B.EDGE) @ ops.linear_operator(_fourier, RGB),
+    ),
+    OperatorCase(
+        "compose_nonlinear",
+        "compose",
+        lambda seed: (
+            ops.operator(_gamma, (8, 12, 3), params=jnp.asarray(0.5 + seed, dtype=float), pinv=_gamma_pinv)
+            @ ops.super_resolution(RGB, 2)
+        ),
+    ),
+    OperatorCase(
+        "stacked",
+        "stacked",
+        lambda seed: ops.stacked(
+            ops.inpainting(_mask(seed, *RGB[:2])), ops.linear_operator(_fourier, RGB), weights=_kernel(seed, 2) + 1
+        ),
+        truncation=CUT,
+    ),
+    OperatorCase(
+        "stacked_nonlinear",
+        "stacked",
+        lambda seed: ops.stacked(ops.operator(_square, GREY), ops.inpainting(_mask(seed, *GREY[:2]), channels=1)),
+        has_pinv=False,
+    ),
+    OperatorCase("scale", "scale", lambda seed: (1.0 + seed) * _fn_gain(seed)),
+    OperatorCase("scale_spectral", "scale", lambda seed: (-1.0 - seed) * ops.super_resolution(RGB, 2)),
+    OperatorCase(
+        "scale_nonlinear",
+        "scale",
+        lambda seed: 0.5 * ops.operator(_gamma, RGB, params=jnp.asarray(0.5 + seed, dtype=float), pinv=_gamma_pinv),
+    ),
+    OperatorCase("crop", "crop", lambda seed: ops.crop((9, 12, 2), ((1, 2), (0, 3)))),
+    OperatorCase("pad", "pad", lambda seed: ops.pad((5, 4, 2), ((1, 0), (3, 6)), boundary=B.REFLECT)),
+    OperatorCase(
+        "on_channels",
+        "on_channels",
+        lambda seed: ops.on_channels(ops.inpainting(_mask(seed, 16, 24), channels=2), (2, 0), RGB),
+    ),
 ]
 
 
