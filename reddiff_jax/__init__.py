@@ -28,6 +28,7 @@ from reddiff_jax.operators import Colorization as Colorization
 from reddiff_jax.operators import Composition as Composition
 from reddiff_jax.operators import Crop as Crop
 from reddiff_jax.operators import Denoising as Denoising
+from reddiff_jax.operators import FanCT as FanCT
 from reddiff_jax.operators import FunctionOperator as FunctionOperator
 from reddiff_jax.operators import Inpainting as Inpainting
 from reddiff_jax.operators import LinearComposition as LinearComposition
@@ -38,6 +39,8 @@ from reddiff_jax.operators import LinearStacked as LinearStacked
 from reddiff_jax.operators import Operator as Operator
 from reddiff_jax.operators import Pad as Pad
 from reddiff_jax.operators import PaddedBlur as PaddedBlur
+from reddiff_jax.operators import ParallelCT as ParallelCT
+from reddiff_jax.operators import RampWindow as RampWindow
 from reddiff_jax.operators import Scaled as Scaled
 from reddiff_jax.operators import SeparableBlur as SeparableBlur
 from reddiff_jax.operators import SpectralOperator as SpectralOperator
@@ -52,6 +55,7 @@ from reddiff_jax.operators import colorization as colorization
 from reddiff_jax.operators import compose as compose
 from reddiff_jax.operators import crop as crop
 from reddiff_jax.operators import denoising as denoising
+from reddiff_jax.operators import fan_ct as fan_ct
 from reddiff_jax.operators import freeform_mask as freeform_mask
 from reddiff_jax.operators import gaussian_blur as gaussian_blur
 from reddiff_jax.operators import gaussian_kernel as gaussian_kernel
@@ -65,12 +69,14 @@ from reddiff_jax.operators import motion_kernel as motion_kernel
 from reddiff_jax.operators import on_channels as on_channels
 from reddiff_jax.operators import operator as operator
 from reddiff_jax.operators import pad as pad
+from reddiff_jax.operators import parallel_ct as parallel_ct
 from reddiff_jax.operators import random_box_mask as random_box_mask
 from reddiff_jax.operators import random_mask as random_mask
 from reddiff_jax.operators import scale as scale
 from reddiff_jax.operators import stacked as stacked
 from reddiff_jax.operators import super_resolution as super_resolution
 from reddiff_jax.operators import uniform_blur as uniform_blur
+from reddiff_jax.operators import view_angles as view_angles
 from reddiff_jax.priors import EdmPrior as EdmPrior
 from reddiff_jax.priors import FunctionPrior as FunctionPrior
 from reddiff_jax.priors import GaussianPrior as GaussianPrior

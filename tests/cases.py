@@ -80,6 +80,7 @@ def _motion_blur(key: jax.Array, shape: tuple[int, int, int], boundary: ops.Boun
 
 
 B = ops.Boundary
+FBP = 0.1  # filtered back-projection only approximates; its own tests say how well
 CUT = 3e-2  # the blurs' default rcond; conjugate gradients stop at a comparable place
 
 OPERATORS = [
@@ -182,6 +183,23 @@ OPERATORS = [
         "on_channels",
         "on_channels",
         lambda seed: ops.on_channels(ops.inpainting(_mask(seed, 16, 24), channels=2), (2, 0), RGB),
+    ),
+    OperatorCase(
+        "parallel_ct",
+        "parallel_ct",
+        lambda seed: ops.parallel_ct((9, 14, 2), ops.view_angles(20, start=seed), detector_spacing=0.5),
+        truncation=FBP,
+    ),
+    OperatorCase(
+        "fan_ct",
+        "fan_ct",
+        lambda seed: ops.fan_ct(
+            (13, 8, 1),
+            ops.view_angles(20, arc=2 * np.pi, start=seed / 10),
+            source_distance=20.0,
+            detector_distance=5.0,
+        ),
+        truncation=FBP,
     ),
 ]
 

@@ -28,6 +28,12 @@ from reddiff_jax.operators.compose import on_channels as on_channels
 from reddiff_jax.operators.compose import pad as pad
 from reddiff_jax.operators.compose import scale as scale
 from reddiff_jax.operators.compose import stacked as stacked
+from reddiff_jax.operators.ct import FanCT as FanCT
+from reddiff_jax.operators.ct import ParallelCT as ParallelCT
+from reddiff_jax.operators.ct import RampWindow as RampWindow
+from reddiff_jax.operators.ct import fan_ct as fan_ct
+from reddiff_jax.operators.ct import parallel_ct as parallel_ct
+from reddiff_jax.operators.ct import view_angles as view_angles
 from reddiff_jax.operators.custom import FunctionOperator as FunctionOperator
 from reddiff_jax.operators.custom import LinearFunctionOperator as LinearFunctionOperator
 from reddiff_jax.operators.custom import linear_operator as linear_operator
