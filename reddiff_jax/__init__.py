@@ -21,12 +21,14 @@ from reddiff_jax.io import save_prior as save_prior
 from reddiff_jax.noise import Gaussian as Gaussian
 from reddiff_jax.noise import Noise as Noise
 from reddiff_jax.noise import gaussian as gaussian
+from reddiff_jax.operators import X_TRANS as X_TRANS
 from reddiff_jax.operators import Bicubic as Bicubic
 from reddiff_jax.operators import Boundary as Boundary
 from reddiff_jax.operators import CircularBlur as CircularBlur
 from reddiff_jax.operators import Colorization as Colorization
 from reddiff_jax.operators import Composition as Composition
 from reddiff_jax.operators import Crop as Crop
+from reddiff_jax.operators import Demosaicing as Demosaicing
 from reddiff_jax.operators import Denoising as Denoising
 from reddiff_jax.operators import FanCT as FanCT
 from reddiff_jax.operators import FunctionOperator as FunctionOperator
@@ -47,6 +49,7 @@ from reddiff_jax.operators import SpectralOperator as SpectralOperator
 from reddiff_jax.operators import SpectralScaled as SpectralScaled
 from reddiff_jax.operators import Stacked as Stacked
 from reddiff_jax.operators import SuperResolution as SuperResolution
+from reddiff_jax.operators import VaryingBlur as VaryingBlur
 from reddiff_jax.operators import bicubic as bicubic
 from reddiff_jax.operators import blur as blur
 from reddiff_jax.operators import box_mask as box_mask
@@ -54,11 +57,13 @@ from reddiff_jax.operators import center_mask as center_mask
 from reddiff_jax.operators import colorization as colorization
 from reddiff_jax.operators import compose as compose
 from reddiff_jax.operators import crop as crop
+from reddiff_jax.operators import demosaicing as demosaicing
 from reddiff_jax.operators import denoising as denoising
 from reddiff_jax.operators import fan_ct as fan_ct
 from reddiff_jax.operators import freeform_mask as freeform_mask
 from reddiff_jax.operators import gaussian_blur as gaussian_blur
 from reddiff_jax.operators import gaussian_kernel as gaussian_kernel
+from reddiff_jax.operators import grid_weights as grid_weights
 from reddiff_jax.operators import half_mask as half_mask
 from reddiff_jax.operators import inpainting as inpainting
 from reddiff_jax.operators import linear_operator as linear_operator
@@ -76,6 +81,7 @@ from reddiff_jax.operators import scale as scale
 from reddiff_jax.operators import stacked as stacked
 from reddiff_jax.operators import super_resolution as super_resolution
 from reddiff_jax.operators import uniform_blur as uniform_blur
+from reddiff_jax.operators import varying_blur as varying_blur
 from reddiff_jax.operators import view_angles as view_angles
 from reddiff_jax.priors import EdmPrior as EdmPrior
 from reddiff_jax.priors import FunctionPrior as FunctionPrior

@@ -79,6 +79,11 @@ def _motion_blur(key: jax.Array, shape: tuple[int, int, int], boundary: ops.Boun
     return ops.motion_blur(key, shape, size=31, boundary=boundary)
 
 
+def _varying_blur(seed: int, shape: tuple[int, int, int], boundary: ops.Boundary, **options: bool) -> ops.Operator:
+    weights = ops.grid_weights(shape, (2, 2))
+    return ops.varying_blur(_kernel(seed, 4, 5, 3), weights, shape, boundary=boundary, **options)
+
+
 B = ops.Boundary
 FBP = 0.1  # filtered back-projection only approximates; its own tests say how well
 CUT = 3e-2  # the blurs' default rcond; conjugate gradients stop at a comparable place
@@ -200,6 +205,15 @@ OPERATORS = [
             detector_distance=5.0,
         ),
         truncation=FBP,
+    ),
+    OperatorCase("demosaicing", "demosaicing", lambda seed: ops.demosaicing((9, 14, 3))),
+    OperatorCase("demosaicing_tile", "demosaicing", lambda seed: ops.demosaicing((13, 8, 3), pattern=ops.X_TRANS)),
+    OperatorCase("varying_blur", "varying_blur", lambda seed: _varying_blur(seed, RGB, B.REFLECT), truncation=CUT),
+    OperatorCase(
+        "varying_blur_first",
+        "varying_blur",
+        lambda seed: _varying_blur(seed, (9, 13, 1), B.CIRCULAR, weights_first=True),
+        truncation=CUT,
     ),
 ]
 

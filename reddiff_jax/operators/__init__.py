@@ -38,6 +38,9 @@ from reddiff_jax.operators.custom import FunctionOperator as FunctionOperator
 from reddiff_jax.operators.custom import LinearFunctionOperator as LinearFunctionOperator
 from reddiff_jax.operators.custom import linear_operator as linear_operator
 from reddiff_jax.operators.custom import operator as operator
+from reddiff_jax.operators.demosaicing import X_TRANS as X_TRANS
+from reddiff_jax.operators.demosaicing import Demosaicing as Demosaicing
+from reddiff_jax.operators.demosaicing import demosaicing as demosaicing
 from reddiff_jax.operators.denoising import Denoising as Denoising
 from reddiff_jax.operators.denoising import denoising as denoising
 from reddiff_jax.operators.inpainting import Inpainting as Inpainting
@@ -56,3 +59,6 @@ from reddiff_jax.operators.super_resolution import Bicubic as Bicubic
 from reddiff_jax.operators.super_resolution import SuperResolution as SuperResolution
 from reddiff_jax.operators.super_resolution import bicubic as bicubic
 from reddiff_jax.operators.super_resolution import super_resolution as super_resolution
+from reddiff_jax.operators.varying_blur import VaryingBlur as VaryingBlur
+from reddiff_jax.operators.varying_blur import grid_weights as grid_weights
+from reddiff_jax.operators.varying_blur import varying_blur as varying_blur

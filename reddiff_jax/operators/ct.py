@@ -319,7 +319,7 @@ def fan_ct(
 
     Source:
         Joseph 1982; Kak and Slaney 1988, section 3.4.2; the weights of an incomplete turn after Noo et al. 2002, "Image
-        reconstruction from fan-beam projections on less than a short scan", eq. 34.
+        reconstruction from fan-beam projections on less than a short scan".
     """
     in_shape, angles, scale, window = _check_common("fan_ct", in_shape, angles, scale, window)
     radius = math.hypot(*in_shape[:2]) / 2
