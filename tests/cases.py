@@ -102,9 +102,13 @@ def _mri(seed: int, shape: tuple[int, int, int], coils: int = 0) -> ops.Operator
 def _radial_mri(seed: int, shape: tuple[int, int, int], coils: int = 0) -> ops.Operator:
     maps = ops.coil_maps(coils, shape, radius=1.5 + seed) if coils else None
     return ops.radial_mri(ops.radial_trajectory(shape[1], 2 * shape[1], start=seed), shape, coil_maps=maps)
+def _varying_blur(seed: int, shape: tuple[int, int, int], boundary: ops.Boundary, **options: bool) -> ops.Operator:
+    weights = ops.grid_weights(shape, (2, 2))
+    return ops.varying_blur(_kernel(seed, 4, 5, 3), weights, shape, boundary=boundary, **options)
 
 
 B = ops.Boundary
+FBP = 0.1  # filtered back-projection only approximates; its own tests say how well
 CUT = 3e-2  # the blurs' default rcond; conjugate gradients stop at a comparable place
 
 OPERATORS = [
@@ -204,6 +208,73 @@ OPERATORS = [
             # Well conditioned: else conjugate gradients amplify the rounding that vmap changes.
             ("radial_mri_coils", lambda seed: _radial_mri(seed, (6, 5, 2), coils=2)),
         )
+    OperatorCase("compose", "compose", lambda seed: ops.super_resolution((16, 24, 1), 4) @ ops.colorization(RGB)),
+    OperatorCase(
+        "compose_complex",
+        "compose",
+        lambda seed: ops.pad((16, 12, 3), 1, boundary=B.EDGE) @ ops.linear_operator(_fourier, RGB),
+    ),
+    OperatorCase(
+        "compose_nonlinear",
+        "compose",
+        lambda seed: (
+            ops.operator(_gamma, (8, 12, 3), params=jnp.asarray(0.5 + seed, dtype=float), pinv=_gamma_pinv)
+            @ ops.super_resolution(RGB, 2)
+        ),
+    ),
+    OperatorCase(
+        "stacked",
+        "stacked",
+        lambda seed: ops.stacked(
+            ops.inpainting(_mask(seed, *RGB[:2])), ops.linear_operator(_fourier, RGB), weights=_kernel(seed, 2) + 1
+        ),
+        truncation=CUT,
+    ),
+    OperatorCase(
+        "stacked_nonlinear",
+        "stacked",
+        lambda seed: ops.stacked(ops.operator(_square, GREY), ops.inpainting(_mask(seed, *GREY[:2]), channels=1)),
+        has_pinv=False,
+    ),
+    OperatorCase("scale", "scale", lambda seed: (1.0 + seed) * _fn_gain(seed)),
+    OperatorCase("scale_spectral", "scale", lambda seed: (-1.0 - seed) * ops.super_resolution(RGB, 2)),
+    OperatorCase(
+        "scale_nonlinear",
+        "scale",
+        lambda seed: 0.5 * ops.operator(_gamma, RGB, params=jnp.asarray(0.5 + seed, dtype=float), pinv=_gamma_pinv),
+    ),
+    OperatorCase("crop", "crop", lambda seed: ops.crop((9, 12, 2), ((1, 2), (0, 3)))),
+    OperatorCase("pad", "pad", lambda seed: ops.pad((5, 4, 2), ((1, 0), (3, 6)), boundary=B.REFLECT)),
+    OperatorCase(
+        "on_channels",
+        "on_channels",
+        lambda seed: ops.on_channels(ops.inpainting(_mask(seed, 16, 24), channels=2), (2, 0), RGB),
+    ),
+    OperatorCase(
+        "parallel_ct",
+        "parallel_ct",
+        lambda seed: ops.parallel_ct((9, 14, 2), ops.view_angles(20, start=seed), detector_spacing=0.5),
+        truncation=FBP,
+    ),
+    OperatorCase(
+        "fan_ct",
+        "fan_ct",
+        lambda seed: ops.fan_ct(
+            (13, 8, 1),
+            ops.view_angles(20, arc=2 * np.pi, start=seed / 10),
+            source_distance=20.0,
+            detector_distance=5.0,
+        ),
+        truncation=FBP,
+    ),
+    OperatorCase("demosaicing", "demosaicing", lambda seed: ops.demosaicing((9, 14, 3))),
+    OperatorCase("demosaicing_tile", "demosaicing", lambda seed: ops.demosaicing((13, 8, 3), pattern=ops.X_TRANS)),
+    OperatorCase("varying_blur", "varying_blur", lambda seed: _varying_blur(seed, RGB, B.REFLECT), truncation=CUT),
+    OperatorCase(
+        "varying_blur_first",
+        "varying_blur",
+        lambda seed: _varying_blur(seed, (9, 13, 1), B.CIRCULAR, weights_first=True),
+        truncation=CUT,
     ),
 ]
 

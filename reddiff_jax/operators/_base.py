@@ -20,9 +20,24 @@ class Operator(abc.ABC):
 
     in_shape: tuple[int, int, int] = struct.field(pytree_node=False)
 
+    # So that numpy numbers leave ``2 * operator`` to __rmul__.
+    __array_ufunc__ = None
+
     @abc.abstractmethod
     def __call__(self, x: Float[Array, "H W C"]) -> Array:
         """Measures one image."""
+
+    def __matmul__(self, inner: "Operator") -> "Operator":
+        """``outer @ inner``: ``compose(outer, inner)``."""
+        from reddiff_jax.operators.compose import compose
+
+        return compose(self, inner)
+
+    def __rmul__(self, factor: float | Array) -> "Operator":
+        """``factor * operator``: ``scale(operator, factor)``."""
+        from reddiff_jax.operators.compose import scale
+
+        return scale(self, factor)
 
     @property
     def out_shape(self) -> tuple[int, ...]:

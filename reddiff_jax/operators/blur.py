@@ -115,7 +115,7 @@ class PaddedBlur(LinearOperator):
         """Measures one image."""
         (height, width, _), (kh, kw, _) = x.shape, self.kernel.shape
         padding = ((kh - 1 - kh // 2, kh // 2), (kw - 1 - kw // 2, kw // 2), (0, 0))
-        padded = jnp.pad(x, padding, mode=_pad_mode(self.boundary))  # (H + kh - 1, W + kw - 1, C)
+        padded = jnp.pad(x, padding, mode=pad_mode(self.boundary))  # (H + kh - 1, W + kw - 1, C)
         size = padded.shape[:2]
         spectrum = jnp.fft.rfft2(padded, axes=_PIXELS) * jnp.fft.rfft2(self.kernel, s=size, axes=_PIXELS)
         full = jnp.fft.irfft2(spectrum, s=size, axes=_PIXELS)
@@ -148,7 +148,7 @@ def blur(
         ValueError: If the kernel has another shape, is not finite, or should be normalised and sums to zero.
     """
     in_shape = check_image_shape("blur: in_shape", in_shape)
-    boundary = _check_boundary("blur", boundary)
+    boundary = check_boundary("blur", boundary)
     _check_rcond("blur", rcond)
     shape = np.shape(kernel)
     if len(shape) == 2:
@@ -268,7 +268,7 @@ def _separable_blur(
     name: str, in_shape: tuple[int, int, int], taps: np.ndarray, boundary: Boundary, rcond: float
 ) -> SeparableBlur:
     in_shape = check_image_shape(f"{name}: in_shape", in_shape)
-    boundary = _check_boundary(name, boundary)
+    boundary = check_boundary(name, boundary)
     _check_rcond(name, rcond)
     height, width = (matrix_svd(_blur_matrix(taps / taps.sum(), size, boundary)) for size in in_shape[:2])
     return SeparableBlur(in_shape=in_shape, height=height, width=width, rcond=rcond)
@@ -278,16 +278,18 @@ def _blur_matrix(taps: np.ndarray, size: int, boundary: Boundary) -> np.ndarray:
     """The (size, size) matrix that convolves one axis with an odd number of taps."""
     pad = len(taps) // 2
     # Each pixel's own row of the identity, continued beyond the border: the picture as a linear map.
-    padded = np.pad(np.eye(size), ((pad, pad), (0, 0)), mode=_pad_mode(boundary))  # (size + 2 pad, size)
+    padded = np.pad(np.eye(size), ((pad, pad), (0, 0)), mode=pad_mode(boundary))  # (size + 2 pad, size)
     windows = [padded[2 * pad - j : 2 * pad - j + size] for j in range(len(taps))]
     return np.einsum("j,jik->ik", taps, np.stack(windows))
 
 
-def _pad_mode(boundary: Boundary) -> Any:
+def pad_mode(boundary: Boundary) -> Any:
+    """NumPy's name of the boundary."""
     return _PAD_MODES.get(boundary, boundary.value)
 
 
-def _check_boundary(name: str, boundary: Boundary) -> Boundary:
+def check_boundary(name: str, boundary: Boundary) -> Boundary:
+    """Returns ``boundary``, or raises ValueError if it is none."""
     try:
         return Boundary(boundary)
     except ValueError:

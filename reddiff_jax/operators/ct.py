@@ -1,0 +1,458 @@
+"""Computed tomography: line integrals of the picture, along parallel rays or a fan of rays.
+
+Coordinates are pixels with the origin in the middle of the picture, p_x to the right and p_y up: pixel (i, j) lies at
+(j - (W - 1) / 2, (H - 1) / 2 - i). A ray is a line n . p = t.
+
+Both geometries use Joseph's projector: step from row to row along the ray (from column to column if it is flatter than
+45 degrees) and interpolate linearly between the two nearest pixels. Pixel p then has in the ray (n, t) the weight
+``max(0, 1 - |n . p - t| / M) / M``, M = max(|n_x|, |n_y|), n a unit vector: a triangle of the distance. So the
+matched adjoint scatters nothing: each pixel gathers from the few rays that pass within M.
+"""
+
+import abc
+import enum
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Float
+
+from reddiff_jax._checks import check_image_shape, is_concrete
+from reddiff_jax.operators._base import LinearOperator
+
+_TURN = 2 * math.pi
+_TAPER = math.radians(10)
+
+Angles = Float[Array, "A"] | np.ndarray | Sequence[float]
+
+
+class RampWindow(enum.StrEnum):
+    """What the ramp filter of filtered back-projection is multiplied with; f from 0 to 1/2 cycles per detector."""
+
+    RAM_LAK = "ram_lak"  # 1: sharp, for clean measurements
+    SHEPP_LOGAN = "shepp_logan"  # sin(pi f) / (pi f)
+    COSINE = "cosine"  # cos(pi f)
+    HANN = "hann"  # (1 + cos(2 pi f)) / 2: smooth, for noisy ones
+
+
+@struct.dataclass
+class _Tomography(LinearOperator):
+    """What both geometries share; a geometry says where its rays run."""
+
+    angles: jax.Array  # (A,), radians
+    scale: jax.Array  # scalar, from line integrals in pixels to y
+    num_detectors: int = struct.field(pytree_node=False)
+    detector_spacing: float = struct.field(pytree_node=False)
+    window: RampWindow = struct.field(pytree_node=False)
+
+    @abc.abstractmethod
+    def _rays(self, angle: Array, u: Array) -> tuple[Array, Array, Array]:
+        """n_x, n_y and t of the rays that hit the detector at ``u``; n need not be a unit vector."""
+
+    @abc.abstractmethod
+    def _locate(self, angle: Array, p_x: Array, p_y: Array) -> tuple[Array, Array]:
+        """Where points are seen on the detector, u, and the distances source-centre over source-point (in depth)."""
+
+    @abc.abstractmethod
+    def _fan_tangents(self) -> Float[Array, "D"]:
+        """Tangent of each ray's angle to the central one."""
+
+    @property
+    @abc.abstractmethod
+    def _central_spacing(self) -> float:
+        """Distance of neighbouring rays at the centre of the picture."""
+
+    @property
+    @abc.abstractmethod
+    def _reach(self) -> float:
+        """How many detectors away from where it is seen a pixel still has weight, at most."""
+
+    def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "A D C"]:
+        """Measures one image."""
+        height, width, channels = x.shape
+        side = max(height, width)
+        # Rows, and columns beside them, with zeros on both sides of what is interpolated.
+        lines = jnp.zeros((side, 2, side + 3, channels), x.dtype)
+        lines = lines.at[:height, 0, 1 : width + 1].set(x).at[:width, 1, 1 : height + 1].set(jnp.swapaxes(x, 0, 1))
+        n_x, n_y, t = self._rays(self.angles[:, None], self._detectors(jnp.arange(self.num_detectors))[None, :])
+        by_rows = jnp.abs(n_x) >= jnp.abs(n_y)  # (A, D)
+        across, along = jnp.where(by_rows, n_x, -n_y), jnp.where(by_rows, -n_y, n_x)
+        middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+        middle, origin = jnp.where(by_rows, middle_x, middle_y), jnp.where(by_rows, middle_y, middle_x)
+
+        # All rays together: a scan over rays instead is several times slower, as they reach all over the picture.
+        def advance(sums: Array, step: tuple[Array, Array]) -> tuple[Array, None]:
+            k, line = step
+            position = jnp.clip(middle + (t - along * (k - origin)) / across, -1, side)
+            before = jnp.floor(position)
+            index = before.astype(int) + jnp.where(by_rows, 1, side + 4)
+            fraction = (position - before)[:, :, None]
+            pixels = line.reshape(-1, channels)  # (2 (side + 3), C)
+            first, second = (pixels.at[index + offset].get(mode="promise_in_bounds") for offset in (0, 1))
+            return sums + (1 - fraction) * first + fraction * second, None
+
+        start = jnp.zeros((*by_rows.shape, channels), jnp.result_type(x, self.angles))
+        sums, _ = jax.lax.scan(advance, start, (jnp.arange(side), lines))
+        return self.scale * (jnp.hypot(n_x, n_y) / jnp.abs(across))[:, :, None] * sums
+
+    def adjoint(self, y: Float[Array, "A D C"]) -> Float[Array, "H W C"]:
+        """Smears each measurement along its ray, with the weights of the projection."""
+        p_x, p_y = self._points()
+
+        def back(x: Array, view: tuple[Array, Array]) -> tuple[Array, None]:
+            angle, row = view
+            n_x, n_y, _ = self._rays(angle, self._detectors(jnp.arange(self.num_detectors)))
+            row = row * (jnp.hypot(n_x, n_y) / jnp.maximum(jnp.abs(n_x), jnp.abs(n_y)))[:, None]
+            u, _ = self._locate(angle, p_x, p_y)
+            first = jnp.floor(self._indices(u) - self._reach).astype(int) + 1
+            for k in range(math.ceil(2 * self._reach)):
+                index = first + k  # (H, W)
+                n_x, n_y, t = self._rays(angle, self._detectors(index))
+                width = jnp.maximum(jnp.abs(n_x), jnp.abs(n_y))
+                weight = jnp.maximum(0.0, 1 - jnp.abs(n_x * p_x + n_y * p_y - t) / width)
+                x = x + self._take(row, index, weight)
+            return x, None
+
+        x, _ = jax.lax.scan(back, jnp.zeros(self.in_shape, jnp.result_type(y, self.angles)), (self.angles, y))
+        return self.scale * x
+
+    def pinv(self, y: Float[Array, "A D C"]) -> Float[Array, "H W C"]:
+        """Filtered back-projection: an approximation, which many views make good."""
+        p_x, p_y = self._points()
+        filtered = self._filter(y / self.scale)
+
+        def back(x: Array, view: tuple[Array, Array]) -> tuple[Array, None]:
+            angle, row = view
+            u, nearness = self._locate(angle, p_x, p_y)
+            position = self._indices(u)
+            before = jnp.floor(position)
+            fraction = position - before
+            for k, weight in ((0, 1 - fraction), (1, fraction)):
+                x = x + self._take(row, before.astype(int) + k, nearness**2 * weight)
+            return x, None
+
+        x, _ = jax.lax.scan(back, jnp.zeros(self.in_shape, jnp.result_type(y, self.angles)), (self.angles, filtered))
+        return x
+
+    def _filter(self, y: Float[Array, "A D C"]) -> Float[Array, "A D C"]:
+        """The weighted, ramp-filtered views."""
+        tangents = self._fan_tangents()
+        weights = _ray_weights(self.angles, jnp.arctan(tangents)) / jnp.sqrt(1 + tangents**2)[None, :]  # (A, D)
+        length = 2 ** math.ceil(math.log2(2 * self.num_detectors))
+        # The ramp sampled in space; sampled in frequency it would be zero at zero and lose the mean.
+        offset = np.minimum(np.arange(length), length - np.arange(length))
+        ramp = np.where(offset % 2 == 1, -1 / (np.pi * np.maximum(offset, 1)) ** 2, 0.0)
+        ramp[0] = 1 / 4
+        response = np.fft.rfft(ramp).real * _window_response(self.window, np.fft.rfftfreq(length))
+        spectrum = jnp.fft.rfft(weights[:, :, None] * y, n=length, axis=1)
+        spectrum = spectrum * jnp.asarray(response, dtype=y.dtype)[None, :, None]
+        return jnp.fft.irfft(spectrum, n=length, axis=1)[:, : self.num_detectors] / self._central_spacing
+
+    def _take(self, row: Float[Array, "D C"], index: Array, weight: Array) -> Float[Array, "H W C"]:
+        """Weighted values of detectors, zero for those that do not exist."""
+        exists = (index >= 0) & (index < self.num_detectors)
+        values = row.at[jnp.clip(index, 0, self.num_detectors - 1)].get(mode="promise_in_bounds")
+        return jnp.where(exists, weight, 0.0)[:, :, None] * values
+
+    def _points(self) -> tuple[Float[Array, "1 W"], Float[Array, "H 1"]]:
+        """p_x and p_y of the pixels."""
+        height, width, _ = self.in_shape
+        return (jnp.arange(width) - (width - 1) / 2)[None, :], ((height - 1) / 2 - jnp.arange(height))[:, None]
+
+    def _detectors(self, index: Array) -> Array:
+        """Index to position on the detector."""
+        return (index - (self.num_detectors - 1) / 2) * self.detector_spacing
+
+    def _indices(self, u: Array) -> Array:
+        """Position on the detector to index."""
+        return u / self.detector_spacing + (self.num_detectors - 1) / 2
+
+
+@struct.dataclass
+class ParallelCT(_Tomography):
+    """Line integrals along parallel rays; build it with ``parallel_ct``."""
+
+    def _rays(self, angle: Array, u: Array) -> tuple[Array, Array, Array]:
+        return jnp.cos(angle) * jnp.ones_like(u), jnp.sin(angle) * jnp.ones_like(u), u
+
+    def _locate(self, angle: Array, p_x: Array, p_y: Array) -> tuple[Array, Array]:
+        return jnp.cos(angle) * p_x + jnp.sin(angle) * p_y, jnp.ones_like(angle)
+
+    def _fan_tangents(self) -> Float[Array, "D"]:
+        return jnp.zeros(self.num_detectors)
+
+    @property
+    def _central_spacing(self) -> float:
+        return self.detector_spacing
+
+    @property
+    def _reach(self) -> float:
+        return 1 / self.detector_spacing
+
+
+@struct.dataclass
+class FanCT(_Tomography):
+    """Line integrals along a fan of rays to a flat detector; build it with ``fan_ct``."""
+
+    source_distance: float = struct.field(pytree_node=False)
+    detector_distance: float = struct.field(pytree_node=False)
+
+    def _rays(self, angle: Array, u: Array) -> tuple[Array, Array, Array]:
+        tangent = u / self._source_to_detector
+        cosine, sine = jnp.cos(angle), jnp.sin(angle)
+        return cosine + tangent * sine, sine - tangent * cosine, tangent * self.source_distance
+
+    def _locate(self, angle: Array, p_x: Array, p_y: Array) -> tuple[Array, Array]:
+        cosine, sine = jnp.cos(angle), jnp.sin(angle)
+        depth = self.source_distance + cosine * p_y - sine * p_x
+        return self._source_to_detector * (cosine * p_x + sine * p_y) / depth, self.source_distance / depth
+
+    def _fan_tangents(self) -> Float[Array, "D"]:
+        return self._detectors(jnp.arange(self.num_detectors)) / self._source_to_detector
+
+    @property
+    def _central_spacing(self) -> float:
+        return self.detector_spacing * self.source_distance / self._source_to_detector
+
+    @property
+    def _reach(self) -> float:
+        half = (self.num_detectors - 1) / 2 * self.detector_spacing
+        nearest = self.source_distance - math.hypot(*self.in_shape[:2]) / 2
+        return math.hypot(self._source_to_detector, half) / (nearest * self.detector_spacing)
+
+    @property
+    def _source_to_detector(self) -> float:
+        return self.source_distance + self.detector_distance
+
+
+def parallel_ct(
+    in_shape: tuple[int, int, int],
+    angles: Angles,
+    *,
+    num_detectors: int | None = None,
+    detector_spacing: float = 1.0,
+    scale: float | Float[Array, ""] | None = None,
+    window: RampWindow = RampWindow.RAM_LAK,
+) -> ParallelCT:
+    """Parallel-beam tomography: ``y[a, d] = scale * (integral of x along n_a . p = u_d)``, of shape (A, D, C).
+
+    n_a = (cos angle, sin angle) in coordinates to the right and up, so the view at angle 0 sums the columns; u_d =
+    (d - (D - 1) / 2) detector_spacing. Views over half a turn determine the picture; few of them, or an arc, are sparse
+    or limited-angle tomography: ``rd.view_angles``. Angles for each image of a batch:
+    ``jax.vmap(lambda a: rd.parallel_ct(in_shape, a))(angles)``.
+
+    Pictures are in [-1, 1], attenuation is not negative. Line integrals P (in pixels) of an attenuation
+    ``(x + 1) / 2 * top`` become a measurement of x by ``y = 2 * scale * P / top - operator(jnp.ones(in_shape))``.
+
+    The pseudo-inverse is filtered back-projection, an approximation: its views are weighted by the gaps between their
+    angles, a widest gap of more than twice the next is a missing wedge, and lines measured twice share their weight.
+
+    Args:
+        in_shape: ``(H, W, C)`` of one image; each channel is measured. What lies beyond the picture is 0.
+        angles: ``(A,)`` in radians.
+        num_detectors: D. Default: as many as see the whole picture.
+        detector_spacing: Distance of neighbouring rays in pixels. Rays are thin: with more than 1 some pixels are
+            hardly seen.
+        scale: Factor of the line integrals in pixels, positive. Default 1 / max(H, W), so that y is of the order of the
+            mean along the ray, and RED-diff's data term (n/m) A^T A has a norm near 1 as in denoising.
+        window: Of the ramp filter of the pseudo-inverse.
+
+    Raises:
+        ValueError: If an angle is beyond two turns of pi (degrees by mistake?), or a length or number is not positive.
+
+    Source:
+        Joseph 1982, "An improved algorithm for reprojecting rays through pixel images"; Kak and Slaney 1988,
+        "Principles of computerized tomographic imaging", section 3.3.
+    """
+    in_shape, angles, scale, window = _check_common("parallel_ct", in_shape, angles, scale, window)
+    _check_positive("parallel_ct", detector_spacing=detector_spacing)
+    if num_detectors is None:
+        num_detectors = math.ceil(_diameter(in_shape) / detector_spacing) + 1
+    return ParallelCT(
+        in_shape=in_shape,
+        angles=angles,
+        scale=scale,
+        num_detectors=_check_number("parallel_ct", num_detectors),
+        detector_spacing=float(detector_spacing),
+        window=window,
+    )
+
+
+def fan_ct(
+    in_shape: tuple[int, int, int],
+    angles: Angles,
+    *,
+    source_distance: float,
+    detector_distance: float = 0.0,
+    num_detectors: int | None = None,
+    detector_spacing: float | None = None,
+    scale: float | Float[Array, ""] | None = None,
+    window: RampWindow = RampWindow.RAM_LAK,
+) -> FanCT:
+    """Fan-beam tomography with a flat detector: ``y[a, d] = scale * (integral of x along a ray)``, shape (A, D, C).
+
+    At an angle b the source is at source_distance (sin b, -cos b) (to the right, up), the detector's middle opposite at
+    -detector_distance (sin b, -cos b), and its elements at u_d = (d - (D - 1) / 2) detector_spacing along
+    (cos b, sin b). From afar this is ``parallel_ct`` at the same angle. A full turn, or half a turn and the angle of
+    the fan, determines the picture.
+
+    The pseudo-inverse is filtered back-projection for flat detectors, an approximation; of less than a full turn, lines
+    measured twice share their weight smoothly.
+
+    Args:
+        in_shape: ``(H, W, C)`` of one image; each channel is measured. What lies beyond the picture is 0.
+        angles: ``(A,)`` in radians.
+        source_distance: From the source to the centre, in pixels; the source is outside of the picture's circle.
+        detector_distance: From the centre to the detector in pixels. Default 0: u is measured at the centre.
+        num_detectors: D. Default: as many as see the whole picture.
+        detector_spacing: Distance of neighbouring elements in pixels. Default: 1 pixel at the centre, magnified.
+        scale: Factor of the line integrals in pixels, positive. Default 1 / max(H, W); see ``parallel_ct``.
+        window: Of the ramp filter of the pseudo-inverse.
+
+    Raises:
+        ValueError: If an angle is beyond two turns of pi (degrees by mistake?), a length or number is not positive, or
+            the source is inside.
+
+    Source:
+        Joseph 1982; Kak and Slaney 1988, section 3.4.2; the weights of an incomplete turn after Noo et al. 2002, "Image
+        reconstruction from fan-beam projections on less than a short scan".
+    """
+    in_shape, angles, scale, window = _check_common("fan_ct", in_shape, angles, scale, window)
+    radius = math.hypot(*in_shape[:2]) / 2
+    if not (math.isfinite(source_distance) and source_distance > radius + 1):
+        raise ValueError(
+            f"fan_ct: source_distance is {source_distance} but must exceed {radius + 1:.1f} pixels: half the diagonal "
+            f"of {in_shape[:2]} and one. Is it in another unit than pixels?"
+        )
+    if not (math.isfinite(detector_distance) and detector_distance >= 0):
+        raise ValueError(f"fan_ct: detector_distance is {detector_distance} but must be finite and not negative.")
+    to_detector = source_distance + detector_distance
+    if detector_spacing is None:
+        detector_spacing = to_detector / source_distance
+    _check_positive("fan_ct", detector_spacing=detector_spacing)
+    if num_detectors is None:
+        half = to_detector * math.tan(math.asin(_diameter(in_shape) / 2 / source_distance))
+        num_detectors = math.ceil(2 * half / detector_spacing) + 1
+    return FanCT(
+        in_shape=in_shape,
+        angles=angles,
+        scale=scale,
+        num_detectors=_check_number("fan_ct", num_detectors),
+        detector_spacing=float(detector_spacing),
+        window=window,
+        source_distance=float(source_distance),
+        detector_distance=float(detector_distance),
+    )
+
+
+def view_angles(num: int, *, arc: float = math.pi, start: float = 0.0) -> Float[Array, "A"]:
+    """Equally spaced angles for tomography: ``start + arc * k / num`` for k = 0 ... num - 1.
+
+    Few of them are sparse-view tomography; an arc of less than pi is limited-angle tomography.
+
+    Args:
+        num: Number of views.
+        arc: Radians, above 0 and at most 2 pi. Default: half a turn, all that parallel rays need; a fan takes 2 pi.
+        start: First angle in radians.
+
+    Raises:
+        ValueError: If ``num`` is not a positive whole number or ``arc`` not in (0, 2 pi].
+    """
+    if num != int(num) or num < 1:
+        raise ValueError(f"view_angles: num is {num} but must be a positive whole number.")
+    if not 0 < arc <= _TURN * (1 + 1e-6):
+        raise ValueError(f"view_angles: arc is {arc} but must be in (0, 2 pi] radians. Degrees? Use np.deg2rad.")
+    return jnp.asarray(start + arc * np.arange(int(num)) / num, dtype=float)
+
+
+def _ray_weights(angles: Float[Array, "A"], gammas: Float[Array, "D"]) -> Float[Array, "A D"]:
+    """Each ray's share of the integral over views, so that every line counts once.
+
+    A ray at fan angle gamma of the view b is also in the view b + pi - 2 gamma, if there is one.
+    """
+    steps, start, arc = _view_steps(angles)
+
+    def presence(angle: Array) -> Array:
+        """1 where there are views, falling smoothly to 0 at the ends of the arc."""
+        into = jnp.mod(angle - start, _TURN)
+        edge = jnp.clip(jnp.minimum(into, arc - into) / _TAPER, 0.0, 1.0)
+        return jnp.where(arc < _TURN * (1 - 1e-5), jnp.sin(jnp.pi / 2 * edge) ** 2, 1.0)
+
+    own, other = presence(angles[:, None]), presence(angles[:, None] + jnp.pi - 2 * gammas[None, :])
+    return steps[:, None] * own / jnp.maximum(own + other, jnp.finfo(own.dtype).tiny)
+
+
+def _view_steps(angles: Float[Array, "A"]) -> tuple[Float[Array, "A"], Array, Array]:
+    """How much of the turn each view stands for; and where the arc of views starts, and its length."""
+    if angles.shape[0] == 1:
+        return jnp.full(1, jnp.pi), angles[0] - jnp.pi / 2, jnp.asarray(jnp.pi)
+    wrapped = jnp.mod(angles, _TURN)
+    order = jnp.argsort(wrapped)
+    ascending = wrapped[order]
+    gaps = jnp.diff(ascending, append=ascending[:1] + _TURN)
+    widest, next_widest = jnp.argmax(gaps), jnp.sort(gaps)[-2]
+    step = jnp.where(gaps[widest] > 2 * next_widest, next_widest, gaps[widest])
+    gaps = gaps.at[widest].set(step)
+    steps = jnp.zeros_like(angles).at[order].set((gaps + jnp.roll(gaps, 1)) / 2)
+    return steps, ascending[(widest + 1) % angles.shape[0]] - step / 2, gaps.sum()
+
+
+def _window_response(window: RampWindow, frequency: np.ndarray) -> np.ndarray:
+    match window:
+        case RampWindow.RAM_LAK:
+            return np.ones_like(frequency)
+        case RampWindow.SHEPP_LOGAN:
+            return np.sinc(frequency)
+        case RampWindow.COSINE:
+            return np.cos(np.pi * frequency)
+        case RampWindow.HANN:
+            return (1 + np.cos(2 * np.pi * frequency)) / 2
+
+
+def _diameter(in_shape: tuple[int, int, int]) -> float:
+    """Of the circle through the centres of the corner pixels."""
+    return math.hypot(in_shape[0] - 1, in_shape[1] - 1)
+
+
+def _check_common(
+    name: str, in_shape: tuple[int, int, int], angles: Angles, scale: float | Array | None, window: RampWindow
+) -> tuple[tuple[int, int, int], Array, Array, RampWindow]:
+    in_shape = check_image_shape(f"{name}: in_shape", in_shape)
+    angles = jnp.asarray(angles, dtype=float)
+    if angles.ndim != 1 or angles.size == 0:
+        raise ValueError(
+            f"{name}: angles have shape {angles.shape} but must be one row of at least one angle: rd.view_angles(60). "
+            f"For a batch use jax.vmap(lambda a: rd.{name}(in_shape, a))(angles)."
+        )
+    if is_concrete(angles):
+        values = np.asarray(angles)
+        if not (np.abs(values) <= _TURN * (1 + 1e-6)).all():
+            raise ValueError(
+                f"{name}: angles go from {values.min()} to {values.max()} but must be radians within 2 pi of 0. "
+                "Degrees by mistake? Use np.deg2rad(angles)."
+            )
+    if scale is None:
+        scale = 1 / max(in_shape[:2])
+    if np.shape(scale) != () or (is_concrete(scale) and not (math.isfinite(scale) and scale > 0)):
+        raise ValueError(f"{name}: scale is {scale} but must be one positive number.")
+    try:
+        window = RampWindow(window)
+    except ValueError:
+        known = ", ".join(f"RampWindow.{each.name}" for each in RampWindow)
+        raise ValueError(f"{name}: window is {window!r} but must be one of {known}.") from None
+    return in_shape, angles, jnp.asarray(scale, dtype=float), window
+
+
+def _check_positive(name: str, **lengths: float) -> None:
+    for argument, length in lengths.items():
+        if not (math.isfinite(length) and length > 0):
+            raise ValueError(f"{name}: {argument} is {length} but must be finite and above 0, in pixels.")
+
+
+def _check_number(name: str, num_detectors: int) -> int:
+    if num_detectors != int(num_detectors) or num_detectors < 1:
+        raise ValueError(f"{name}: num_detectors is {num_detectors} but must be a positive whole number.")
+    return int(num_detectors)
