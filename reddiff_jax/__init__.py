@@ -75,6 +75,7 @@ from reddiff_jax.priors import tiled as tiled
 from reddiff_jax.problem import Problem as Problem
 from reddiff_jax.problem import measure as measure
 from reddiff_jax.problem import problem as problem
+from reddiff_jax.problem import unconditional as unconditional
 from reddiff_jax.run import Solution as Solution
 from reddiff_jax.run import run as run
 from reddiff_jax.run import run_many as run_many
