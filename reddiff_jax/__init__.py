@@ -80,12 +80,17 @@ from reddiff_jax.run import Solution as Solution
 from reddiff_jax.run import run as run
 from reddiff_jax.run import run_many as run_many
 from reddiff_jax.schedules import Schedule as Schedule
+from reddiff_jax.solvers import DDIM as DDIM
 from reddiff_jax.solvers import BatchMean as BatchMean
 from reddiff_jax.solvers import RedDiff as RedDiff
 from reddiff_jax.solvers import RedDiffInfo as RedDiffInfo
 from reddiff_jax.solvers import RedDiffState as RedDiffState
+from reddiff_jax.solvers import Sampler as Sampler
+from reddiff_jax.solvers import SamplerInfo as SamplerInfo
+from reddiff_jax.solvers import SamplerState as SamplerState
 from reddiff_jax.solvers import Solver as Solver
 from reddiff_jax.solvers import ascending as ascending
+from reddiff_jax.solvers import ddim as ddim
 from reddiff_jax.solvers import descending as descending
 from reddiff_jax.solvers import init_given as init_given
 from reddiff_jax.solvers import init_noise as init_noise

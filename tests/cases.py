@@ -171,4 +171,5 @@ SOLVERS = [
     SolverCase(
         "reddiff_compat", "reddiff", lambda prior: rd.reddiff(prior, num_steps=10, compat="nvlabs", batch_size=4)
     ),
+    SolverCase("ddim", "ddim", lambda prior: rd.ddim(prior, eta=0.5, num_steps=6)),
 ]

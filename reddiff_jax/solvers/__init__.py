@@ -1,11 +1,16 @@
 """Solvers: RED-diff, and the samplers it is compared with."""
 
 from reddiff_jax.solvers._base import Solver as Solver
+from reddiff_jax.solvers._sampler import Sampler as Sampler
+from reddiff_jax.solvers._sampler import SamplerInfo as SamplerInfo
+from reddiff_jax.solvers._sampler import SamplerState as SamplerState
 from reddiff_jax.solvers._starts import init_given as init_given
 from reddiff_jax.solvers._starts import init_noise as init_noise
 from reddiff_jax.solvers._starts import init_noised_pinv as init_noised_pinv
 from reddiff_jax.solvers._starts import init_pinv as init_pinv
 from reddiff_jax.solvers._starts import init_zeros as init_zeros
+from reddiff_jax.solvers.ddim import DDIM as DDIM
+from reddiff_jax.solvers.ddim import ddim as ddim
 from reddiff_jax.solvers.reddiff import BatchMean as BatchMean
 from reddiff_jax.solvers.reddiff import RedDiff as RedDiff
 from reddiff_jax.solvers.reddiff import RedDiffInfo as RedDiffInfo
