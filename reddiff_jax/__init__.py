@@ -83,6 +83,7 @@ from reddiff_jax.schedules import Schedule as Schedule
 from reddiff_jax.solvers import DDIM as DDIM
 from reddiff_jax.solvers import DPS as DPS
 from reddiff_jax.solvers import BatchMean as BatchMean
+from reddiff_jax.solvers import PiGDM as PiGDM
 from reddiff_jax.solvers import RedDiff as RedDiff
 from reddiff_jax.solvers import RedDiffInfo as RedDiffInfo
 from reddiff_jax.solvers import RedDiffState as RedDiffState
@@ -99,6 +100,11 @@ from reddiff_jax.solvers import init_noise as init_noise
 from reddiff_jax.solvers import init_noised_pinv as init_noised_pinv
 from reddiff_jax.solvers import init_pinv as init_pinv
 from reddiff_jax.solvers import init_zeros as init_zeros
+from reddiff_jax.solvers import pigdm as pigdm
+from reddiff_jax.solvers import pigdm_alpha_t as pigdm_alpha_t
+from reddiff_jax.solvers import pigdm_alphas as pigdm_alphas
+from reddiff_jax.solvers import pigdm_decayed as pigdm_decayed
+from reddiff_jax.solvers import pigdm_posterior as pigdm_posterior
 from reddiff_jax.solvers import pixel_units as pixel_units
 from reddiff_jax.solvers import random as random
 from reddiff_jax.solvers import reddiff as reddiff

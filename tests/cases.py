@@ -173,4 +173,5 @@ SOLVERS = [
     ),
     SolverCase("ddim", "ddim", lambda prior: rd.ddim(prior, eta=0.5, num_steps=6)),
     SolverCase("dps", "dps", lambda prior: rd.dps(prior, num_steps=6)),
+    SolverCase("pigdm", "pigdm", lambda prior: rd.pigdm(prior, num_steps=6)),
 ]

@@ -13,6 +13,12 @@ from reddiff_jax.solvers.ddim import DDIM as DDIM
 from reddiff_jax.solvers.ddim import ddim as ddim
 from reddiff_jax.solvers.dps import DPS as DPS
 from reddiff_jax.solvers.dps import dps as dps
+from reddiff_jax.solvers.pigdm import PiGDM as PiGDM
+from reddiff_jax.solvers.pigdm import pigdm as pigdm
+from reddiff_jax.solvers.pigdm import pigdm_alpha_t as pigdm_alpha_t
+from reddiff_jax.solvers.pigdm import pigdm_alphas as pigdm_alphas
+from reddiff_jax.solvers.pigdm import pigdm_decayed as pigdm_decayed
+from reddiff_jax.solvers.pigdm import pigdm_posterior as pigdm_posterior
 from reddiff_jax.solvers.reddiff import BatchMean as BatchMean
 from reddiff_jax.solvers.reddiff import RedDiff as RedDiff
 from reddiff_jax.solvers.reddiff import RedDiffInfo as RedDiffInfo
