@@ -81,6 +81,7 @@ from reddiff_jax.run import run as run
 from reddiff_jax.run import run_many as run_many
 from reddiff_jax.schedules import Schedule as Schedule
 from reddiff_jax.solvers import DDIM as DDIM
+from reddiff_jax.solvers import DDNM as DDNM
 from reddiff_jax.solvers import DDRM as DDRM
 from reddiff_jax.solvers import DPS as DPS
 from reddiff_jax.solvers import BatchMean as BatchMean
@@ -94,6 +95,7 @@ from reddiff_jax.solvers import SamplerState as SamplerState
 from reddiff_jax.solvers import Solver as Solver
 from reddiff_jax.solvers import ascending as ascending
 from reddiff_jax.solvers import ddim as ddim
+from reddiff_jax.solvers import ddnm as ddnm
 from reddiff_jax.solvers import ddrm as ddrm
 from reddiff_jax.solvers import descending as descending
 from reddiff_jax.solvers import dps as dps

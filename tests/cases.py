@@ -172,6 +172,7 @@ SOLVERS = [
         "reddiff_compat", "reddiff", lambda prior: rd.reddiff(prior, num_steps=10, compat="nvlabs", batch_size=4)
     ),
     SolverCase("ddim", "ddim", lambda prior: rd.ddim(prior, eta=0.5, num_steps=6)),
+    SolverCase("ddnm", "ddnm", lambda prior: rd.ddnm(prior, num_steps=6)),
     SolverCase("ddrm", "ddrm", lambda prior: rd.ddrm(prior, num_steps=6)),
     SolverCase("dps", "dps", lambda prior: rd.dps(prior, num_steps=6)),
     SolverCase("pigdm", "pigdm", lambda prior: rd.pigdm(prior, num_steps=6)),

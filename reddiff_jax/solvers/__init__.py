@@ -11,6 +11,8 @@ from reddiff_jax.solvers._starts import init_pinv as init_pinv
 from reddiff_jax.solvers._starts import init_zeros as init_zeros
 from reddiff_jax.solvers.ddim import DDIM as DDIM
 from reddiff_jax.solvers.ddim import ddim as ddim
+from reddiff_jax.solvers.ddnm import DDNM as DDNM
+from reddiff_jax.solvers.ddnm import ddnm as ddnm
 from reddiff_jax.solvers.ddrm import DDRM as DDRM
 from reddiff_jax.solvers.ddrm import ddrm as ddrm
 from reddiff_jax.solvers.dps import DPS as DPS
