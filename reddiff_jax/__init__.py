@@ -84,6 +84,7 @@ from reddiff_jax.solvers import DDIM as DDIM
 from reddiff_jax.solvers import DDNM as DDNM
 from reddiff_jax.solvers import DDRM as DDRM
 from reddiff_jax.solvers import DPS as DPS
+from reddiff_jax.solvers import MCG as MCG
 from reddiff_jax.solvers import BatchMean as BatchMean
 from reddiff_jax.solvers import PiGDM as PiGDM
 from reddiff_jax.solvers import RedDiff as RedDiff
@@ -104,6 +105,7 @@ from reddiff_jax.solvers import init_noise as init_noise
 from reddiff_jax.solvers import init_noised_pinv as init_noised_pinv
 from reddiff_jax.solvers import init_pinv as init_pinv
 from reddiff_jax.solvers import init_zeros as init_zeros
+from reddiff_jax.solvers import mcg as mcg
 from reddiff_jax.solvers import pigdm as pigdm
 from reddiff_jax.solvers import pigdm_alpha_t as pigdm_alpha_t
 from reddiff_jax.solvers import pigdm_alphas as pigdm_alphas

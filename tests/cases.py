@@ -175,5 +175,6 @@ SOLVERS = [
     SolverCase("ddnm", "ddnm", lambda prior: rd.ddnm(prior, num_steps=6)),
     SolverCase("ddrm", "ddrm", lambda prior: rd.ddrm(prior, num_steps=6)),
     SolverCase("dps", "dps", lambda prior: rd.dps(prior, num_steps=6)),
+    SolverCase("mcg", "mcg", lambda prior: rd.mcg(prior, num_steps=6)),
     SolverCase("pigdm", "pigdm", lambda prior: rd.pigdm(prior, num_steps=6)),
 ]
