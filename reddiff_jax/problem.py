@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
+from reddiff_jax._checks import check_image_shape
 from reddiff_jax._types import Condition, Image, Key
 from reddiff_jax.noise import Noise, gaussian
-from reddiff_jax.operators import LinearOperator, Operator
+from reddiff_jax.operators import LinearOperator, Operator, inpainting
 
 
 @struct.dataclass
@@ -90,6 +91,21 @@ def problem(
     if init is not None and init.shape != operator.in_shape:
         raise ValueError(f"init has shape {init.shape} but the unknown image has {operator.in_shape}.")
     return Problem(y, operator, gaussian() if noise is None else noise, cond, init)
+
+
+def unconditional(in_shape: tuple[int, int, int], *, cond: Condition = None) -> Problem:
+    """Poses the problem that measures nothing, A = 0: its solutions are images of the prior alone.
+
+    Args:
+        in_shape: ``(H, W, C)`` of one image.
+        cond: Condition of the prior, e.g. a class label.
+
+    Raises:
+        ValueError: If ``in_shape`` is not the shape of one image.
+    """
+    height, width, channels = check_image_shape("unconditional: in_shape", in_shape)
+    nothing = inpainting(jnp.zeros((height, width)), channels=channels)
+    return problem(jnp.zeros((height, width, channels)), nothing, cond=cond)
 
 
 def measure(key: Key, operator: Operator, noise: Noise, x: Image, *, cond: Condition = None) -> Problem:

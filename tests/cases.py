@@ -102,6 +102,8 @@ def _mri(seed: int, shape: tuple[int, int, int], coils: int = 0) -> ops.Operator
 def _radial_mri(seed: int, shape: tuple[int, int, int], coils: int = 0) -> ops.Operator:
     maps = ops.coil_maps(coils, shape, radius=1.5 + seed) if coils else None
     return ops.radial_mri(ops.radial_trajectory(shape[1], 2 * shape[1], start=seed), shape, coil_maps=maps)
+
+
 def _varying_blur(seed: int, shape: tuple[int, int, int], boundary: ops.Boundary, **options: bool) -> ops.Operator:
     weights = ops.grid_weights(shape, (2, 2))
     return ops.varying_blur(_kernel(seed, 4, 5, 3), weights, shape, boundary=boundary, **options)
@@ -208,6 +210,7 @@ OPERATORS = [
             # Well conditioned: else conjugate gradients amplify the rounding that vmap changes.
             ("radial_mri_coils", lambda seed: _radial_mri(seed, (6, 5, 2), coils=2)),
         )
+    ),
     OperatorCase("compose", "compose", lambda seed: ops.super_resolution((16, 24, 1), 4) @ ops.colorization(RGB)),
     OperatorCase(
         "compose_complex",
@@ -306,4 +309,10 @@ SOLVERS = [
     SolverCase(
         "reddiff_compat", "reddiff", lambda prior: rd.reddiff(prior, num_steps=10, compat="nvlabs", batch_size=4)
     ),
+    SolverCase("ddim", "ddim", lambda prior: rd.ddim(prior, eta=0.5, num_steps=6)),
+    SolverCase("ddnm", "ddnm", lambda prior: rd.ddnm(prior, num_steps=6)),
+    SolverCase("ddrm", "ddrm", lambda prior: rd.ddrm(prior, num_steps=6)),
+    SolverCase("dps", "dps", lambda prior: rd.dps(prior, num_steps=6)),
+    SolverCase("mcg", "mcg", lambda prior: rd.mcg(prior, num_steps=6)),
+    SolverCase("pigdm", "pigdm", lambda prior: rd.pigdm(prior, num_steps=6)),
 ]

@@ -88,3 +88,14 @@ def test_a_first_guess_of_another_shape_is_an_error():
 def test_measuring_an_image_of_another_shape_is_an_error(key):
     with pytest.raises(ValueError, match=r"x has shape .* takes \(8, 6, 3\)"):
         rd.measure(key, OPERATORS["inpainting"], rd.gaussian(), jnp.zeros((2, *SHAPE)))
+
+
+def test_an_unconditional_problem_is_fitted_by_every_image():
+    problem = rd.unconditional((4, 6, 2), cond=3)
+    x = jnp.arange(48.0).reshape(4, 6, 2)
+    assert (problem.operator.in_shape, problem.cond, float(problem.misfit(x))) == ((4, 6, 2), 3, 0.0)
+
+
+def test_an_unconditional_problem_of_a_batch_is_an_error():
+    with pytest.raises(ValueError, match="batches go through"):
+        rd.unconditional((2, 4, 6, 3))

@@ -4,6 +4,7 @@ import abc
 from typing import Any, Generic, TypeVar
 
 import jax
+import jax.numpy as jnp
 from flax import struct
 
 from reddiff_jax._types import Image, Key
@@ -49,4 +50,10 @@ def check_in_shape(solver: str, problem: Problem) -> None:
 
 def num_entries(x: jax.Array) -> int:
     """Number of real numbers in an array; a complex entry counts twice."""
-    return x.size * (2 if jax.numpy.iscomplexobj(x) else 1)
+    return x.size * (2 if jnp.iscomplexobj(x) else 1)
+
+
+def scalar(value: jax.Array | float) -> jax.Array:
+    """Makes a hyperparameter a leaf; numbers stay weakly typed, like those of solver.replace(lam=0.5)."""
+    # A change of type is a compilation.
+    return jnp.asarray(float(value)) if isinstance(value, int | float) else jnp.asarray(value, dtype=float)

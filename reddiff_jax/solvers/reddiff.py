@@ -25,7 +25,8 @@ from reddiff_jax._checks import check_non_negative
 from reddiff_jax._types import Image, Key
 from reddiff_jax.priors import Prior
 from reddiff_jax.problem import DataTerm, Problem, least_squares
-from reddiff_jax.solvers._base import Solver, check_in_shape, num_entries
+from reddiff_jax.solvers._base import Solver, check_in_shape, num_entries, scalar
+from reddiff_jax.solvers._starts import Init, init_pinv
 from reddiff_jax.weightings import Weighting
 
 # ---- reductions: (number of pixels n, number of measurement entries m) -> scales of the data and the prior term
@@ -74,38 +75,6 @@ def ascending(key: Key, step: Int[Array, ""], timesteps: Int[Array, "N K"]) -> I
 def random(key: Key, step: Int[Array, ""], timesteps: Int[Array, "N K"]) -> Int[Array, "K"]:
     """Order: independent uniform draws from the grid, as in the derivation."""
     return jax.random.choice(key, timesteps.reshape(-1), timesteps.shape[1:])
-
-
-# ---- initialisations: (key, problem, schedule scales at the first timestep) -> mu
-
-Init = Callable[[Key, Problem, jax.Array, jax.Array], jax.Array]
-
-
-def init_pinv(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Array) -> Image:
-    """Starts from the pseudo-inverse A+ y, the paper's choice."""
-    return problem.operator.pinv(problem.y)
-
-
-def init_zeros(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Array) -> Image:
-    """Starts from the gray image."""
-    return jnp.zeros(problem.operator.in_shape)
-
-
-def init_noise(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Array) -> Image:
-    """Starts from white noise N(0, I)."""
-    return jax.random.normal(key, problem.operator.in_shape)
-
-
-def init_given(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Array) -> Image:
-    """Starts from ``problem.init``."""
-    if problem.init is None:
-        raise ValueError("init=init_given needs a first guess: rd.problem(..., init=image).")
-    return problem.init
-
-
-def init_noised_pinv(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Array) -> Image:
-    """Starts from alpha_T A+ y + sigma_T z, the pseudo-inverse carried to the first timestep."""
-    return alpha_t * problem.operator.pinv(problem.y) + sigma_t * jax.random.normal(key, problem.operator.in_shape)
 
 
 # ---- the update
@@ -353,9 +322,9 @@ def reddiff(
     return RedDiff(
         prior=prior,
         timesteps=grid.reshape(-1, timesteps_per_update),
-        lam=_scalar(lam),
-        obs_weight=_scalar(obs_weight),
-        sigma_x0=None if is_zero else _scalar(sigma_x0),
+        lam=scalar(lam),
+        obs_weight=scalar(obs_weight),
+        sigma_x0=None if is_zero else scalar(sigma_x0),
         optimizer=_ADAM if optimizer is None else optimizer,
         weighting=weightings.by_name(weighting) if isinstance(weighting, str) else weighting,
         reduction=reduction,
@@ -368,8 +337,3 @@ def reddiff(
 
 # One object, so that solvers built apart share a compilation.
 _ADAM = optax.adam(0.1, b1=0.9, b2=0.99)
-
-
-def _scalar(value: jax.Array | float) -> jax.Array:
-    # Numbers stay weakly typed, like those of solver.replace(lam=0.5): a change of type is a compilation.
-    return jnp.asarray(float(value)) if isinstance(value, int | float) else jnp.asarray(value, dtype=float)

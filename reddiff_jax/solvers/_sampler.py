@@ -1,0 +1,151 @@
+"""What the methods share that walk a noisy image down the noise levels, one network evaluation a level."""
+
+import abc
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Float, Int
+
+from reddiff_jax._checks import check_non_negative, is_concrete
+from reddiff_jax._types import Image, Key
+from reddiff_jax.noise import Gaussian
+from reddiff_jax.operators import SpectralOperator
+from reddiff_jax.priors import Prior
+from reddiff_jax.problem import Problem
+from reddiff_jax.solvers._base import Solver, check_in_shape, num_entries
+from reddiff_jax.solvers._starts import Init
+from reddiff_jax.solvers._transition import Scales
+
+
+@struct.dataclass
+class SamplerState:
+    """What the next step needs."""
+
+    x_t: jax.Array  # (H, W, C), at the noise level of the next step; clean after the last
+    step: jax.Array  # int32, number of steps done
+
+
+@struct.dataclass
+class SamplerInfo:
+    """What a human watches."""
+
+    t: jax.Array  # timestep of the step
+    residual: jax.Array  # root mean square of A(x_hat) - y
+
+
+@struct.dataclass
+class Sampler(Solver[SamplerState]):
+    """A walk x_T -> ... -> x_t -> x_s -> ... -> x_0 over ``timesteps``, after the last of which comes t = -1, clean.
+
+    It starts from ``x_T = alpha_T guess + sigma_T z``.
+    """
+
+    prior: Prior
+    timesteps: jax.Array  # (num_steps,) int32, descending
+    guess: Init = struct.field(pytree_node=False)
+
+    @property
+    def num_steps(self) -> int:
+        """Number of steps of a whole run."""
+        return self.timesteps.shape[-1]
+
+    def init(self, key: Key, problem: Problem) -> SamplerState:
+        """Returns the state before the first step."""
+        check_in_shape(self._name, problem)
+        self.check(problem)
+        key_guess, key_z = jax.random.split(key)
+        guess = self.guess(key_guess, problem, *self.prior.schedule(self.timesteps[0]))
+        if guess.shape != problem.operator.in_shape:
+            raise ValueError(f"init returned shape {guess.shape} but the image has {problem.operator.in_shape}.")
+        guess = guess.astype(float)
+        z = jax.random.normal(key_z, guess.shape, guess.dtype)
+        return SamplerState(self.start(z, guess, problem).astype(float), jnp.zeros((), jnp.int32))
+
+    def step(self, key: Key, state: SamplerState, problem: Problem) -> tuple[SamplerState, SamplerInfo]:
+        """Draws the noise of one step and goes to the next level."""
+        t, s = self.levels(state.step)
+        z = jax.random.normal(key, state.x_t.shape, state.x_t.dtype)
+        x_s, info = self.update(z, state.x_t, t, s, problem)
+        # The scanned state keeps its type even where an operator works in another.
+        return SamplerState(x_s.astype(state.x_t.dtype), state.step + 1), info
+
+    def estimate(self, state: SamplerState) -> Image:
+        """Returns x_t: the restored image after the last step, and a noisy one before."""
+        return state.x_t
+
+    def levels(self, step: Int[Array, ""]) -> tuple[Int[Array, ""], Int[Array, ""]]:
+        """Returns the timestep t of a step and the next one s, -1 after the last."""
+        following = jnp.append(self.timesteps[1:], -1)
+        return self.timesteps[step], following[step]
+
+    def scales(self, t: Int[Array, ""], s: Int[Array, ""]) -> tuple[Scales, Scales]:
+        """Returns (alpha_t, alpha_s) and (sigma_t, sigma_s)."""
+        (alpha_t, sigma_t), (alpha_s, sigma_s) = self.prior.schedule(t), self.prior.schedule(s)
+        return (alpha_t, alpha_s), (sigma_t, sigma_s)
+
+    def start(self, z: Image, guess: Image, problem: Problem) -> Image:
+        """``x_T = alpha_T guess + sigma_T z``."""
+        alpha_t, sigma_t = self.prior.schedule(self.timesteps[0])
+        return alpha_t * guess + sigma_t * z
+
+    @abc.abstractmethod
+    def update(
+        self, z: Image, x_t: Image, t: Int[Array, ""], s: Int[Array, ""], problem: Problem
+    ) -> tuple[Image, SamplerInfo]:
+        """One step with its noise ``z`` given: returns x_s, and scalars to watch."""
+
+    @abc.abstractmethod
+    def check(self, problem: Problem) -> None:
+        """Raises TypeError if the problem lacks what the method needs."""
+
+    def report(self, t: Int[Array, ""], x_hat: Image, problem: Problem) -> SamplerInfo:
+        """The scalars to watch at the estimate ``x_hat``."""
+        residual = jnp.sqrt(2 * problem.misfit(x_hat) / num_entries(problem.y))
+        return SamplerInfo(t=t, residual=residual)
+
+    def spectrum(self, problem: Problem, remedy: str) -> tuple[SpectralOperator, Float[Array, "..."], Array]:
+        """Returns the operator, its singular values, and which of them its pseudo-inverse keeps.
+
+        Raises:
+            TypeError: If the operator has no singular value decomposition.
+        """
+        operator = problem.operator
+        if not isinstance(operator, SpectralOperator):
+            raise TypeError(
+                f"{self._name} needs a SpectralOperator; {type(operator).__name__} has no singular value "
+                f"decomposition. {remedy}"
+            )
+        s = operator.singulars
+        return operator, s, s > operator.rcond * jnp.max(s)
+
+    def sigma_y(self, problem: Problem, remedy: str) -> Float[Array, ""]:
+        """Returns the standard deviation of the measurement noise.
+
+        Raises:
+            TypeError: If the noise is not Gaussian.
+        """
+        if not isinstance(problem.noise, Gaussian):
+            raise TypeError(
+                f"{self._name} needs Gaussian noise, whose sigma_y it uses; problem.noise is "
+                f"{type(problem.noise).__name__}. {remedy}"
+            )
+        return problem.noise.sigma_y
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__.lower()
+
+
+def safe_norm(misfit: Float[Array, ""]) -> Float[Array, ""]:
+    """The norm of a residual from its misfit (half its square), 1 where that is zero."""
+    return jnp.sqrt(jnp.where(misfit > 0, 2 * misfit, 1.0))
+
+
+def check_sampler(eta: jax.Array | float, *, name: str = "eta", **scales: jax.Array | float) -> None:
+    """Raises ValueError for a concrete ``eta`` outside [0, 1], or another scale that is negative."""
+    if is_concrete(eta) and not ((np.asarray(eta) >= 0) & (np.asarray(eta) <= 1)).all():
+        raise ValueError(f"{name} is {eta} but must lie between 0 (deterministic) and 1.")
+    for scale, value in scales.items():
+        check_non_negative(scale, value)
