@@ -19,7 +19,7 @@ import reddiff_jax as rd
 from benchmarks import _pictures, _report
 from reddiff_jax import metrics, tasks
 
-TASKS = ("denoise", "inpaint_freeform", "inpaint_random", "sr4", "deblur_gauss")
+TASKS = ("denoise", "inpaint_freeform", "inpaint_random", "sr4", "deblur_gauss61")
 SIGMAS = (0.0, 0.05)
 
 

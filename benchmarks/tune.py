@@ -24,7 +24,7 @@ from reddiff_jax import metrics, tasks
 FAMILIES = {
     "inpaint_pixels": ("inpaint_random", (0.0, 0.05, 0.2)),
     "super_resolution": ("sr4", (0.0, 0.05, 0.2)),
-    "deblur": ("deblur_gauss", (0.0, 0.05, 0.2)),
+    "deblur": ("deblur_gauss61", (0.0, 0.05, 0.2)),
     "denoise": ("denoise", (0.05, 0.2)),
     "colorize": ("colorize", (0.0,)),
     "inpaint_holes": ("inpaint_freeform", (0.0, 0.05, 0.2)),

@@ -79,14 +79,16 @@ class Measurement:
         )
 
     def preview(self) -> np.ndarray:
-        """The measurement as a picture (H, W, 1 or 3) in [-1, 1]: itself, or where it is none its logarithm or A+y."""
+        """The measurement as a picture (H, W, 1 or 3) in [-1, 1]: itself; or its sizes, or A+ y."""
         if self.task.is_picture:
             return self.y
-        if self.y.ndim == 1:
+        if self.y.ndim == 1 or min(self.y.shape[:2]) < 8:
             return self.task.result(np.clip(np.asarray(self.operator().pinv(jnp.asarray(self.y))), -1, 1))
-        size = np.abs(self.y.reshape(*self.y.shape[:2], -1))
-        size = np.log1p(100 * size / max(float(size.max()), 1e-12)).mean(axis=-1, keepdims=True)  # (h, w, 1)
-        return 2 * size / max(float(size.max()), 1e-12) - 1
+        plane = np.atleast_3d(np.abs(self.y) if np.iscomplexobj(self.y) else self.y).mean(axis=-1, keepdims=True)
+        if plane.min() >= 0:  # sizes of Fourier coefficients, a few of which outshine all others
+            plane = np.log1p(100 * plane / max(float(plane.max()), 1e-12))
+        low, high = float(plane.min()), float(plane.max())
+        return 2 * (plane - low) / max(high - low, 1e-12) - 1
 
 
 def make_measurement(

@@ -106,5 +106,20 @@ def center_crop(array: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(image.resize((size, size), Image.Resampling.LANCZOS)).reshape(size, size, array.shape[-1])
 
 
+def shrink(x: np.ndarray, side: int) -> np.ndarray:
+    """An image (H, W, 1 or 3) in [-1, 1], reduced until its longer side has at most ``side`` pixels."""
+    from PIL import Image
+
+    factor = side / max(x.shape[:2])
+    if factor >= 1:
+        return x
+    width, height = (max(1, round(factor * length)) for length in (x.shape[1], x.shape[0]))
+    planes = [
+        np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BOX))
+        for plane in np.moveaxis(np.asarray(x, np.float32), -1, 0)
+    ]
+    return np.stack(planes, axis=-1)
+
+
 def _brief(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]

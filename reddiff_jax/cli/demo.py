@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from reddiff_jax.jobs import DemoResult
 
 # Task, and standard deviation of the measurement noise for pixels in [-1, 1].
-TASKS = (("inpaint_freeform", 0.0), ("inpaint_random", 0.05), ("sr4", 0.0), ("deblur_gauss", 0.05))
+TASKS = (("inpaint_freeform", 0.0), ("inpaint_random", 0.05), ("sr4", 0.0), ("deblur_gauss61", 0.05))
 
 
 def demo(

@@ -14,7 +14,7 @@ from reddiff_jax.jobs.scoring import score_arrays
 from reddiff_jax.jobs.settings import check_seed
 
 _COLUMNS = ("original", "measurement y", "A+ y")
-_TASKS_PER_ROW = 2
+_TASKS_PER_ROW = 3
 
 
 def draw_gallery(
@@ -50,14 +50,24 @@ def draw_gallery(
     out = Path(out)
     paths = [Path(picture)] if picture is not None else sample_photos()
     photos = [pictures.to_float(pictures.center_crop(pictures.read_uint8(path), size)) for path in paths]
-    drawable = [name for name, task in tasks.TASKS.items() if task.draw is not None]
+    asked = names is not None
     cells: list[list[np.ndarray | None]] = []
     captions: list[list[str]] = []
-    names = drawable if names is None else [name for name in names if tasks.by_name(name)]
+    if names is None:
+        first_names = {id(task): name for name, task in reversed(tasks.TASKS.items())}  # some have two names
+        names = [name for name, task in tasks.TASKS.items() if task.draw and first_names[id(task)] == name]
+    for name in names:
+        tasks.by_name(name)
     prepare_folder(out)
     for index, name in enumerate(names):
         say(index / len(names), name)
-        row, caption = _row(name, photos[index % len(photos)], sigma, seed)
+        photo = photos[index % len(photos)]
+        try:
+            row, caption = _row(name, photo, sigma, seed)
+        except ValueError as error:
+            if asked:
+                raise
+            row, caption = [photo, None, None], [name, str(error).split(":")[0][:40], ""]
         if index % _TASKS_PER_ROW == 0:
             cells.append([])
             captions.append([])
@@ -79,9 +89,10 @@ def _row(name: str, photo: np.ndarray, sigma: float, seed: int) -> tuple[list[np
     measurement = simulate("gallery", photo, name, sigma, seed)
     original = task.result(photo)
     shape = " x ".join(map(str, measurement.y.shape))
+    view = pictures.shrink(measurement.preview(), max(photo.shape[:2]))
     try:
         explained = task.result(np.asarray(measurement.operator().pinv(jnp.asarray(measurement.y))))
     except TypeError:
-        return [original, measurement.preview(), None], [name, shape, "none known"]
+        return [original, view, None], [name, shape, "none known"]
     psnr = score_arrays(np.clip(explained, -1, 1), original)["psnr"]
-    return [original, measurement.preview(), explained], [name, shape, f"{psnr:.1f} dB"]
+    return [original, view, explained], [name, shape, f"{psnr:.1f} dB"]

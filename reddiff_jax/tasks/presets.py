@@ -113,6 +113,15 @@ PRESETS: dict[str, tuple[tuple[float, Preset], ...]] = {
         (0.2, Preset(lam=0.5, learning_rate=0.2, start_timestep=300)),
     ),
     "colorize": ((0.0, Preset(lam=0.05, learning_rate=0.05, lr_schedule="cosine", start_timestep=500)),),
+    "deblur_saturated": ((0.0, Preset(lam=0.05, start_timestep=300)),),
+    "demosaic": ((0.0, Preset(lam=0.05, start_timestep=300)),),
+    "hdr": ((0.0, Preset(lam=0.05, start_timestep=300)),),
+    "jpeg": ((0.0, Preset(lam=0.25, start_timestep=300)),),
+    "quantization": ((0.0, Preset(lam=0.25, start_timestep=300)),),
+    "compressed_sensing": ((0.0, Preset(lam=0.05, start_timestep=500)),),
+    "mri": ((0.0, Preset(lam=0.05, start_timestep=500)),),
+    "ct": ((0.0, Preset(lam=0.05, start_timestep=500)),),
+    "phase_retrieval": ((0.0, Preset(lam=0.05, start_timestep=500)),),
 }
 
 

@@ -55,11 +55,14 @@ class Task:
         """The operator for pictures of a shape.
 
         Raises:
-            ValueError: If an array is missing or does not fit.
+            ValueError: If an array is missing or does not fit, or the task needs a package that is not installed.
         """
         if self.needs is not None and self.needs not in arrays:
             raise ValueError(f"this task needs a {self.needs}; give it with --{self.needs}.")
-        return self.build(in_shape, arrays)
+        try:
+            return self.build(in_shape, arrays)
+        except ImportError as error:
+            raise ValueError(str(error)) from error
 
     def simulate(self, key: jax.Array, in_shape: Shape) -> Arrays:
         """Draws what belongs to one picture's operator.

@@ -50,7 +50,7 @@ def test_demo_writes_panels_pictures_and_metrics(invoke, prior_folder, tmp_path)
     assert result.exit_code == 0, result.output
     metrics = json.loads((out / "metrics.json").read_text())
     names = [task["task"] for task in metrics["tasks"]]
-    assert names == ["inpaint_freeform", "inpaint_random", "sr4", "deblur_gauss"]
+    assert names == ["inpaint_freeform", "inpaint_random", "sr4", "deblur_gauss61"]
     for name in names:
         assert pixels(out / f"{name}.png").shape[0] > 6 * 128
         assert len(list((out / "restored" / name).glob("*.png"))) == 6
