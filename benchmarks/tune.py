@@ -3,8 +3,8 @@
     python -m benchmarks.tune [--prior PRIOR] [--steps 50] [--size 64] [--only denoise inpaint]
 
 For each task family and noise level the settings are varied one after the other (learning-rate schedule, lam, starting
-timestep, weighting, learning rate) and the best by ``PSNR - 10 LPIPS`` is kept, so that looks count beside fidelity.
-The table ``PRESETS`` of reddiff_jax/tasks/presets.py is copied from what this prints.
+timestep, weighting, learning rate; with ``--vary`` also init) and the best by ``PSNR - 10 LPIPS`` is kept, so that looks
+count beside fidelity. The table ``PRESETS`` of reddiff_jax/tasks/presets.py is copied from what this prints.
 """
 
 import argparse
@@ -28,6 +28,15 @@ FAMILIES = {
     "denoise": ("denoise", (0.05, 0.2)),
     "colorize": ("colorize", (0.0,)),
     "inpaint_holes": ("inpaint_freeform", (0.0, 0.05, 0.2)),
+    "deblur_saturated": ("deblur_saturated", (0.0, 0.05)),
+    "demosaic": ("demosaic", (0.0, 0.05)),
+    "hdr": ("hdr", (0.0,)),
+    "jpeg": ("jpeg20", (0.0,)),
+    "quantization": ("quant2", (0.0,)),
+    "compressed_sensing": ("cs4", (0.0, 0.05)),
+    "mri": ("mri4", (0.0, 0.05)),
+    "ct": ("ct60", (0.0, 0.05)),
+    "phase_retrieval": ("phase_retrieval", (0.0,)),
 }
 CHOICES = {
     "lr_schedule": ("cosine", "constant"),
@@ -35,6 +44,7 @@ CHOICES = {
     "start_timestep": (300, 500, 800),
     "weighting": ("linear", "sqrt", "trunc_linear"),
     "learning_rate": (0.05, 0.1, 0.2),
+    "init": ("pinv", "zeros", "noise"),
 }
 runs = jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))
 
@@ -42,7 +52,9 @@ runs = jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))
 def score(lpips, restored, x) -> dict[str, float]:
     """Mean PSNR, mean LPIPS and the score of a batch."""
     psnr = float(jnp.mean(jax.vmap(metrics.psnr)(restored, x)))
-    perceptual = float(jnp.mean(jax.vmap(lpips)(restored, x)))
+    # LPIPS is of colour pictures: three times what is gray.
+    colours = (jnp.broadcast_to(each, (*each.shape[:-1], 3)) for each in (restored, x))
+    perceptual = float(jnp.mean(jax.vmap(lpips)(*colours)))
     return {"psnr": psnr, "lpips": perceptual, "score": psnr - 10 * perceptual}
 
 
@@ -62,7 +74,7 @@ def tune(prior, lpips, name: str, sigma: float, x: np.ndarray, num_steps: int, v
     def evaluate(preset: tasks.Preset) -> float:
         if preset not in tried:
             restored = jnp.clip(runs(keys, preset.solver(prior), problems).x, -1, 1)
-            tried[preset] = score(lpips, restored, x)
+            tried[preset] = score(lpips, task.result(restored), task.result(x))
             print(f"  {preset.describe()}: {tried[preset]}", flush=True)
         value = tried[preset]["score"]
         return value if np.isfinite(value) else -np.inf
@@ -76,7 +88,7 @@ def tune(prior, lpips, name: str, sigma: float, x: np.ndarray, num_steps: int, v
         "task": name,
         "sigma": sigma,
         **tried[best],
-        "A+y psnr": score(lpips, start, x)["psnr"],
+        "A+y psnr": score(lpips, task.result(start), task.result(x))["psnr"],
     }
     return {**row, **{field: getattr(best, field) for field in CHOICES}, "tried": len(tried)}
 
@@ -87,7 +99,7 @@ def main() -> None:
     parser.add_argument("--prior", type=Path)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--vary", nargs="*", default=list(CHOICES), choices=list(CHOICES), help="in this order")
+    parser.add_argument("--vary", nargs="*", default=list(CHOICES)[:-1], choices=list(CHOICES), help="in this order")
     parser.add_argument("--only", nargs="*", default=list(FAMILIES), choices=list(FAMILIES))
     args = parser.parse_args()
     prior, loaded = rd.load_prior(args.prior), metrics.load_lpips()

@@ -85,7 +85,7 @@ class Task:
         """Shape of the picture that a measurement of this shape is of, where it is a picture itself."""
         return y_shape[0] * self.factor, y_shape[1] * self.factor, channels if self.gray else y_shape[2]
 
-    def result(self, x: np.ndarray) -> np.ndarray:
+    def result(self, x: Any) -> Any:
         """What is known of restored images (..., H, W, C): all of them, or their luminance (..., H, W, 1)."""
         return x.mean(axis=-1, keepdims=True) if self.luminance else x
 
