@@ -3,8 +3,8 @@
     python -m benchmarks.tune [--prior PRIOR] [--steps 50] [--size 64] [--only denoise inpaint]
 
 For each task family and noise level the settings are varied one after the other (learning-rate schedule, lam, starting
-timestep, weighting, learning rate; with ``--vary`` also init) and the best by ``PSNR - 10 LPIPS`` is kept, so that looks
-count beside fidelity. The table ``PRESETS`` of reddiff_jax/tasks/presets.py is copied from what this prints.
+timestep, weighting, learning rate; with ``--vary`` also init) and the best by ``PSNR - 10 LPIPS`` is kept, so that
+looks count beside fidelity. The table ``PRESETS`` of reddiff_jax/tasks/presets.py is copied from what this prints.
 """
 
 import argparse
@@ -90,7 +90,7 @@ def tune(prior, lpips, name: str, sigma: float, x: np.ndarray, num_steps: int, v
         **tried[best],
         "A+y psnr": score(lpips, task.result(start), task.result(x))["psnr"],
     }
-    return {**row, **{field: getattr(best, field) for field in CHOICES}, "tried": len(tried)}
+    return {**row, **{field: getattr(best, field) for field in CHOICES}, "tried": len(tried), "varied": vary}
 
 
 def main() -> None:
