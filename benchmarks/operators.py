@@ -95,15 +95,13 @@ def pairs(size: int) -> dict[str, Callable[[], Pair]]:
         return Pair(rd.compressed_sensing(key, shape, num_measurements=count), theirs, "deepinv's uses sine transforms")
 
     def mri() -> Pair:
-        mask = np.asarray(rd.cartesian_mask(key, (size, size), acceleration=4), np.float32).reshape(-1, size)
-        mask = np.broadcast_to(mask, (size, size))
+        mask = np.asarray(rd.cartesian_mask(key, (size, size), acceleration=4))[..., 0]
         theirs = physics.MRI(mask=tensor(mask)[None, None], img_size=(size, size))
         return Pair(rd.mri(mask, (size, size, 2)), theirs)
 
     def multicoil_mri() -> Pair:
         maps = np.asarray(rd.coil_maps(8, (size, size)), np.complex64)
-        mask = np.asarray(rd.cartesian_mask(key, (size, size), acceleration=4), np.float32).reshape(-1, size)
-        mask = np.broadcast_to(mask, (size, size))
+        mask = np.asarray(rd.cartesian_mask(key, (size, size), acceleration=4))[..., 0]
         theirs = physics.MultiCoilMRI(
             mask=tensor(mask)[None, None], coil_maps=tensor(maps.transpose(2, 0, 1))[None], img_size=(size, size)
         )

@@ -22,9 +22,10 @@ ORDER = [
     {"guidance"},
     {"solvers"},
     {"run", "sharding", "io"},
+    {"converting"},
     {"tasks"},
     {"measurements"},
-    {"training", "jobs", "converting"},
+    {"training", "jobs"},
     {"cli", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}
