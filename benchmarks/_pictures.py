@@ -36,3 +36,22 @@ def tuning(size: int = 64) -> dict[str, np.ndarray]:
         for top, left in ((32, 96), (144, 24)):
             cut[f"{name[:-4]}-{top}-{left}"] = photo[top : top + size, left : left + size]
     return cut
+
+
+def head_slice(size: int = 128) -> np.ndarray:
+    """An axial slice of MNI152, the mean T1 picture of 152 heads in nilearn's wheel, (size, size, 1) in [-1, 1]."""
+    import importlib.util
+
+    import nibabel
+
+    spec = importlib.util.find_spec("nilearn")
+    if spec is None or spec.origin is None:
+        raise ImportError("the head slice is in nilearn's wheel: pip install nilearn")
+    # Only the file is wanted: importing nilearn takes seconds.
+    file = Path(spec.origin).parent / "datasets" / "data" / "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
+    volume: np.ndarray = nibabel.load(file).get_fdata()  # type: ignore[attr-defined]  # (left to right, back to front, up)
+    axial = volume[:, ::-1, volume.shape[2] // 2].T  # nose up
+    gray = np.round(255 * np.clip(axial / np.quantile(axial, 0.999), 0, 1)).astype(np.uint8)
+    side = max(gray.shape)
+    margins = [((side - length) // 2, side - length - (side - length) // 2) for length in gray.shape]
+    return pictures.to_float(pictures.center_crop(np.pad(gray, margins)[..., None], size))

@@ -281,6 +281,38 @@ OPERATORS = [
     ),
 ]
 
+# Further shapes and options of operators that another case has: their laws are tested among the slow tests.
+EXTRA_CASES = frozenset(
+    {
+        "bicubic2",
+        "bicubic8",
+        "blur_channels",
+        "blur_edge",
+        "blur_symmetric",
+        "blur_zero",
+        "colorization_weights",
+        "compose_complex",
+        "demosaicing_tile",
+        "gaussian_blur_61",
+        "gaussian_blur_circular",
+        "gaussian_blur_edge",
+        "gaussian_blur_symmetric",
+        "gaussian_blur_zero",
+        "inpainting_channels",
+        "inpainting_grey",
+        "jpeg_grey",
+        "legacy_gaussian_blur",
+        "matrix_operator_tall",
+        "motion_blur_circular",
+        "phase_retrieval_unit",
+        "radial_mri_real",
+        "stacked_nonlinear",
+        "super_resolution2",
+        "super_resolution3",
+        "varying_blur_first",
+    }
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class SolverCase:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import OPERATORS, OperatorCase
+from cases import EXTRA_CASES, OPERATORS, OperatorCase
 
 import reddiff_jax.operators as ops
 from reddiff_jax._tree import stack
@@ -25,7 +25,10 @@ def _select(*kinds: type, **flags: bool) -> pytest.MarkDecorator:
         for case in INSTALLED
         if isinstance(_MADE[case.name], kinds) and all(getattr(case, flag) == on for flag, on in flags.items())
     ]
-    return pytest.mark.parametrize("case", cases, ids=lambda case: case.name)
+    marked = [
+        pytest.param(case, id=case.name, marks=[pytest.mark.slow] if case.name in EXTRA_CASES else []) for case in cases
+    ]
+    return pytest.mark.parametrize("case", marked)
 
 
 _DERIVED = ops.LinearOperator.adjoint
@@ -95,6 +98,10 @@ def _returned(function: typing.Callable) -> tuple[type, ...]:
 def test_laws_are_not_tested_where_an_extra_is_missing(case: OperatorCase):
     pytest.importorskip(case.requires)
     assert case.name in _MADE
+
+
+def test_extra_cases_are_cases():
+    assert {case.name for case in OPERATORS} >= EXTRA_CASES
 
 
 def test_every_public_struct_has_a_case():

@@ -1,0 +1,127 @@
+"""Every task once: what RED-diff with its preset and the bundled prior makes of a measurement, and a picture of it.
+
+    python -m benchmarks.tasks [--prior PRIOR] [--size 128] [--only mri4 ...]
+
+Two held-out photos a task, for MRI and CT a slice of a head; PSNR of A+ y and of the restoration, means over pictures.
+Phase retrieval is run from several starts: how many of them succeed, and the PSNR of that with the smallest residual.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import reddiff_jax as rd
+from benchmarks import _pictures, _report
+from reddiff_jax import metrics, panels, pictures, tasks
+from reddiff_jax.measurements import make_measurement
+
+RESTARTS = 8
+SUCCESS = 25.0  # dB; failed retrievals are far below
+NOISELESS = ("jpeg", "quantization", "hdr", "phase_retrieval")  # families
+runs = jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))
+restarts = jax.jit(jax.vmap(rd.run, in_axes=(0, None, None)))
+
+
+def names() -> list[str]:
+    """Tasks that need nothing of the user's, each by one of its names."""
+    first = {id(task): name for name, task in reversed(tasks.TASKS.items())}
+    return [name for name, task in tasks.TASKS.items() if task.draw and first[id(task)] == name and name != "deblur_nl"]
+
+
+def pictures_of(family: str, size: int) -> dict[str, np.ndarray]:
+    """What is measured: photos, or a head."""
+    if family in ("mri", "ct"):
+        return {"head": np.repeat(_pictures.head_slice(size), 3, axis=-1)}
+    photos = _pictures.held_out(size)
+    return {name: photos[name] for name in ("chelsea", "motorcycle")}
+
+
+def restore(prior: rd.Prior, name: str, size: int) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """Measures and restores; returns the row of the table, and original, measurement, A+ y and restoration of one."""
+    task = tasks.by_name(name)
+    sigma = 0.0 if task.family in NOISELESS else 0.05
+    photos = pictures_of(task.family, size)
+    x = np.stack(list(photos.values()))
+    keys = jax.random.split(jax.random.key(2), len(x))
+    drawn = [task.simulate(key, x.shape[1:]) for key in keys]
+    problems = [
+        rd.measure(key, task.operator(image.shape, arrays), rd.gaussian(sigma), jnp.asarray(image))
+        for key, arrays, image in zip(keys, drawn, x, strict=True)
+    ]
+    solver = task.preset(sigma).solver(prior)
+    row: dict[str, Any] = {"task": name, "sigma": sigma, "pictures": ", ".join(photos)}
+    stacked = rd.stack(problems)
+    if task.family == "phase_retrieval":
+        best, counts = [], []
+        for key, problem, image in zip(keys, problems, x, strict=True):
+            solutions = restarts(jax.random.split(key, RESTARTS), solver, problem)
+            residuals = jax.vmap(problem.misfit)(solutions.x)
+            candidates = [_turned(np.asarray(each), image) for each in solutions.x]
+            counts.append(sum(_psnr(each, image) > SUCCESS for each in candidates))
+            best.append(candidates[int(jnp.argmin(residuals))])
+        restored = np.stack(best)
+        row["restarts"] = f"{sum(counts)} of {RESTARTS * len(x)} above {SUCCESS:g} dB"
+    else:
+        restored = np.asarray(runs(keys, solver, stacked).x)
+    explained = np.asarray(jax.vmap(lambda problem: problem.operator.pinv(problem.y))(stacked))
+    original, explained, restored = (task.result(np.clip(each, -1, 1)) for each in (x, explained, restored))
+    for column, images in (("A+y PSNR", explained), ("RED-diff PSNR", restored)):
+        values = [_psnr(a, b) for a, b in zip(images, original, strict=True)]
+        row[column] = round(float(np.mean([min(value, 99.0) for value in values])), 2)
+    row["per picture"] = {each: round(_psnr(a, b), 2) for each, a, b in zip(photos, restored, original, strict=True)}
+    row["num_steps"] = solver.num_steps
+    measurement = make_measurement(name, sigma, np.asarray(problems[0].y), x.shape[1:], drawn[0])
+    view = pictures.shrink(measurement.preview(), size)
+    return row, [original[0], view, explained[0], restored[0]]
+
+
+def _psnr(a: np.ndarray, b: np.ndarray) -> float:
+    return float(metrics.psnr(jnp.asarray(a), jnp.asarray(b)))
+
+
+def _turned(x: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """The image or the image turned by 180 degrees, which has the same magnitudes, whichever is nearer."""
+    return max((x, x[::-1, ::-1]), key=lambda each: _psnr(each, reference))
+
+
+def main() -> None:
+    """Runs the comparison and writes results/tasks.json and results/tasks_panel.png."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prior", type=Path)
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--only", nargs="*")
+    parser.add_argument("--out", type=Path, help="folder of the results instead of benchmarks/results")
+    args = parser.parse_args()
+    prior = rd.load_prior(args.prior)
+    rows, cells, captions = [], [], []
+    for name in args.only or names():
+        row, shown = restore(prior, name, args.size)
+        rows.append(row)
+        print(
+            _report.markdown([row], ["task", "sigma", "A+y PSNR", "RED-diff PSNR", "restarts"]).splitlines()[-1],
+            flush=True,
+        )
+        cells.append(shown)
+        captions.append([name, "", f"{row['A+y PSNR']:.1f} dB", f"{row['RED-diff PSNR']:.1f} dB"])
+    settings = {"prior": str(args.prior or "bundled"), "size": args.size, "success": SUCCESS, "dtype": "float32"}
+    path = _report.write("tasks", settings=settings, rows=rows, out=args.out)
+    columns = ("original", "measurement y", "A+ y", "RED-diff")
+    half = -(-len(cells) // 2)
+    empty = [None] * len(columns)
+    right = [*cells[half:], empty][:half] if len(cells) % 2 else cells[half:]
+    right_captions = [*captions[half:], [""] * len(columns)][:half] if len(cells) % 2 else captions[half:]
+    panel = panels.panel(
+        [[*a, *b] for a, b in zip(cells[:half], right, strict=True)],
+        columns=columns * 2,
+        rows=[""] * half,
+        captions=[[*a, *b] for a, b in zip(captions[:half], right_captions, strict=True)],
+    )
+    panels.write_panel(path.with_name("tasks_panel.png"), panel)
+
+
+if __name__ == "__main__":
+    main()
