@@ -15,7 +15,15 @@ README = Path(__file__).parents[1] / "README.md"
 
 def tables() -> dict[str, str]:
     """Name of each marked place in README.md -> its text."""
-    return {"presets": _presets(), "quality": _quality(), "order": _order()}
+    made = {
+        "presets": _presets,
+        "quality": _quality,
+        "order": _order,
+        "forward": _forward,
+        "tasks": _tasks,
+        "speed": _operators,
+    }
+    return {name: make() for name, make in made.items()}
 
 
 def filled(text: str) -> str:
@@ -83,12 +91,16 @@ def _quality() -> str:
         }
         for row in result["rows"]
     ]
-    environment = result["environment"]
-    note = (
-        f"\n\nMeasured at commit {environment['commit']} on {environment['cpu']} ({environment['cpu_count']} cores, "
-        f"{environment['backend']}), jax {environment['jax']}, batch {len(result['settings']['pictures'])}, float32."
-    )
+    note = _measured_on(result, f"batch {len(result['settings']['pictures'])}, float32")
     return _report.markdown(rows, list(rows[0])) + note + "\n\n" + _where_it_loses(result["rows"])
+
+
+def _measured_on(result: dict, how: str) -> str:
+    environment = result["environment"]
+    return (
+        f"\n\nMeasured at commit {environment['commit']} on {environment['cpu']} ({environment['cpu_count']} cores, "
+        f"{environment['backend']}), jax {environment['jax']}, {how}."
+    )
 
 
 def _where_it_loses(rows: list[dict]) -> str:
@@ -113,6 +125,61 @@ def _where_it_loses(rows: list[dict]) -> str:
 def _order() -> str:
     rows = _load("order")["rows"]
     return _report.markdown(rows, list(rows[0]))
+
+
+def _forward() -> str:
+    result = _load("forward")
+    rows = [
+        {
+            "network": row["network"],
+            "size": row["size"],
+            "batch": row["batch"],
+            "with": row["with"],
+            "seconds": f"{row['seconds']:.3g}",
+            "times PyTorch's": format(row["times PyTorch's"], ".2f"),
+            "TFLOP/s": f"{row['TFLOP/s']:.3g}",
+            "compile seconds": f"{row['compile seconds']:.1f}" if row["compile seconds"] else "",
+        }
+        for row in result["rows"]
+    ]
+    return _report.markdown(rows, list(rows[0])) + _measured_on(result, "medians of interleaved runs")
+
+
+def _tasks() -> str:
+    result = _load("tasks")
+    rows = [
+        {
+            "task": f"`{row['task']}`",
+            "what is undone": tasks.by_name(row["task"]).help,
+            "sigma": f"{row['sigma']:g}",
+            "A+y (dB)": f"{row['A+y PSNR']:.2f}",
+            "RED-diff (dB)": f"{row['RED-diff PSNR']:.2f}",
+            "": row.get("restarts", ""),
+        }
+        for row in result["rows"]
+    ]
+    return _report.markdown(rows, list(rows[0])) + _measured_on(result, "float32")
+
+
+def _operators() -> str:
+    result = _load("operators")
+    table: dict[str, dict] = {}
+    for row in result["rows"]:
+        cell = f"{_duration(row['ours (us)'])} ({row['ratio']:.2g})"
+        table.setdefault(row["operator"], {"operator": row["operator"]})[f"{row['what']}, batch {row['batch']}"] = cell
+    rows = list(table.values())
+    slower = [f"{row['operator']} {row['what']} at batch {row['batch']}" for row in result["rows"] if row["ratio"] > 1]
+    size = result["settings"]["size"]
+    note = _measured_on(
+        result, f"{size} x {size}, three channels (MRI two, CT one), float32, medians of interleaved runs"
+    )
+    return _report.markdown(rows, list(rows[0])) + note + f" Slower than deepinv: {', '.join(slower) or 'none'}."
+
+
+def _duration(microseconds: float) -> str:
+    if microseconds < 1e3:
+        return f"{microseconds:.3g} us"
+    return f"{microseconds / 1e3:.3g} ms" if microseconds < 1e6 else f"{microseconds / 1e6:.3g} s"
 
 
 if __name__ == "__main__":

@@ -4,27 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from readme_code import code
 
 import reddiff_jax as rd
 
 SHAPE = (12, 12, 1)
 
 
-def pressure(x: jax.Array) -> jax.Array:
-    """Water in ground of permeability k = exp(x): -div(k grad u) = 1 inside, u = 0 around; u at 6 x 6 wells."""
-    k = jnp.pad(jnp.exp(x[:, :, 0]), 1, mode="edge")
-    down, right = (k[1:, 1:-1] + k[:-1, 1:-1]) / 2, (k[1:-1, 1:] + k[1:-1, :-1]) / 2  # between neighbours
-
-    def minus_divergence(u):
-        u = jnp.pad(u, 1)
-        flow_down, flow_right = down * jnp.diff(u[:, 1:-1], axis=0), right * jnp.diff(u[1:-1], axis=1)
-        return -jnp.diff(flow_down, axis=0) - jnp.diff(flow_right, axis=1)
-
-    u, _ = jax.scipy.sparse.linalg.cg(minus_divergence, jnp.ones(x.shape[:2]), tol=1e-6, maxiter=100)
-    return u[::2, ::2]
-
-
-WELLS = rd.operator(pressure, SHAPE)
+_variables = {"jax": jax, "jnp": jnp, "rd": rd}
+exec(code("pde"), _variables)
+WELLS = _variables["wells"]
 
 
 def _ground(seed: int) -> jax.Array:

@@ -1,21 +1,13 @@
 """What README says is what happens."""
 
-import re
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from readme_code import README, code
 
 import reddiff_jax as rd
-
-README = (Path(__file__).parents[1] / "README.md").read_text()
-
-
-def code(marker: str) -> str:
-    return re.search(rf"<!-- {marker} -->\n```python\n(.*?)```", README, re.DOTALL).group(1)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +57,25 @@ def test_own_priors_and_operators_are_made_as_written():
     exec(code("own"), variables)
     assert variables["operator"].out_shape == (32, 32, 3)
     assert variables["prior"].eps(jnp.ones((4, 4, 3)), 10).shape == (4, 4, 3)
+
+
+def test_operators_and_noises_are_made_and_solved_as_written():
+    key, shape = jax.random.key(0), (16, 16, 3)
+    variables = {
+        "rd": rd,
+        "key": key,
+        "H": 16,
+        "W": 16,
+        "x": jax.random.uniform(key, shape, minval=-1),
+        "mask": rd.random_mask(key, shape),
+        "kernels": jnp.ones((9, 5, 5)),
+        "prior": rd.gaussian_prior(jnp.zeros(shape), 0.25, rd.schedules.linear()),
+    }
+    exec(code("operators"), variables)
+    assert variables["residuals"].shape == (4,)
+    assert bool(variables["solution"].finite)
+    for name in ("coils", "ct", "lens", "both", "field"):
+        assert variables[name].out_shape
 
 
 def test_the_tables_are_those_of_the_committed_results():

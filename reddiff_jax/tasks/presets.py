@@ -114,13 +114,22 @@ PRESETS: dict[str, tuple[tuple[float, Preset], ...]] = {
     ),
     "colorize": ((0.0, Preset(lam=0.05, learning_rate=0.05, lr_schedule="cosine", start_timestep=500)),),
     "deblur_saturated": ((0.0, Preset(lam=0.05, start_timestep=300)),),
-    "demosaic": ((0.0, Preset(lam=0.05, start_timestep=300)),),
-    "hdr": ((0.0, Preset(lam=0.05, start_timestep=300)),),
-    "jpeg": ((0.0, Preset(lam=0.25, start_timestep=300)),),
-    "quantization": ((0.0, Preset(lam=0.25, start_timestep=300)),),
-    "compressed_sensing": ((0.0, Preset(lam=0.05, start_timestep=500)),),
-    "mri": ((0.0, Preset(lam=0.05, start_timestep=500)),),
-    "ct": ((0.0, Preset(lam=0.05, start_timestep=500)),),
+    "demosaic": (
+        (0.0, Preset(lam=0.05, learning_rate=0.05, start_timestep=300)),
+        (0.05, Preset(lam=0.05, learning_rate=0.05, start_timestep=300)),
+    ),
+    "hdr": ((0.0, Preset(lam=0.15, start_timestep=500)),),
+    "jpeg": ((0.0, Preset(lam=0.25, learning_rate=0.05, start_timestep=500)),),
+    "quantization": ((0.0, Preset(lam=1.5, learning_rate=0.2, start_timestep=300)),),
+    "compressed_sensing": (
+        (0.0, Preset(lam=0.5, learning_rate=0.2, start_timestep=300)),
+        (0.05, Preset(lam=0.5, learning_rate=0.2, start_timestep=300)),
+    ),
+    "mri": (
+        (0.0, Preset(lam=0.05, start_timestep=300)),
+        (0.05, Preset(lam=0.15, learning_rate=0.05, start_timestep=300)),
+    ),
+    "ct": ((0.0, Preset(lam=0.05, start_timestep=300)), (0.05, Preset(lam=0.15, start_timestep=300))),
     "phase_retrieval": ((0.0, Preset(lam=0.05, start_timestep=500)),),
 }
 
