@@ -113,7 +113,10 @@ PRESETS: dict[str, tuple[tuple[float, Preset], ...]] = {
         (0.2, Preset(lam=0.5, learning_rate=0.2, start_timestep=300)),
     ),
     "colorize": ((0.0, Preset(lam=0.05, learning_rate=0.05, lr_schedule="cosine", start_timestep=500)),),
-    "deblur_saturated": ((0.0, Preset(lam=0.05, start_timestep=300)),),
+    "deblur_saturated": (
+        (0.0, Preset(lam=0.05, start_timestep=300)),
+        (0.05, Preset(lam=0.15, learning_rate=0.2, start_timestep=300)),
+    ),
     "demosaic": (
         (0.0, Preset(lam=0.05, learning_rate=0.05, start_timestep=300)),
         (0.05, Preset(lam=0.05, learning_rate=0.05, start_timestep=300)),
@@ -130,7 +133,7 @@ PRESETS: dict[str, tuple[tuple[float, Preset], ...]] = {
         (0.05, Preset(lam=0.15, learning_rate=0.05, start_timestep=300)),
     ),
     "ct": ((0.0, Preset(lam=0.05, start_timestep=300)), (0.05, Preset(lam=0.15, start_timestep=300))),
-    "phase_retrieval": ((0.0, Preset(lam=0.05, start_timestep=500)),),
+    "phase_retrieval": ((0.0, Preset(learning_rate=0.2, num_steps=100, start_timestep=500, init="noised_pinv")),),
 }
 
 
