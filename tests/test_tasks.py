@@ -157,3 +157,23 @@ def test_unknown_names_are_refused_with_the_known_ones():
 
 def test_colorize_takes_gray_measurements():
     assert tasks.TASKS["colorize"].in_shape((32, 48, 1), 3) == SHAPE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_operators_at_full_size_need_memory_for_a_few_pictures_only(name, key):
+    shape = (256, 256, 3)
+    task = tasks.TASKS[name]
+    own = {"mask": np.ones((256, 256, 1))} if task.draw is None else task.simulate(key, shape)
+    operator = task.operator(shape, own)
+    picture = 4 * np.prod(shape)  # bytes
+
+    def data_gradient(operator, x, y):
+        return rd.problem(y, operator).misfit_gradient(x)
+
+    y = jax.eval_shape(operator, jax.ShapeDtypeStruct(shape, jnp.float32))
+    compiled = jax.jit(data_gradient).lower(operator, jax.ShapeDtypeStruct(shape, jnp.float32), y).compile()
+    held = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(operator))
+    # Nine blurs of the lens, eight coils and their spectra are the most; a matrix would be 200,000 pictures.
+    assert held <= 8 * picture
+    assert compiled.memory_analysis().temp_size_in_bytes <= 40 * picture

@@ -1,5 +1,6 @@
 """`reddiff-jax convert`: a PyTorch checkpoint as a prior's folder."""
 
+import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -72,6 +73,7 @@ def convert(
 
     from reddiff_jax import converting
 
+    began = time.perf_counter()
     try:
         with progress_bar("converting") as report:
             card = converting.convert(
@@ -96,4 +98,5 @@ def convert(
         reason = (str(error) or type(error).__name__).strip().splitlines()[0]
         raise UserError(f"cannot write {out} ({reason}).") from error
     kind = "classifier" if card["prediction"] == "logits" else "prior"
-    stdout().print(f"{kind}: {out} ({card['num_parameters']:,} parameters)", soft_wrap=True, markup=False)
+    parameters, seconds = card["num_parameters"], time.perf_counter() - began
+    stdout().print(f"{kind}: {out} ({parameters:,} parameters, {seconds:.1f} s)", soft_wrap=True, markup=False)

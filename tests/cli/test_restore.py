@@ -205,3 +205,20 @@ def test_manifest_says_how_each_picture_was_made(restored):
     assert entry["residual"][0] > 0
     assert entry["seconds"] > 0
     assert json.dumps(entry)
+
+
+@pytest.mark.parametrize(("task", "channels"), [("mri4_coils", 1), ("cs4", 3)])
+def test_what_is_no_picture_is_measured_and_restored(invoke, restore, photos, tmp_path, task, channels):
+    measured, out = tmp_path / "measured", tmp_path / "out"
+    assert invoke("measure", photos, "--task", task, "--sigma", 0.05, "--out", measured).exit_code == 0
+    assert pixels(measured / "preview" / "a.png").ndim == 3
+    result = restore(measured, "--out", out, "--batch-size", 2)
+    assert result.exit_code == 0, result.output
+    assert pictures.read_picture(measured / "reference" / "a.png", channels=channels).shape == (32, 32, channels)
+    assert sorted(path.name for path in out.glob("*.png")) == ["a.png", "b.png", "c.png"]
+
+
+def test_a_picture_for_a_task_that_measures_none_is_refused(restore, photos, tmp_path):
+    result = restore(photos / "a.png", "--task", "ct60", "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "measurement file" in result.stderr
