@@ -170,6 +170,7 @@ from reddiff_jax.solvers import DDRM as DDRM
 from reddiff_jax.solvers import DPS as DPS
 from reddiff_jax.solvers import MCG as MCG
 from reddiff_jax.solvers import BatchMean as BatchMean
+from reddiff_jax.solvers import DiffPIR as DiffPIR
 from reddiff_jax.solvers import PiGDM as PiGDM
 from reddiff_jax.solvers import RedDiff as RedDiff
 from reddiff_jax.solvers import RedDiffInfo as RedDiffInfo
@@ -183,6 +184,7 @@ from reddiff_jax.solvers import ddim as ddim
 from reddiff_jax.solvers import ddnm as ddnm
 from reddiff_jax.solvers import ddrm as ddrm
 from reddiff_jax.solvers import descending as descending
+from reddiff_jax.solvers import diffpir as diffpir
 from reddiff_jax.solvers import dps as dps
 from reddiff_jax.solvers import init_given as init_given
 from reddiff_jax.solvers import init_noise as init_noise

@@ -312,6 +312,7 @@ SOLVERS = [
     SolverCase("ddim", "ddim", lambda prior: rd.ddim(prior, eta=0.5, num_steps=6)),
     SolverCase("ddnm", "ddnm", lambda prior: rd.ddnm(prior, num_steps=6)),
     SolverCase("ddrm", "ddrm", lambda prior: rd.ddrm(prior, num_steps=6)),
+    SolverCase("diffpir", "diffpir", lambda prior: rd.diffpir(prior, num_steps=6)),
     SolverCase("dps", "dps", lambda prior: rd.dps(prior, num_steps=6)),
     SolverCase("mcg", "mcg", lambda prior: rd.mcg(prior, num_steps=6)),
     SolverCase("pigdm", "pigdm", lambda prior: rd.pigdm(prior, num_steps=6)),

@@ -15,6 +15,8 @@ from reddiff_jax.solvers.ddnm import DDNM as DDNM
 from reddiff_jax.solvers.ddnm import ddnm as ddnm
 from reddiff_jax.solvers.ddrm import DDRM as DDRM
 from reddiff_jax.solvers.ddrm import ddrm as ddrm
+from reddiff_jax.solvers.diffpir import DiffPIR as DiffPIR
+from reddiff_jax.solvers.diffpir import diffpir as diffpir
 from reddiff_jax.solvers.dps import DPS as DPS
 from reddiff_jax.solvers.dps import dps as dps
 from reddiff_jax.solvers.mcg import MCG as MCG
