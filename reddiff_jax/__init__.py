@@ -169,6 +169,7 @@ from reddiff_jax.solvers import DDNM as DDNM
 from reddiff_jax.solvers import DDRM as DDRM
 from reddiff_jax.solvers import DPS as DPS
 from reddiff_jax.solvers import MCG as MCG
+from reddiff_jax.solvers import MMPS as MMPS
 from reddiff_jax.solvers import BatchMean as BatchMean
 from reddiff_jax.solvers import DiffPIR as DiffPIR
 from reddiff_jax.solvers import PiGDM as PiGDM
@@ -192,6 +193,7 @@ from reddiff_jax.solvers import init_noised_pinv as init_noised_pinv
 from reddiff_jax.solvers import init_pinv as init_pinv
 from reddiff_jax.solvers import init_zeros as init_zeros
 from reddiff_jax.solvers import mcg as mcg
+from reddiff_jax.solvers import mmps as mmps
 from reddiff_jax.solvers import pigdm as pigdm
 from reddiff_jax.solvers import pigdm_alpha_t as pigdm_alpha_t
 from reddiff_jax.solvers import pigdm_alphas as pigdm_alphas

@@ -315,5 +315,6 @@ SOLVERS = [
     SolverCase("diffpir", "diffpir", lambda prior: rd.diffpir(prior, num_steps=6)),
     SolverCase("dps", "dps", lambda prior: rd.dps(prior, num_steps=6)),
     SolverCase("mcg", "mcg", lambda prior: rd.mcg(prior, num_steps=6)),
+    SolverCase("mmps", "mmps", lambda prior: rd.mmps(prior, num_steps=6)),
     SolverCase("pigdm", "pigdm", lambda prior: rd.pigdm(prior, num_steps=6)),
 ]

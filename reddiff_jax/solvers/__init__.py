@@ -21,6 +21,8 @@ from reddiff_jax.solvers.dps import DPS as DPS
 from reddiff_jax.solvers.dps import dps as dps
 from reddiff_jax.solvers.mcg import MCG as MCG
 from reddiff_jax.solvers.mcg import mcg as mcg
+from reddiff_jax.solvers.mmps import MMPS as MMPS
+from reddiff_jax.solvers.mmps import mmps as mmps
 from reddiff_jax.solvers.pigdm import PiGDM as PiGDM
 from reddiff_jax.solvers.pigdm import pigdm as pigdm
 from reddiff_jax.solvers.pigdm import pigdm_alpha_t as pigdm_alpha_t
