@@ -164,6 +164,7 @@ from reddiff_jax.run import best_of as best_of
 from reddiff_jax.run import run as run
 from reddiff_jax.run import run_many as run_many
 from reddiff_jax.schedules import Schedule as Schedule
+from reddiff_jax.solvers import DAPS as DAPS
 from reddiff_jax.solvers import DDIM as DDIM
 from reddiff_jax.solvers import DDNM as DDNM
 from reddiff_jax.solvers import DDRM as DDRM
@@ -181,6 +182,9 @@ from reddiff_jax.solvers import SamplerInfo as SamplerInfo
 from reddiff_jax.solvers import SamplerState as SamplerState
 from reddiff_jax.solvers import Solver as Solver
 from reddiff_jax.solvers import ascending as ascending
+from reddiff_jax.solvers import daps as daps
+from reddiff_jax.solvers import daps_curvature as daps_curvature
+from reddiff_jax.solvers import daps_linear as daps_linear
 from reddiff_jax.solvers import ddim as ddim
 from reddiff_jax.solvers import ddnm as ddnm
 from reddiff_jax.solvers import ddrm as ddrm

@@ -309,6 +309,7 @@ SOLVERS = [
     SolverCase(
         "reddiff_compat", "reddiff", lambda prior: rd.reddiff(prior, num_steps=10, compat="nvlabs", batch_size=4)
     ),
+    SolverCase("daps", "daps", lambda prior: rd.daps(prior, num_steps=6, num_ode=2, num_langevin=3)),
     SolverCase("ddim", "ddim", lambda prior: rd.ddim(prior, eta=0.5, num_steps=6)),
     SolverCase("ddnm", "ddnm", lambda prior: rd.ddnm(prior, num_steps=6)),
     SolverCase("ddrm", "ddrm", lambda prior: rd.ddrm(prior, num_steps=6)),

@@ -9,6 +9,10 @@ from reddiff_jax.solvers._starts import init_noise as init_noise
 from reddiff_jax.solvers._starts import init_noised_pinv as init_noised_pinv
 from reddiff_jax.solvers._starts import init_pinv as init_pinv
 from reddiff_jax.solvers._starts import init_zeros as init_zeros
+from reddiff_jax.solvers.daps import DAPS as DAPS
+from reddiff_jax.solvers.daps import daps as daps
+from reddiff_jax.solvers.daps import daps_curvature as daps_curvature
+from reddiff_jax.solvers.daps import daps_linear as daps_linear
 from reddiff_jax.solvers.ddim import DDIM as DDIM
 from reddiff_jax.solvers.ddim import ddim as ddim
 from reddiff_jax.solvers.ddnm import DDNM as DDNM
