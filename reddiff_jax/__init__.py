@@ -171,12 +171,15 @@ from reddiff_jax.solvers import DDRM as DDRM
 from reddiff_jax.solvers import DPS as DPS
 from reddiff_jax.solvers import MCG as MCG
 from reddiff_jax.solvers import MMPS as MMPS
+from reddiff_jax.solvers import RED as RED
 from reddiff_jax.solvers import BatchMean as BatchMean
 from reddiff_jax.solvers import DiffPIR as DiffPIR
 from reddiff_jax.solvers import PiGDM as PiGDM
 from reddiff_jax.solvers import RedDiff as RedDiff
 from reddiff_jax.solvers import RedDiffInfo as RedDiffInfo
 from reddiff_jax.solvers import RedDiffState as RedDiffState
+from reddiff_jax.solvers import REDInfo as REDInfo
+from reddiff_jax.solvers import REDState as REDState
 from reddiff_jax.solvers import Sampler as Sampler
 from reddiff_jax.solvers import SamplerInfo as SamplerInfo
 from reddiff_jax.solvers import SamplerState as SamplerState
@@ -205,6 +208,10 @@ from reddiff_jax.solvers import pigdm_decayed as pigdm_decayed
 from reddiff_jax.solvers import pigdm_posterior as pigdm_posterior
 from reddiff_jax.solvers import pixel_units as pixel_units
 from reddiff_jax.solvers import random as random
+from reddiff_jax.solvers import red as red
+from reddiff_jax.solvers import red_admm as red_admm
+from reddiff_jax.solvers import red_descent as red_descent
+from reddiff_jax.solvers import red_fixed_point as red_fixed_point
 from reddiff_jax.solvers import reddiff as reddiff
 from reddiff_jax.solvers import reddiff_gradient as reddiff_gradient
 from reddiff_jax.solvers import total as total

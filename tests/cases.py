@@ -318,4 +318,6 @@ SOLVERS = [
     SolverCase("mcg", "mcg", lambda prior: rd.mcg(prior, num_steps=6)),
     SolverCase("mmps", "mmps", lambda prior: rd.mmps(prior, num_steps=6)),
     SolverCase("pigdm", "pigdm", lambda prior: rd.pigdm(prior, num_steps=6)),
+    SolverCase("red", "red", lambda prior: rd.red(prior, num_steps=6)),
+    SolverCase("red_admm", "red", lambda prior: rd.red(prior, form=rd.red_admm, num_steps=6)),
 ]

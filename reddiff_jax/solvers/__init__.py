@@ -33,6 +33,13 @@ from reddiff_jax.solvers.pigdm import pigdm_alpha_t as pigdm_alpha_t
 from reddiff_jax.solvers.pigdm import pigdm_alphas as pigdm_alphas
 from reddiff_jax.solvers.pigdm import pigdm_decayed as pigdm_decayed
 from reddiff_jax.solvers.pigdm import pigdm_posterior as pigdm_posterior
+from reddiff_jax.solvers.red import RED as RED
+from reddiff_jax.solvers.red import REDInfo as REDInfo
+from reddiff_jax.solvers.red import REDState as REDState
+from reddiff_jax.solvers.red import red as red
+from reddiff_jax.solvers.red import red_admm as red_admm
+from reddiff_jax.solvers.red import red_descent as red_descent
+from reddiff_jax.solvers.red import red_fixed_point as red_fixed_point
 from reddiff_jax.solvers.reddiff import BatchMean as BatchMean
 from reddiff_jax.solvers.reddiff import RedDiff as RedDiff
 from reddiff_jax.solvers.reddiff import RedDiffInfo as RedDiffInfo
