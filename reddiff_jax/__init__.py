@@ -214,6 +214,7 @@ from reddiff_jax.solvers import red_descent as red_descent
 from reddiff_jax.solvers import red_fixed_point as red_fixed_point
 from reddiff_jax.solvers import reddiff as reddiff
 from reddiff_jax.solvers import reddiff_gradient as reddiff_gradient
+from reddiff_jax.solvers import sds as sds
 from reddiff_jax.solvers import total as total
 
 __version__ = "0.1.0"

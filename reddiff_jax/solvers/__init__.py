@@ -50,4 +50,5 @@ from reddiff_jax.solvers.reddiff import pixel_units as pixel_units
 from reddiff_jax.solvers.reddiff import random as random
 from reddiff_jax.solvers.reddiff import reddiff as reddiff
 from reddiff_jax.solvers.reddiff import reddiff_gradient as reddiff_gradient
+from reddiff_jax.solvers.reddiff import sds as sds
 from reddiff_jax.solvers.reddiff import total as total
