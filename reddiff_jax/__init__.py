@@ -178,6 +178,9 @@ from reddiff_jax.solvers import PiGDM as PiGDM
 from reddiff_jax.solvers import RedDiff as RedDiff
 from reddiff_jax.solvers import RedDiffInfo as RedDiffInfo
 from reddiff_jax.solvers import RedDiffState as RedDiffState
+from reddiff_jax.solvers import RedDiffVar as RedDiffVar
+from reddiff_jax.solvers import RedDiffVarInfo as RedDiffVarInfo
+from reddiff_jax.solvers import RedDiffVarState as RedDiffVarState
 from reddiff_jax.solvers import REDInfo as REDInfo
 from reddiff_jax.solvers import REDState as REDState
 from reddiff_jax.solvers import Sampler as Sampler
@@ -214,7 +217,11 @@ from reddiff_jax.solvers import red_descent as red_descent
 from reddiff_jax.solvers import red_fixed_point as red_fixed_point
 from reddiff_jax.solvers import reddiff as reddiff
 from reddiff_jax.solvers import reddiff_gradient as reddiff_gradient
+from reddiff_jax.solvers import reddiff_var as reddiff_var
+from reddiff_jax.solvers import reddiff_var_gradient as reddiff_var_gradient
 from reddiff_jax.solvers import sds as sds
+from reddiff_jax.solvers import sds_var as sds_var
+from reddiff_jax.solvers import sds_var_gradient as sds_var_gradient
 from reddiff_jax.solvers import total as total
 
 __version__ = "0.1.0"

@@ -320,5 +320,7 @@ SOLVERS = [
     SolverCase("pigdm", "pigdm", lambda prior: rd.pigdm(prior, num_steps=6)),
     SolverCase("red", "red", lambda prior: rd.red(prior, num_steps=6)),
     SolverCase("red_admm", "red", lambda prior: rd.red(prior, form=rd.red_admm, num_steps=6)),
+    SolverCase("reddiff_var", "reddiff_var", lambda prior: rd.reddiff_var(prior, num_steps=6)),
     SolverCase("sds", "sds", lambda prior: rd.sds(prior, num_steps=6)),
+    SolverCase("sds_var", "sds_var", lambda prior: rd.sds_var(prior, num_steps=8)),
 ]

@@ -52,3 +52,10 @@ from reddiff_jax.solvers.reddiff import reddiff as reddiff
 from reddiff_jax.solvers.reddiff import reddiff_gradient as reddiff_gradient
 from reddiff_jax.solvers.reddiff import sds as sds
 from reddiff_jax.solvers.reddiff import total as total
+from reddiff_jax.solvers.reddiff_var import RedDiffVar as RedDiffVar
+from reddiff_jax.solvers.reddiff_var import RedDiffVarInfo as RedDiffVarInfo
+from reddiff_jax.solvers.reddiff_var import RedDiffVarState as RedDiffVarState
+from reddiff_jax.solvers.reddiff_var import reddiff_var as reddiff_var
+from reddiff_jax.solvers.reddiff_var import reddiff_var_gradient as reddiff_var_gradient
+from reddiff_jax.solvers.reddiff_var import sds_var as sds_var
+from reddiff_jax.solvers.reddiff_var import sds_var_gradient as sds_var_gradient
