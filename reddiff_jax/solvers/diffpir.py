@@ -60,7 +60,7 @@ def diffpir(
     prior: Prior,
     *,
     lam: jax.Array | float = 1.0,
-    zeta: jax.Array | float = 0.1,
+    zeta: jax.Array | float = 1.0,
     num_steps: int = 100,
     clip: bool = False,
     num_cg: int = 10,
@@ -73,7 +73,8 @@ def diffpir(
         prior: Diffusion prior.
         lam: Weight of the prior's estimate in the proximal step. The paper tunes it by task; its code quotes sigma_y
             for images in [0, 1], so that its 1 is 0.25 here.
-        zeta: Part of the noise that is fresh, in [0, 1]; the code's for super-resolution (1 for inpainting).
+        zeta: Part of the noise that is fresh, in [0, 1]; the authors' configuration has 1 for inpainting and 0.1 for
+            super-resolution.
         num_steps: Number of network evaluations (at most 100 in the paper).
         clip: Clip the prior's estimate to [-1, 1] before the proximal step, as the authors' code does.
         num_cg: Steps of conjugate gradients in the proximal step where the operator is no SpectralOperator.
