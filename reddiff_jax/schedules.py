@@ -61,6 +61,14 @@ class Schedule:
             raise ValueError(f"the spacing must descend within 0..{total - 1}, got {chosen[:3]}...{chosen[-3:]}.")
         return jnp.asarray(chosen, jnp.int32)
 
+    def nearest(self, ratio: Float[Array, ""] | float) -> Int[Array, ""]:
+        """Returns the timestep whose noise-to-signal ratio sigma_t / alpha_t is nearest to this one, in its logarithm.
+
+        Args:
+            ratio: Noise level in pixel units, above 0; one beyond the table gives its first or last timestep.
+        """
+        return jnp.argmin(jnp.abs(jnp.log(self.sigmas / self.alphas) - jnp.log(ratio))).astype(jnp.int32)
+
 
 def linspace(total: int, n: int) -> np.ndarray:
     """Spacing: exactly n timesteps from total - 1 down to 0, as even as integers allow."""

@@ -341,10 +341,18 @@ SOLVERS = [
     SolverCase(
         "reddiff_compat", "reddiff", lambda prior: rd.reddiff(prior, num_steps=10, compat="nvlabs", batch_size=4)
     ),
+    SolverCase("daps", "daps", lambda prior: rd.daps(prior, num_steps=6, num_ode=2, num_langevin=3)),
     SolverCase("ddim", "ddim", lambda prior: rd.ddim(prior, eta=0.5, num_steps=6)),
     SolverCase("ddnm", "ddnm", lambda prior: rd.ddnm(prior, num_steps=6)),
     SolverCase("ddrm", "ddrm", lambda prior: rd.ddrm(prior, num_steps=6)),
+    SolverCase("diffpir", "diffpir", lambda prior: rd.diffpir(prior, num_steps=6)),
     SolverCase("dps", "dps", lambda prior: rd.dps(prior, num_steps=6)),
     SolverCase("mcg", "mcg", lambda prior: rd.mcg(prior, num_steps=6)),
+    SolverCase("mmps", "mmps", lambda prior: rd.mmps(prior, num_steps=6)),
     SolverCase("pigdm", "pigdm", lambda prior: rd.pigdm(prior, num_steps=6)),
+    SolverCase("red", "red", lambda prior: rd.red(prior, num_steps=6)),
+    SolverCase("red_admm", "red", lambda prior: rd.red(prior, form=rd.red_admm, num_steps=6)),
+    SolverCase("reddiff_var", "reddiff_var", lambda prior: rd.reddiff_var(prior, num_steps=6)),
+    SolverCase("sds", "sds", lambda prior: rd.sds(prior, num_steps=6)),
+    SolverCase("sds_var", "sds_var", lambda prior: rd.sds_var(prior, num_steps=8)),
 ]

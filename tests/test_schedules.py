@@ -198,6 +198,15 @@ def test_timesteps_that_do_not_fit_between_start_and_end_are_an_error(start, n):
         schedules.linear().timesteps(n, spacing=schedules.between(start))
 
 
+@pytest.mark.parametrize("make", [schedules.linear, schedules.ve])
+def test_the_nearest_timestep_of_a_level_is_its_own(make):
+    schedule = make()
+    ts = np.array([0, 1, 400, 999])
+    alphas, sigmas = schedule(ts)
+    levels = np.append(sigmas / alphas * 1.001, 1e9)
+    np.testing.assert_array_equal(jax.vmap(schedule.nearest)(levels), [*ts, 999])
+
+
 @pytest.mark.parametrize("spacing", [[3, 5], [1000, 0], [5, -1], [5, 5]], ids=str)
 def test_a_spacing_that_does_not_descend_within_the_table_is_an_error(spacing):
     with pytest.raises(ValueError, match="must descend within"):

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
+from reddiff_jax._conjugate_gradients import conjugate_gradients
+
 _NUM_CG_STEPS = 30
 
 
@@ -69,25 +71,7 @@ class LinearOperator(Operator):
         Stopping early regularises: directions with singular values far below the largest are left near zero.
         Operators with an exact pseudo-inverse override this.
         """
-        b = self.adjoint(y)
-        b_norm2 = jnp.sum(b * b)
-        # Past rounding, CG on a singular system amplifies what rounding left in the null space: stand still there.
-        floor = jnp.finfo(b.dtype).eps ** 2 * b_norm2
-
-        def step(carry: tuple, _: None) -> tuple[tuple, None]:
-            x, residual, direction, norm2 = carry
-            image = self.adjoint(self(direction))
-            curvature = jnp.sum(direction * image)
-            active = (norm2 > floor) & (curvature > 0)
-            alpha = jnp.where(active, norm2 / jnp.where(active, curvature, 1), 0)
-            x = x + alpha * direction
-            residual = residual - alpha * image
-            new_norm2 = jnp.sum(residual * residual)
-            beta = jnp.where(active, new_norm2 / jnp.where(active, norm2, 1), 0)
-            return (x, residual, residual + beta * direction, new_norm2), None
-
-        (x, *_), _ = jax.lax.scan(step, (jnp.zeros_like(b), b, b, b_norm2), None, length=_NUM_CG_STEPS)
-        return x
+        return conjugate_gradients(lambda x: self.adjoint(self(x)), self.adjoint(y), _NUM_CG_STEPS)
 
 
 @struct.dataclass

@@ -57,3 +57,9 @@ def scalar(value: jax.Array | float) -> jax.Array:
     """Makes a hyperparameter a leaf; numbers stay weakly typed, like those of solver.replace(lam=0.5)."""
     # A change of type is a compilation.
     return jnp.asarray(float(value)) if isinstance(value, int | float) else jnp.asarray(value, dtype=float)
+
+
+def check_count(name: str, count: int) -> None:
+    """Raises ValueError if a number of inner steps is below 1."""
+    if count < 1:
+        raise ValueError(f"{name} is {count} but must be at least 1.")

@@ -66,8 +66,7 @@ class Sampler(Solver[SamplerState]):
     def step(self, key: Key, state: SamplerState, problem: Problem) -> tuple[SamplerState, SamplerInfo]:
         """Draws the noise of one step and goes to the next level."""
         t, s = self.levels(state.step)
-        z = jax.random.normal(key, state.x_t.shape, state.x_t.dtype)
-        x_s, info = self.update(z, state.x_t, t, s, problem)
+        x_s, info = self.update(self.draw(key, state.x_t), state.x_t, t, s, problem)
         # The scanned state keeps its type even where an operator works in another.
         return SamplerState(x_s.astype(state.x_t.dtype), state.step + 1), info
 
@@ -89,6 +88,10 @@ class Sampler(Solver[SamplerState]):
         """``x_T = alpha_T guess + sigma_T z``."""
         alpha_t, sigma_t = self.prior.schedule(self.timesteps[0])
         return alpha_t * guess + sigma_t * z
+
+    def draw(self, key: Key, x_t: Image) -> Float[Array, "*K H W C"]:
+        """Draws the noise of one step, one image unless a method says otherwise."""
+        return jax.random.normal(key, x_t.shape, x_t.dtype)
 
     @abc.abstractmethod
     def update(

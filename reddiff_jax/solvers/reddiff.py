@@ -26,7 +26,7 @@ from reddiff_jax._types import Image, Key
 from reddiff_jax.priors import Prior
 from reddiff_jax.problem import DataTerm, Problem, least_squares
 from reddiff_jax.solvers._base import Solver, check_in_shape, num_entries, scalar
-from reddiff_jax.solvers._starts import Init, init_pinv
+from reddiff_jax.solvers._starts import Init, init_noise, init_pinv
 from reddiff_jax.weightings import Weighting
 
 # ---- reductions: (number of pixels n, number of measurement entries m) -> scales of the data and the prior term
@@ -332,6 +332,62 @@ def reddiff(
         order=order,
         start=init,
         return_perturbed=compat is not None,
+    )
+
+
+def sds(
+    prior: Prior,
+    optimizer: optax.GradientTransformation | None = None,
+    *,
+    lam: jax.Array | float = 1.0,
+    num_steps: int = 1000,
+    weighting: str | Weighting = "linear",
+    init: Init = init_noise,
+    order: Callable[..., jax.Array] = descending,
+    spacing: schedules.Spacing = schedules.linspace,
+    timesteps_per_update: int = 1,
+    compat: Literal["nvlabs"] | None = None,
+    batch_size: int = 1,
+) -> RedDiff:
+    """Score distillation in pixel space: RED-diff without a measurement.
+
+    ``g = lam * w(alpha_t, sigma_t) * (eps_hat(alpha_t mu + sigma_t eps; t) - eps)``. It seeks a mode of the blurred
+    prior, so that what it gives for ``rd.run(key, rd.sds(prior), rd.unconditional((H, W, C)))`` is smoother than a
+    sample: for a Gaussian prior its mean. Samples come from ``ddim``.
+
+    Args:
+        prior: Diffusion prior.
+        optimizer: As for ``reddiff``.
+        lam: Weight of the gradient; 1 as published, and to Adam all the same.
+        num_steps: Number of updates.
+        weighting: As for ``reddiff``.
+        init: First image; white noise as published.
+        order: As for ``reddiff``.
+        spacing: As for ``reddiff``.
+        timesteps_per_update: As for ``reddiff``.
+        compat: As for ``reddiff``.
+        batch_size: As for ``reddiff``.
+
+    Raises:
+        ValueError: For values that make no sense or do not fit together.
+
+    Source:
+        Poole et al. 2022 (arXiv 2209.14988), eq. 3, with the image itself for the renderer; the comparison in Mardani
+        et al. 2023 (arXiv 2305.04391).
+    """
+    return reddiff(
+        prior,
+        optimizer,
+        lam=lam,
+        num_steps=num_steps,
+        obs_weight=0.0,
+        weighting=weighting,
+        init=init,
+        order=order,
+        spacing=spacing,
+        timesteps_per_update=timesteps_per_update,
+        compat=compat,
+        batch_size=batch_size,
     )
 
 

@@ -103,7 +103,9 @@ def walk(make: Callable[[rd.Prior], rd.Sampler], scene: Scene, **changes: np.nda
     with jax.enable_x64(True):
         problem = scene.problem
         problem = problem.replace(**{name: jnp.asarray(v.reshape(problem.y.shape)) for name, v in changes.items()})
-        xs = _replay(make(scene.prior), problem, scene.x_start.reshape(SHAPE), scene.z.reshape(-1, *SHAPE))
+        xs = _replay(
+            make(scene.prior), problem, scene.x_start.reshape(SHAPE), scene.z.reshape(*scene.z.shape[:-1], *SHAPE)
+        )
     return np.asarray(xs).reshape(NUM_STEPS, N)
 
 
