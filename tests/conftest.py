@@ -3,9 +3,9 @@
 import importlib.util
 import os
 
-# Optimisation level 1 halves the time of compilation, which is most of the suite's.
+# Compiling is most of the suite's time: level 1 halves it, level 0 takes another sixth off.
 os.environ["XLA_FLAGS"] = (
-    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=1 " + os.environ.get("XLA_FLAGS", "")
+    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 " + os.environ.get("XLA_FLAGS", "")
 )
 
 import jax

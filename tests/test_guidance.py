@@ -191,6 +191,7 @@ def test_a_loaded_classifier_guides_by_its_input_gradient(classifier):
     np.testing.assert_allclose(eps, GRAY.eps(x_t, 300) - 5.0 * sigma_t * gradient, atol=1e-5)  # float32
 
 
+@pytest.mark.slow
 def test_red_diff_runs_under_a_loaded_classifier_with_a_class_an_image(classifier):
     solver = rd.reddiff(rd.classifier_guided(GRAY, classifier, 20.0), num_steps=3)
     problem = rd.problem(jnp.zeros((8, 8, 3)), rd.inpainting(np.eye(8)), cond=jnp.int32(0))

@@ -144,6 +144,7 @@ def test_a_prior_is_restored_split_along_the_largest_axes(prior, split):
     assert kernel.sharding.spec == PartitionSpec(None, None, None, "d")
 
 
+@pytest.mark.slow
 def test_a_split_prior_predicts_what_the_whole_one_does(prior, split):
     x_t = jnp.asarray(np.random.default_rng(0).normal(size=(8, 8, 3)), jnp.float32)
     eps = jax.jit(lambda prior: prior.replace(to_eps=rd.from_eps).eps(x_t, 50, jnp.int32(2)))

@@ -111,6 +111,7 @@ def test_fine_tuning_leaves_the_given_parameters_alone(crops, tmp_path):
     assert leaves_equal(given, before)
 
 
+@pytest.mark.slow
 def test_batches_spread_over_devices_train_alike(crops, tmp_path):
     config = replace(CONFIG, steps=1)
     one = run(crops, tmp_path / "one", config)

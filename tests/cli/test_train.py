@@ -7,6 +7,7 @@ import pytest
 
 from reddiff_jax import pictures
 
+pytestmark = pytest.mark.slow  # one network is compiled for training
 TINY = ("--steps", 2, "--crop", 8, "--batch", 1, "--width", 32, "--mult", 1)
 
 

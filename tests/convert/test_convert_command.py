@@ -112,6 +112,7 @@ def test_the_bundled_prior_survives_being_a_checkpoint(bundled_again):
     assert all(map(np.array_equal, jax.tree.leaves(ours), jax.tree.leaves(theirs)))
 
 
+@pytest.mark.slow
 def test_a_converted_prior_restores_a_photo_as_the_bundled_one_does(bundled_again, compilations_are_kept, tmp_path):
     photo = pictures.read_picture(jobs.sample_photos()[0])[64:128, 64:128]
     pictures.write_picture(tmp_path / "photo.png", photo)

@@ -60,6 +60,7 @@ def test_shapes_tell_the_configuration(name):
     assert told.keys() == net.__dataclass_fields__.keys() - untold
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_configurations_are_recognised_by_their_shapes(name):
     told = infer_config(state_dict(PUBLISHED[name](), empty=True))

@@ -124,6 +124,7 @@ def test_lpips_under_vmap_is_the_loop(rng, alex):
     np.testing.assert_allclose(apply_batch(alex, xs, references), loop, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_lpips_under_jit_is_eager(rng, alex):
     (x,), (reference,) = pairs(rng, (1, 32, 40, 3))
     # Fusion changes float32 rounding.

@@ -43,12 +43,19 @@ def sizes(net) -> tuple[int, int]:
     return sum(leaf.size for leaf in leaves), len(leaves)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+def _names(published: dict) -> pytest.MarkDecorator:
+    """Names of configurations; all but two are tested among the slow tests."""
+    quick = ("imagenet64", "classifier64")
+    marked = [pytest.param(name, marks=[] if name in quick else [pytest.mark.slow]) for name in published]
+    return pytest.mark.parametrize("name", marked)
+
+
+@_names(PUBLISHED)
 def test_unet_has_the_published_parameters_and_tensors(name):
     assert sizes(getattr(configs, name)()) == PUBLISHED[name]
 
 
-@pytest.mark.parametrize("name", PUBLISHED_CLASSIFIERS)
+@_names(PUBLISHED_CLASSIFIERS)
 def test_classifier_has_the_published_size(name):
     net = getattr(configs, name)()
     parameters, tensors, cost = PUBLISHED_CLASSIFIERS[name]

@@ -230,6 +230,7 @@ def test_bfloat16_keeps_the_parameters_in_float32():
     assert {leaf.dtype for leaf in jax.tree.leaves(parameter_shapes(net))} == {jnp.dtype(jnp.float32)}
 
 
+@pytest.mark.slow
 def test_remat_changes_neither_output_nor_gradient(images, redrawn):
     net = UNet(**TINY)
 

@@ -81,6 +81,7 @@ def test_only_the_circular_blur_is_spectral():
     assert [b for b, operator in operators.items() if isinstance(operator, ops.SpectralOperator)] == [B.CIRCULAR]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("boundary", [B.REFLECT, B.CIRCULAR])
 def test_blurs_of_a_batch_are_a_vmap_of_the_factory(boundary, rng):
     keys = jax.random.split(jax.random.key(3), 2)

@@ -141,6 +141,7 @@ def test_pinv_where_none_is_known_says_what_to_do(case: OperatorCase):
         _MADE[case.name].pinv(jnp.zeros(_MADE[case.name].out_shape))
 
 
+@pytest.mark.slow
 @every
 def test_jit_equals_eager(case: OperatorCase, rng):
     operator = _MADE[case.name]
@@ -164,6 +165,7 @@ def test_vmap_over_operators_equals_a_loop(case: OperatorCase, rng):
     _close(measured, jnp.stack([_measure(operator, x) for operator, x in zip(operators, xs, strict=True)]), 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case", {type(_MADE[c.name]): c for c in INSTALLED if c.has_pinv}.values(), ids=lambda c: c.name
 )
@@ -193,6 +195,7 @@ def test_adjoint_is_the_transpose_under_the_real_inner_product(case: OperatorCas
     assert _inner(image, y) == pytest.approx(_inner(x, _adjoint(operator, y)), rel=1e-10, abs=1e-10)
 
 
+@pytest.mark.slow
 @linear
 def test_adjoint_holds_in_float32(case: OperatorCase, rng):
     operator = _MADE[case.name]

@@ -66,7 +66,11 @@ def test_same_key_same_bits(case):
     assert np.array_equal(rd.run(_keys(3)[0], _solver(case), _problem(0)).x, _solution(case).x)
 
 
-@every
+@pytest.mark.parametrize(
+    "case",
+    # It compiles two more programs, so all but RED-diff's are tested among the slow tests.
+    [pytest.param(c, id=c.name, marks=[] if c.factory == "reddiff" else [pytest.mark.slow]) for c in SOLVERS],
+)
 def test_a_resumed_run_is_the_whole_run_bit_for_bit(case):
     key, solver, problem = _keys(3)[0], _solver(case), _problem(0)
     first = rd.run(key, solver, problem, num_steps=4)
