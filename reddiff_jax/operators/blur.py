@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
+from scipy.fft import next_fast_len
 
 from reddiff_jax._checks import check_image_shape, is_concrete
 from reddiff_jax.operators._base import LinearOperator, SpectralOperator
@@ -46,7 +47,7 @@ class CircularBlur(SpectralOperator):
     U = F^H diag(exp(i phi)) F Q. All factors are real and orthogonal; coefficients have the shape of the image.
     """
 
-    kernel: jax.Array  # (kh, kw, 1) or (kh, kw, C)
+    spectrum: jax.Array  # (H, W, 1 or C), complex, of the kernel with its centre at the origin
     rcond: float = struct.field(pytree_node=False)
 
     @property
@@ -74,27 +75,24 @@ class CircularBlur(SpectralOperator):
 
     def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
         """Measures one image."""
-        return self._filter(x, self._spectrum())
+        return self._filter(x, self.spectrum)
 
     def adjoint(self, y: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
         """Correlates with the kernel."""
-        return self._filter(y, jnp.conj(self._spectrum()))
+        return self._filter(y, jnp.conj(self.spectrum))
 
-    def _spectrum(self) -> Complex[Array, "H W #C"]:
-        """FFT of the kernel with its centre at the origin; taps beyond the picture wrap around."""
-        (height, width, _), (kh, kw, channels) = self.in_shape, self.kernel.shape
-        rows, columns = (np.arange(kh) - kh // 2) % height, (np.arange(kw) - kw // 2) % width
-        wrapped = jnp.zeros((height, width, channels), self.kernel.dtype)
-        wrapped = wrapped.at[rows[:, None], columns[None, :]].add(self.kernel)
-        return jnp.fft.fft2(wrapped, axes=_PIXELS)
+    def pinv(self, y: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
+        """Divides by the kernel's spectrum where that is larger than ``rcond`` times its largest value."""
+        size, phase = self._polar()
+        kept = size > self.rcond * jnp.max(size)
+        return self._filter(y, jnp.where(kept, jnp.conj(phase) / jnp.where(kept, size, 1.0), 0.0))
 
     def _polar(self) -> tuple[Float[Array, "H W #C"], Complex[Array, "H W #C"]]:
         """Singular values, and phase factors exp(i phi)."""
-        spectrum = self._spectrum()
-        size = jnp.abs(spectrum)
+        size = jnp.abs(self.spectrum)
         # Of a value at rounding level the phase is noise, and its symmetry, which keeps U real, is lost.
         known = size > 8 * jnp.finfo(size.dtype).eps * jnp.max(size)
-        return jnp.where(known, size, 0.0), jnp.where(known, spectrum / jnp.where(known, size, 1.0), 1.0)
+        return jnp.where(known, size, 0.0), jnp.where(known, self.spectrum / jnp.where(known, size, 1.0), 1.0)
 
     def _filter(self, x: Array, spectrum: Array) -> Array:
         half = jnp.fft.rfft2(x, axes=_PIXELS) * spectrum[:, : x.shape[1] // 2 + 1]
@@ -108,18 +106,24 @@ class PaddedBlur(LinearOperator):
     The adjoint is derived; ``pinv`` is that of ``LinearOperator``: a few steps of conjugate gradients.
     """
 
-    kernel: jax.Array  # (kh, kw, 1) or (kh, kw, C)
+    spectrum: jax.Array  # (F, G // 2 + 1, 1 or C), complex, of the kernel among zeros of (F, G)
+    kernel_shape: tuple[int, int] = struct.field(pytree_node=False)
     boundary: Boundary = struct.field(pytree_node=False)
 
     def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
         """Measures one image."""
-        (height, width, _), (kh, kw, _) = x.shape, self.kernel.shape
+        (height, width, _), (kh, kw) = x.shape, self.kernel_shape
         padding = ((kh - 1 - kh // 2, kh // 2), (kw - 1 - kw // 2, kw // 2), (0, 0))
         padded = jnp.pad(x, padding, mode=pad_mode(self.boundary))  # (H + kh - 1, W + kw - 1, C)
-        size = padded.shape[:2]
-        spectrum = jnp.fft.rfft2(padded, axes=_PIXELS) * jnp.fft.rfft2(self.kernel, s=size, axes=_PIXELS)
-        full = jnp.fft.irfft2(spectrum, s=size, axes=_PIXELS)
+        size = _fft_size(self.in_shape, self.kernel_shape)
+        full = jnp.fft.irfft2(jnp.fft.rfft2(padded, s=size, axes=_PIXELS) * self.spectrum, s=size, axes=_PIXELS)
         return full[kh - 1 : kh - 1 + height, kw - 1 : kw - 1 + width]  # where no tap wrapped around
+
+
+def _fft_size(in_shape: tuple[int, int, int], kernel_shape: tuple[int, int]) -> tuple[int, int]:
+    """The smallest sizes of the padded picture that transforms are quick for."""
+    height, width = (n + k - 1 for n, k in zip(in_shape[:2], kernel_shape, strict=True))
+    return next_fast_len(height, real=True), next_fast_len(width, real=True)  # type: ignore[return-value]
 
 
 def blur(
@@ -170,9 +174,15 @@ def blur(
     kernel = jnp.asarray(kernel, dtype=float).reshape(shape)
     if normalize:
         kernel = kernel / kernel.sum(axis=_PIXELS, keepdims=True)
+    kh, kw = shape[:2]
     if boundary is Boundary.CIRCULAR:
-        return CircularBlur(in_shape=in_shape, kernel=kernel, rcond=rcond)
-    return PaddedBlur(in_shape=in_shape, kernel=kernel, boundary=boundary)
+        height, width, _ = in_shape
+        rows, columns = (np.arange(kh) - kh // 2) % height, (np.arange(kw) - kw // 2) % width
+        wrapped = jnp.zeros((height, width, shape[2]), kernel.dtype)
+        wrapped = wrapped.at[rows[:, None], columns[None, :]].add(kernel)
+        return CircularBlur(in_shape=in_shape, spectrum=jnp.fft.fft2(wrapped, axes=_PIXELS), rcond=rcond)
+    spectrum = jnp.fft.rfft2(kernel, s=_fft_size(in_shape, (kh, kw)), axes=_PIXELS)
+    return PaddedBlur(in_shape=in_shape, spectrum=spectrum, kernel_shape=(kh, kw), boundary=boundary)
 
 
 def motion_blur(

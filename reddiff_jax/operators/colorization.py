@@ -30,11 +30,11 @@ class Colorization(SpectralOperator):
 
     def Vt(self, x: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
         """Image to coefficients."""
-        return jnp.einsum("ij,hwj->hwi", self.vt, x, precision=jax.lax.Precision.HIGHEST)
+        return _mix(self.vt, x)
 
     def V(self, coefficients: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
         """Coefficients to image."""
-        return jnp.einsum("ij,hwi->hwj", self.vt, coefficients, precision=jax.lax.Precision.HIGHEST)
+        return _mix(self.vt.T, coefficients)
 
     def Ut(self, y: Float[Array, "H W 1"]) -> Float[Array, "H W C"]:
         """Measurement to coefficients."""
@@ -46,7 +46,15 @@ class Colorization(SpectralOperator):
 
     def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "H W 1"]:
         """Measures one image."""
-        return jnp.sum(self.weights[None, None, :] * x, axis=2, keepdims=True)
+        return _mix(self.weights[None, :], x)
+
+    def adjoint(self, y: Float[Array, "H W 1"]) -> Float[Array, "H W C"]:
+        """Gives each channel its share."""
+        return self.weights[None, None, :] * y
+
+    def pinv(self, y: Float[Array, "H W 1"]) -> Float[Array, "H W C"]:
+        """Replicates the grey value, times ``weights / |weights|^2``."""
+        return self.adjoint(y) / jnp.sum(self.weights**2)
 
 
 def colorization(in_shape: tuple[int, int, int], *, weights: Sequence[float] | None = None) -> Colorization:
@@ -77,3 +85,9 @@ def colorization(in_shape: tuple[int, int, int], *, weights: Sequence[float] | N
     vt = np.linalg.svd(row[None, :])[2]
     vt[0] = row / np.linalg.norm(row)
     return Colorization(in_shape=in_shape, weights=jnp.asarray(row, dtype=float), vt=jnp.asarray(vt, dtype=float))
+
+
+def _mix(matrix: Float[Array, "D C"], x: Float[Array, "H W C"]) -> Float[Array, "H W D"]:
+    """Combinations of channels, one by one: a sum over so short an axis is slow on a CPU."""
+    rows = [sum(matrix[i, j] * x[:, :, j] for j in range(matrix.shape[1])) for i in range(matrix.shape[0])]
+    return jnp.stack(rows, axis=2)

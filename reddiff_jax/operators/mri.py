@@ -5,6 +5,7 @@ The transform is orthonormal and centred: pixel (H // 2, W // 2) is the origin o
 part, or real, (H, W, 1).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -167,12 +168,23 @@ def mri(
 
 def centered_fft(x: Array) -> Array:
     """Orthonormal Fourier transform of the first two axes, origin and DC in the middle."""
-    return jnp.fft.fftshift(jnp.fft.fft2(jnp.fft.ifftshift(x, _PIXELS), axes=_PIXELS, norm="ortho"), _PIXELS)
+    return _centered(jnp.fft.fft2, x)
 
 
 def centered_ifft(y: Array) -> Array:
     """Inverse, and adjoint, of ``centered_fft``."""
-    return jnp.fft.fftshift(jnp.fft.ifft2(jnp.fft.ifftshift(y, _PIXELS), axes=_PIXELS, norm="ortho"), _PIXELS)
+    return _centered(jnp.fft.ifft2, y)
+
+
+def _centered(transform: Callable[..., Array], x: Array) -> Array:
+    height, width = x.shape[:2]
+    if height % 2 or width % 2:
+        moved = transform(jnp.fft.ifftshift(x, _PIXELS), axes=_PIXELS, norm="ortho")
+        return jnp.fft.fftshift(moved, _PIXELS)
+    # Half a period of an even axis is a change of sign from entry to entry, before and after: no shift moves memory.
+    indices = [jax.lax.broadcasted_iota(jnp.int32, (height, width, *[1] * (x.ndim - 2)), axis) for axis in _PIXELS]
+    sign = (1 - 2 * ((indices[0] + indices[1]) % 2)).astype(jnp.real(x).dtype)
+    return (-1) ** (height // 2 + width // 2) * sign * transform(sign * x, axes=_PIXELS, norm="ortho")
 
 
 def to_complex(x: Float[Array, "H W C"]) -> Complex[Array, "H W"]:
