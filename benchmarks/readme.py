@@ -137,6 +137,7 @@ def _forward() -> str:
             "with": row["with"],
             "seconds": f"{row['seconds']:.3g}",
             "times PyTorch's": format(row["times PyTorch's"], ".2f"),
+            "processor seconds": f"{row['processor seconds']:.3g}",
             "TFLOP/s": f"{row['TFLOP/s']:.3g}",
             "compile seconds": f"{row['compile seconds']:.1f}" if row["compile seconds"] else "",
         }

@@ -78,6 +78,16 @@ def test_operators_and_noises_are_made_and_solved_as_written():
         assert variables[name].out_shape
 
 
+@pytest.mark.slow
+def test_the_other_solvers_run_as_written():
+    key, shape = jax.random.key(0), (8, 8, 3)
+    problem = rd.measure(key, rd.super_resolution(shape, 2), rd.gaussian(0.1), jnp.zeros(shape))
+    prior = rd.gaussian_prior(jnp.zeros(shape), 0.25, rd.schedules.linear())
+    variables = {"rd": rd, "key": key, "prior": prior, "problem": problem, "prior_shape": shape}
+    exec(code("solvers"), variables)
+    assert variables["x"].shape == variables["std"].shape == shape
+
+
 def test_the_tables_are_those_of_the_committed_results():
     benchmarks = pytest.importorskip("benchmarks.readme")
     assert benchmarks.filled(README) == README
