@@ -57,6 +57,7 @@ def test_the_exact_classifier_at_scale_1_gives_the_class_its_own_prediction(labe
     np.testing.assert_allclose(GUIDED.eps(X_T, t, label), expected, atol=2e-5 * max(1, np.abs(expected).max()))
 
 
+@pytest.mark.slow
 def test_solvers_may_differentiate_through_a_guided_prior():
     pulled = [jax.vjp(lambda x, p=p: p.denoise(x, 300, 1), X_T)[1](X_T)[0] for p in (GUIDED, _component(1))]
     np.testing.assert_allclose(*pulled, atol=1e-4)  # second derivatives of float32 log densities

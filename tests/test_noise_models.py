@@ -117,6 +117,7 @@ def test_samples_have_the_variance_of_theory(name, i):
     assert y.var() == pytest.approx(variance, rel=5 * error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in MAKE if name != "impulse"])
 def test_variance_of_a_measurement_is_near_the_true_one(name):
     y, clean = _draws(name, 1)
@@ -138,6 +139,7 @@ def test_same_key_same_noise_and_another_key_another(name, key):
     assert not np.array_equal(first, _sample(jax.random.key(1), _noise(name), y))
 
 
+@pytest.mark.slow
 # The other photon noises are sampled by the same code.
 @pytest.mark.parametrize("name", ["gaussian", "poisson", "speckle", "impulse", "uniform_quantization"])
 def test_samples_of_a_batch_with_a_parameter_for_each_item_equal_a_loop(name):

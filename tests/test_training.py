@@ -71,6 +71,7 @@ def test_flat_crops_are_mostly_refused(tmp_path, rng):
     assert flat < 0.2
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_undisturbed_one_bit_for_bit(crops, tmp_path):
     whole = run(crops, tmp_path / "whole")
 

@@ -22,6 +22,7 @@ def test_help_of_restore_says_the_range_of_sigma(invoke):
     assert "[-1, 1]" in invoke("restore", "--help").stdout
 
 
+@pytest.mark.slow
 def test_a_demonstration_solves_each_task_in_one_call(prior_folder, tmp_path):
     prior = rd.load_prior(prior_folder)
     (result,) = jobs.demonstrate(prior, tmp_path, [("sr4", 0.05)], steps=2, size=32)

@@ -106,6 +106,7 @@ def bundled_again(tmp_path_factory) -> Path:
     return folder / "prior"
 
 
+@pytest.mark.slow
 def test_the_bundled_prior_survives_being_a_checkpoint(bundled_again):
     ours, theirs = io.load_prior(bundled_again), io.load_prior()
     assert ours.net == theirs.net

@@ -12,7 +12,7 @@ from skimage import data
 from reddiff_jax.metrics import Lpips, load_lpips
 from reddiff_jax.metrics import lpips as lpips_module
 
-NETS = ["alex", "vgg"]
+NETS = ["alex", pytest.param("vgg", marks=pytest.mark.slow)]
 apply = jax.jit(lambda lpips, x, reference: lpips(x, reference))
 apply_batch = jax.jit(lambda lpips, xs, references: jax.vmap(lpips)(xs, references))
 

@@ -107,6 +107,7 @@ def test_an_unknown_pool_is_an_error(key):
         jax.eval_shape(EncoderUNet(**SMALL, pool="largest").init, key, jnp.zeros((16, 16, 3)), 0)
 
 
+@pytest.mark.slow
 def test_jit_of_vmap_equals_a_loop(redrawn, images):
     net = EncoderUNet(image_size=4, model_channels=32, num_res_blocks=0, channel_mult=(1,), num_head_channels=16)
     images = images[:, :4, :4]

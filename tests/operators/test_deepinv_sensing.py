@@ -44,7 +44,7 @@ def test_single_coil_mri_is_deepinvs(rng):
 
 
 def test_multi_coil_mri_is_deepinvs(rng):
-    import torch
+    torch = pytest.importorskip("torch")
 
     mask, x, maps = rng.random(SHAPE[:2]) > 0.5, _draw(rng, *SHAPE), np.asarray(ops.coil_maps(3, SHAPE))
     oracle = oracles.deepinv().physics.MultiCoilMRI(

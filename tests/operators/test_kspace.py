@@ -7,6 +7,7 @@ import pytest
 
 import reddiff_jax.operators as ops
 
+pytestmark = pytest.mark.slow  # many small programs
 KINDS = list(ops.Undersampling)
 every_kind = pytest.mark.parametrize("kind", KINDS)
 

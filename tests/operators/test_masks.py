@@ -78,6 +78,7 @@ def test_freeform_mask_misses_a_fraction_within_the_range(shape, fraction):
     assert (missing <= fraction[1] + 1e-6).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fraction", [(0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6)])
 def test_freeform_masks_of_palettes_ranges_are_drawn_by_name_and_seed(fraction):
     draw = jax.jit(ops.freeform_mask, static_argnums=(1, 2))

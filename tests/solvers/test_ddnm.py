@@ -61,6 +61,7 @@ def test_without_noise_both_forms_are_one_and_explain_the_measurement(task, comp
     np.testing.assert_allclose(scene.matrix @ plus[-1], scene.y, atol=SHARP)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eta", [1.0, 0.6])
 @pytest.mark.parametrize(("t", "s"), [(600, 400), (100, 10), (10, 5), (10, -1)])
 def test_the_noise_of_the_measurement_and_the_fresh_one_make_the_transitions(t, s, eta):

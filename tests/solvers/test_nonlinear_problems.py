@@ -27,6 +27,7 @@ def _truth(seed: int = 0) -> jax.Array:
     return jnp.clip(0.5 * jax.random.normal(jax.random.key(seed), SHAPE), -1, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPERATORS)
 def test_residual_falls(name):
     problem = rd.measure(jax.random.key(1), OPERATORS[name], rd.gaussian(), _truth())
