@@ -98,6 +98,7 @@ def _draws(name, i):
     return np.asarray(_sample(jax.random.key(i), _noise(name), jnp.full((100, 200), clean))).astype(float), clean
 
 
+@pytest.mark.slow
 @every_noise
 @pytest.mark.parametrize("i", [0, 1])
 def test_samples_have_the_mean_of_theory(name, i):

@@ -127,6 +127,7 @@ def _mixture(covariances, scale=1.0):
     return rd.mixture_prior(jnp.asarray([1.0, 2.0, 3.0]), _normal(6, 3, *SHAPE, scale=scale), covariances, LINEAR)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("t", [10, 999])
 @pytest.mark.parametrize("covariances", MIXTURES.values(), ids=MIXTURES)
 def test_mixture_score_is_the_gradient_of_the_log_of_the_sum_of_densities(covariances, t):

@@ -87,6 +87,7 @@ def test_measurement_files_keep_everything(name, tmp_path, rng, key):
     assert all((read.arrays[each] == own[each]).all() for each in own)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, task in tasks.TASKS.items() if task.drawn_from_key])
 def test_drawn_arrays_depend_on_the_key(name):
     task = tasks.TASKS[name]

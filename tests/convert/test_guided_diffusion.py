@@ -68,6 +68,7 @@ def test_published_configurations_are_recognised_by_their_shapes(name):
     assert sorted(matching_configs(told)) == sorted([name, *others])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["class_conditional", "fractions", "classifier", "adaptive", "spatial_v2"])
 def test_each_parameter_is_its_tensor(name):
     net = NETS[name]

@@ -72,6 +72,7 @@ def test_safetensors_of_any_header(header, length, tmp_path):
     answers(tmp_path / "a.pt", length.to_bytes(8, "little") + b"{" + header)
 
 
+@pytest.mark.slow
 @fuzzed
 @given(
     value=st.recursive(

@@ -150,6 +150,7 @@ def test_jit_equals_eager(case: OperatorCase, rng):
     _close(_measure(operator, x), operator(x), 1e-6)
 
 
+@pytest.mark.slow
 @every
 def test_vmap_over_images_equals_a_loop(case: OperatorCase, rng):
     operator = _MADE[case.name]

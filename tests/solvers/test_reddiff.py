@@ -106,6 +106,7 @@ def test_mean_gradient_for_a_gaussian_in_float32(weighting):
     np.testing.assert_allclose(mean, expected, atol=1e-5)  # float32 numbers of order 1 to 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPERATORS)
 @every_reduction
 def test_gradient_is_the_derivative_of_the_surrogate_loss(name, reduction):
