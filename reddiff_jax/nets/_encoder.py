@@ -9,7 +9,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from reddiff_jax.nets.layers import AttentionBlock, Downsample, ResBlock, downsample_average, timestep_embedding
+from reddiff_jax.nets.layers import AttentionBlock, Conv, Downsample, ResBlock, downsample_average, timestep_embedding
 
 
 class Encoder(nn.Module):
@@ -84,7 +84,7 @@ class Encoder(nn.Module):
         """Runs the input blocks and the middle block; returns the features and the input blocks' outputs."""
         res = functools.partial(self._res, embedding=embedding, deterministic=deterministic)
         widths = self._widths()
-        h = nn.Conv(widths[0], (3, 3), padding=1, dtype=self.dtype, name="input_blocks_0_0")(h.astype(self.dtype))
+        h = Conv(widths[0], (3, 3), padding=1, dtype=self.dtype, name="input_blocks_0_0")(h.astype(self.dtype))
         skips = [h]
         for level, features in enumerate(widths):
             for _ in range(self.num_res_blocks):

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from reddiff_jax.nets._checks import check_image
 from reddiff_jax.nets._encoder import Encoder
-from reddiff_jax.nets.layers import AttentionPool, GroupNorm
+from reddiff_jax.nets.layers import AttentionPool, Conv, GroupNorm
 
 _HIDDEN = 2048  # features between the spatial pools' two layers
 
@@ -73,7 +73,7 @@ class EncoderUNet(Encoder):
             return nn.Dense(self.num_classes, name="out_3")(nn.silu(GroupNorm(name="out_1")(hidden)))
         h = nn.silu(GroupNorm(name="out_0")(h))
         if pool is Pool.ADAPTIVE:
-            return nn.Conv(self.num_classes, (1, 1), name="out_3")(h.mean((0, 1), keepdims=True))[0, 0]
+            return Conv(self.num_classes, (1, 1), name="out_3")(h.mean((0, 1), keepdims=True))[0, 0]
         assert self.num_head_channels is not None
         return AttentionPool(self.num_classes, self.num_head_channels, name="out_2")(h)
 

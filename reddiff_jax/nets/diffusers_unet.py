@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from reddiff_jax.nets._checks import check_image, check_label
-from reddiff_jax.nets.layers import GroupNorm, Upsample, downsample_average, timestep_embedding, upsample_nearest
+from reddiff_jax.nets.layers import Conv, GroupNorm, Upsample, downsample_average, timestep_embedding, upsample_nearest
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "silu": nn.silu,
@@ -156,7 +156,7 @@ class DiffusersUNet(nn.Module):
         up_block = nn.remat(UpBlock, static_argnums=(4,)) if self.remat else UpBlock
 
         x = 2 * x_t - 1 if self.center_input_sample else x_t
-        h = nn.Conv(widths[0], (3, 3), padding=1, dtype=self.dtype, name="conv_in")(x.astype(self.dtype))
+        h = Conv(widths[0], (3, 3), padding=1, dtype=self.dtype, name="conv_in")(x.astype(self.dtype))
         skips = [h]
         for level, (kind, features) in enumerate(zip(self.down_block_types, widths, strict=True)):
             resampling = None if level == len(widths) - 1 else _resampling(kind, self.downsample_type)
@@ -184,7 +184,7 @@ class DiffusersUNet(nn.Module):
             h = up_block(*shape, style, name=f"up_blocks_{level}")(h, taken, embedding, deterministic)
 
         h = nn.silu(style.norm("conv_norm_out")(h))
-        return nn.Conv(self.out_channels, (3, 3), padding=1, kernel_init=nn.initializers.zeros, name="conv_out")(h)
+        return Conv(self.out_channels, (3, 3), padding=1, kernel_init=nn.initializers.zeros, name="conv_out")(h)
 
     def _style(self) -> _Style:
         return _Style(
@@ -322,7 +322,7 @@ class ResnetBlock(nn.Module):
     ) -> Float[Array, "H2 W2 C2"]:
         """Applies the block; ``deterministic=False`` turns dropout on (needs a ``dropout`` RNG)."""
         style = self.style
-        conv = functools.partial(nn.Conv, self.features, dtype=style.dtype)
+        conv = functools.partial(Conv, self.features, dtype=style.dtype)
         h = style.activation(style.norm("norm1", dtype=style.dtype)(x))
         if self.resample is not None:
             h, x = self.resample(h), self.resample(x)
@@ -382,7 +382,7 @@ class Downsample(nn.Module):
     def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "H//2 W//2 C"]:
         """Halves height and width."""
         padding = ((self.padding, 1), (self.padding, 1))
-        return nn.Conv(x.shape[-1], (3, 3), strides=2, padding=padding, dtype=self.dtype, name="conv")(x)
+        return Conv(x.shape[-1], (3, 3), strides=2, padding=padding, dtype=self.dtype, name="conv")(x)
 
 
 def _resampling(kind: str, kind_with_attention: str) -> str:

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from reddiff_jax.nets._checks import check_image, check_label
 from reddiff_jax.nets._encoder import Encoder
-from reddiff_jax.nets.layers import GroupNorm, Upsample, upsample_nearest
+from reddiff_jax.nets.layers import Conv, GroupNorm, Upsample, upsample_nearest
 
 
 class UNet(Encoder):
@@ -107,7 +107,7 @@ class UNet(Encoder):
 
         h = nn.silu(GroupNorm(name="out_0")(h))
         features = self.out_channels * self.patch_size**2
-        h = nn.Conv(features, (3, 3), padding=1, kernel_init=nn.initializers.zeros, name="out_2")(h)
+        h = Conv(features, (3, 3), padding=1, kernel_init=nn.initializers.zeros, name="out_2")(h)
         return depth_to_space(h, self.patch_size)
 
 

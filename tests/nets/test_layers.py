@@ -1,11 +1,21 @@
 """Laws of the layers that the networks' own tests do not isolate."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
-from reddiff_jax.nets.layers import GroupNorm, ResBlock, downsample_average, timestep_embedding, upsample_nearest
+from reddiff_jax.nets.layers import (
+    Conv,
+    GroupNorm,
+    ResBlock,
+    downsample_average,
+    timestep_embedding,
+    upsample_nearest,
+)
 
 
 @pytest.mark.parametrize("features", [32, 33, 128, 256])
@@ -77,3 +87,29 @@ def test_new_residual_block_is_the_identity(key):
     x = jax.random.normal(key, (4, 4, 32))
     output, _ = ResBlock(32).init_with_output(key, x, jnp.ones(8))
     np.testing.assert_array_equal(output, x)
+
+
+@pytest.mark.parametrize(("window", "strides", "padding"), [(3, 1, 1), (1, 1, "SAME"), (4, 1, (1, 2)), (3, 2, 1)])
+def test_convolution_has_the_gradients_of_jax_s_own(window, strides, padding, key):
+    padding = padding if isinstance(padding, str) else (padding, padding)
+    arguments = (5, (window, window), strides, padding)
+    x = jax.random.normal(key, (2, 8, 6, 3))
+    params = nn.Conv(*arguments).init(key, x)
+
+    def gradients(conv):
+        return jax.grad(lambda params, x: jnp.sum(jnp.sin(conv(*arguments).apply(params, x))), (0, 1))(params, x)
+
+    # float32 sums of fewer than 1000 products of size about 1
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), gradients(Conv), gradients(nn.Conv))
+
+
+@pytest.mark.cpu_only
+def test_no_convolution_of_a_gradient_in_a_loop_has_labels_that_are_slow_on_a_cpu(key):
+    conv = Conv(8, (3, 3), padding=1)
+    x = jax.random.normal(key, (8, 8, 8))
+    params = conv.init(key, x)
+    gradient = jax.grad(lambda x, params: jnp.sum(jnp.square(conv.apply(params, x))))
+    loop = jax.jit(lambda params, x: jax.lax.scan(lambda x, _: (gradient(x, params), None), x, length=2)[0])
+    labels = re.findall(r"convolution\(.*dim_labels=(\S+),", loop.lower(params, x).compile().as_text())
+    assert labels
+    assert set(labels) == {"b01f_01io->b01f"}
