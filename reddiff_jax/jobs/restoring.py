@@ -26,7 +26,7 @@ from reddiff_jax.measurements import Header, Measurement
 from reddiff_jax.operators import Operator, mask_key
 from reddiff_jax.priors import Prior, tiled
 from reddiff_jax.problem import Problem
-from reddiff_jax.tasks import Preset
+from reddiff_jax.tasks import Method
 
 
 def restore(
@@ -78,7 +78,7 @@ def restore(
             finished = {
                 plan.item.name for plan in plans if is_finished(plan, work.manifest, out, overwrite=settings.overwrite)
             }
-            groups: dict[tuple[Preset, Header], list[Plan]] = {}
+            groups: dict[tuple[Method, Header], list[Plan]] = {}
             for plan in plans:
                 groups.setdefault((plan.preset, plan.header), []).append(plan)
                 if plan.item.name in finished:

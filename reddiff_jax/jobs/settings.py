@@ -1,13 +1,12 @@
 """Settings of a restoration, and checks of what the user chose."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from reddiff_jax import tasks
 from reddiff_jax.jobs.errors import JobError
-from reddiff_jax.tasks import Preset
 
 MIN_TILE = 64
 
@@ -49,12 +48,10 @@ class Settings:
                 raise JobError(f"{name.replace('_', '-')} is {getattr(self, name)} but must be at least 1.")
         if self.tile < MIN_TILE:
             raise JobError(f"tile is {self.tile} but must be at least {MIN_TILE} pixels.")
-        if self.solver not in tasks.SOLVERS:
-            raise JobError(f"unknown solver {self.solver!r}; choose one of {', '.join(tasks.SOLVERS)}.")
         if self.sigma is not None:
             tasks.check_sigma(self.sigma)
         check_seed(self.seed)
-        replace(Preset(), **self.changes)
+        tasks.method_by_name(self.solver)().changed(self.changes)
         if self.task is not None:
             check_parts(self.task, self.mask, self.kernel)
         elif self.mask is not None or self.kernel is not None:
