@@ -23,7 +23,7 @@ from reddiff_jax.priors import Prior
 from reddiff_jax.problem import Problem, measure
 from reddiff_jax.run import run
 from reddiff_jax.solvers import Solver
-from reddiff_jax.tasks import Choice, Method, Range
+from reddiff_jax.tasks import Choice, Method, Range, rounded
 
 Score = Callable[[jax.Array, jax.Array], Any]
 """``(restored image (H, W, C), original) -> number``, larger is better."""
@@ -47,7 +47,8 @@ class Tuned:
     Args (fields):
         preset: The best settings.
         score: Their mean score.
-        trials: All that was tried, in order; the first are the settings that were there before.
+        trials: All that was tried, in order, and behind it what was known before; the first are the settings that were
+            there before.
     """
 
     preset: Method
@@ -174,7 +175,7 @@ def optuna_search(
             elif space.whole:
                 chosen[name] = trial.suggest_int(name, int(space.low), int(space.high), log=space.log)
             else:
-                chosen[name] = trial.suggest_float(name, space.low, space.high, log=space.log)
+                chosen[name] = rounded(trial.suggest_float(name, space.low, space.high, log=space.log))
         return replace(first, **chosen)
 
     for begin in range(0, budget, sweep_size):
@@ -231,7 +232,7 @@ def tune(
     sweep_size: int = 4,
     vary: Sequence[str] | None = None,
     known: Mapping[Method, float] | None = None,
-    report: Callable[[int, Trial], None] = lambda done, best: None,
+    report: Callable[[Tuned, int], None] = lambda so_far, done: None,
 ) -> Tuned:
     """Searches the settings of a method with which it restores simulated measurements of pictures best.
 
@@ -251,8 +252,10 @@ def tune(
         num_steps: Number of steps; the present settings' if None.
         sweep_size: Trials run at once, each on all pictures: memory grows with it.
         vary: Fields that are searched, of the method's ``space``; all of them if None.
-        known: Scores of settings that were tried before with the same pictures and key, which are not run again.
-        report: Called after each ``sweep_size`` trials with the number of trials done and the best so far.
+        known: Scores of settings that were tried before with the same pictures, key and number of steps, which are not
+            run again.
+        report: Called after each ``sweep_size`` trials with what was found so far and how many of the search's trials
+            are done.
 
     Raises:
         ValueError: For an unknown name, a method that cannot do the task, or numbers that make no sense.
@@ -268,20 +271,22 @@ def tune(
         raise ValueError(f"{solver} is not searched over {', '.join(unknown)}; choose among {', '.join(first.space)}.")
     evaluate = _Sweep(key, prior, task_name, sigma, jnp.asarray(pictures), score, sweep_size)
     scores: dict[Method, float] = dict(known or {})
-    trials: list[Trial] = []
+    tried: list[Method] = []
     batches = search(jax.random.fold_in(key, 2), first, fields, budget, sweep_size)
-    batch = next(batches, None)
-    while batch:
+    batch = next(batches)
+    while True:
         new = list(dict.fromkeys(preset for preset in batch if preset not in scores))
         scores |= dict(zip(new, evaluate(new), strict=True))
-        trials += [Trial(preset, scores[preset]) for preset in batch]
-        report(len(trials), max(trials, key=lambda trial: trial.score))
+        tried += batch
+        trials = [Trial(preset, scores[preset]) for preset in dict.fromkeys([*tried, *scores])]
+        best = max(trials, key=lambda trial: trial.score)  # the first of equals
+        tuned = Tuned(best.preset, best.score, tuple(trials))
+        report(tuned, len(tried))
         try:
             batch = batches.send([scores[preset] for preset in batch])
         except StopIteration:
             break
-    best = max(trials, key=lambda trial: trial.score)  # the first of equals
-    return Tuned(best.preset, best.score, tuple(trials))
+    return tuned
 
 
 class _Sweep:

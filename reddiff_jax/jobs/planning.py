@@ -47,8 +47,7 @@ def make_plan(settings: Settings, prior_name: str, channels: int, item: Item) ->
     own = settings.mask or settings.kernel
     if own is not None:
         digest.update(own_file(Path(own), item.stem, "mask" if settings.mask else "kernel").read_bytes())
-    preset = tasks.preset(header.task, header.sigma, settings.solver).changed(settings.changes)
-    tasks.check_serves(header.task, preset)
+    preset = settings.preset(header.task, header.sigma)
     record = {
         "task": header.task,
         "sigma": header.sigma,

@@ -205,7 +205,7 @@ def _conclude(work: _Work, plan: Plan, samples: list[_Restored]) -> None:
     images = np.stack([sample.x for sample in samples])  # (K, H, W, C)
     images = tasks.by_name(plan.header.task).result(images)
     if not np.isfinite(images).all():
-        work.fail(plan.item, ValueError("the restoration diverged; lower the learning rate with --lr."))
+        work.fail(plan.item, ValueError(f"the restoration diverged; {plan.preset.remedy}"))
         return
     entry: dict[str, Any] = {
         "name": plan.item.name,

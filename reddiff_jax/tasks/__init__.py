@@ -7,14 +7,19 @@ method, which settings of a solver suit a task at a noise level. Library code ne
 
 from reddiff_jax.tasks.catalogue import TASKS as TASKS
 from reddiff_jax.tasks.catalogue import by_name as by_name
+from reddiff_jax.tasks.method import WORDS as WORDS
 from reddiff_jax.tasks.method import Choice as Choice
 from reddiff_jax.tasks.method import Method as Method
 from reddiff_jax.tasks.method import Range as Range
 from reddiff_jax.tasks.method import Rows as Rows
+from reddiff_jax.tasks.method import field_name as field_name
 from reddiff_jax.tasks.method import interpolate as interpolate
+from reddiff_jax.tasks.method import rounded as rounded
+from reddiff_jax.tasks.method import word as word
 from reddiff_jax.tasks.methods import METHODS as METHODS
 from reddiff_jax.tasks.methods import TUNED as TUNED
 from reddiff_jax.tasks.methods import check_serves as check_serves
+from reddiff_jax.tasks.methods import fitted as fitted
 from reddiff_jax.tasks.methods import method_by_name as method_by_name
 from reddiff_jax.tasks.methods import preset as preset
 from reddiff_jax.tasks.methods import solver_by_name as solver_by_name

@@ -28,6 +28,16 @@ FORMS = {"fixed_point": red_fixed_point, "admm": red_admm, "descent": red_descen
 WORDS = {"num_steps": "steps", "learning_rate": "lr"}
 
 
+def word(name: str) -> str:
+    """What the command line calls a field."""
+    return WORDS.get(name, name)
+
+
+def field_name(given: str) -> str:
+    """The field that the command line calls so."""
+    return next((name for name, word in WORDS.items() if word == given), given)
+
+
 @dataclass(frozen=True)
 class Range:
     """Numbers between two ends, both included: a traced leaf of the solver, so that trials share a compilation.
@@ -50,7 +60,12 @@ class Range:
             value = self.low * (self.high / self.low) ** fraction
         else:
             value = self.low + (self.high - self.low) * fraction
-        return round(value) if self.whole else float(f"{value:.4g}")
+        return round(value) if self.whole else rounded(value)
+
+
+def rounded(value: float) -> float:
+    """A setting to four digits, more than which none deserves."""
+    return float(f"{value:.4g}")
 
 
 @dataclass(frozen=True)
@@ -69,6 +84,8 @@ class Method(abc.ABC):
     """
 
     name: ClassVar[str]
+    help: ClassVar[str]
+    remedy: ClassVar[str] = "change its settings with --set."  # of a run that diverged
     space: ClassVar[Mapping[str, Range | Choice]]
 
     def __post_init__(self):
@@ -103,30 +120,31 @@ class Method(abc.ABC):
         names = [field.name for field in fields(self)]
         for name in changes:
             if name not in names:
-                own = ", ".join(WORDS.get(each, each) for each in names)
-                raise ValueError(f"{self.name} has no setting {WORDS.get(name, name)}; its settings are {own}.")
+                own = ", ".join(map(word, names))
+                raise ValueError(f"{self.name} has no setting {word(name)}; its settings are {own}.")
         return replace(self, **changes)
 
     @classmethod
-    def read(cls, name: str, text: str) -> tuple[str, Any]:
-        """A field and its value from the words of the command line.
+    def read(cls, text: str) -> tuple[str, Any]:
+        """A field and its value from the words ``name=value`` of the command line.
 
         Raises:
             ValueError: For a field that the method has not, or a value of another type.
         """
+        given, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"{text!r} is no setting; give its name and value: {next(iter(cls.space))}=0.5, say.")
+        name = field_name(given)
         kinds = {field.name: field.type for field in fields(cls)}
-        name = {word: field for field, word in WORDS.items()}.get(name, name)
         if name not in kinds:
-            own = ", ".join(WORDS.get(each, each) for each in kinds)
-            raise ValueError(f"{cls.name} has no setting {name}; its settings are {own}.")
-        kind = kinds[name]
+            raise ValueError(f"{cls.name} has no setting {given}; its settings are {', '.join(map(word, kinds))}.")
         try:
-            if kind is bool:
-                return name, {"true": True, "false": False}[text.lower()]
-            return name, kind(text)  # type: ignore[operator]
+            if kinds[name] is bool:
+                return name, {"true": True, "false": False}[value.lower()]
+            return name, kinds[name](value) if kinds[name] in (int, float) else value  # type: ignore[operator]
         except (ValueError, KeyError):
-            wanted = {bool: "true or false", int: "a whole number", float: "a number"}[kind]  # type: ignore[index]
-            raise ValueError(f"{name} is {text!r} but must be {wanted}.") from None
+            wanted = {bool: "true or false", int: "a whole number", float: "a number"}[kinds[name]]  # type: ignore[index]
+            raise ValueError(f"{given} is {value!r} but must be {wanted}.") from None
 
     def describe(self) -> str:
         """The settings in one line."""
@@ -175,7 +193,7 @@ _NAMES = {
 
 def _check(name: str, value: Any) -> None:
     """Raises ValueError for an impossible value of a field."""
-    said = f"{WORDS.get(name, name)} is {value!r} but must be"
+    said = f"{word(name)} is {value!r} but must be"
     if name in _COUNTS and (isinstance(value, bool) or value != int(value) or not 1 <= value <= _COUNTS[name]):
         raise ValueError(f"{said} a whole number from 1 to {_COUNTS[name]}.")
     if name in _AT_LEAST_ZERO and not (math.isfinite(value) and value >= 0):

@@ -50,6 +50,7 @@ class RedDiffVarPreset(Method):
     init: str = "pinv"
 
     name = "reddiff_var"
+    help = "RED-diff with a learned variance; Gaussian noise"
     space = MappingProxyType({"lam": Range(0.05, 20.0, log=True), "r_max": Range(0.3, 30.0, log=True)})
 
     def solver(self, prior: Prior) -> Solver:
@@ -75,6 +76,7 @@ class DpsPreset(Method):
     init: str = "pinv"
 
     name = "dps"
+    help = "guided by a gradient through the network; any differentiable operator"
     space = MappingProxyType({"scale": Range(0.05, 5.0, log=True), "eta": _ETA, "start_timestep": _START})
 
     def solver(self, prior: Prior) -> Solver:
@@ -101,6 +103,7 @@ class PigdmPreset(Method):
     init: str = "pinv"
 
     name = "pigdm"
+    help = "guided by the pseudo-inverse, through the network; any operator with one"
     space = MappingProxyType({"scale": Range(0.05, 5.0, log=True), "eta": _ETA, "start_timestep": _START})
 
     def solver(self, prior: Prior) -> Solver:
@@ -126,6 +129,7 @@ class DdrmPreset(Method):
     start_timestep: int = 999
 
     name = "ddrm"
+    help = "samples in the singular vectors; needs an SVD and Gaussian noise"
     space = MappingProxyType({"eta": _ETA, "eta_b": _ETA, "start_timestep": _START})
 
     def solver(self, prior: Prior) -> Solver:
@@ -144,6 +148,7 @@ class DdnmPreset(Method):
     init: str = "pinv"
 
     name = "ddnm"
+    help = "keeps the null space of the estimate; any operator with a pseudo-inverse"
     space = MappingProxyType({"eta": _ETA, "start_timestep": _START})
 
     def solver(self, prior: Prior) -> Solver:
@@ -169,6 +174,7 @@ class McgPreset(Method):
     init: str = "pinv"
 
     name = "mcg"
+    help = "gradient through the network and projection; linear operators"
     space = MappingProxyType({"scale": Range(0.01, 5.0, log=True), "eta": _ETA, "start_timestep": _START})
 
     def solver(self, prior: Prior) -> Solver:
@@ -195,6 +201,7 @@ class DiffpirPreset(Method):
     init: str = "pinv"
 
     name = "diffpir"
+    help = "proximal steps; linear operators and Gaussian noise"
     space = MappingProxyType({"lam": Range(0.03, 30.0, log=True), "zeta": _ETA, "start_timestep": _START})
 
     def solver(self, prior: Prior) -> Solver:
@@ -222,6 +229,7 @@ class DapsPreset(Method):
     init: str = "pinv"
 
     name = "daps"
+    help = "decoupled annealing by Langevin steps; any differentiable operator"
     space = MappingProxyType({"step_size": Range(0.003, 1.0, log=True), "start_timestep": _START})
 
     @property
@@ -253,6 +261,7 @@ class MmpsPreset(Method):
     init: str = "pinv"
 
     name = "mmps"
+    help = "knows the estimate's covariance, through the network; Gaussian noise"
     space = MappingProxyType({"eta": _ETA, "start_timestep": _START})
 
     def solver(self, prior: Prior) -> Solver:
@@ -281,6 +290,7 @@ class RedPreset(Method):
     init: str = "pinv"
 
     name = "red"
+    help = "classic regularisation by one denoiser; any operator"
     space = MappingProxyType({"lam": Range(0.002, 5.0, log=True), "sigma_f": Range(0.01, 0.5, log=True)})
 
     def solver(self, prior: Prior) -> Solver:
@@ -339,7 +349,7 @@ def preset(task_name: str, sigma: float, solver: str = "reddiff") -> Method:
     check_sigma(sigma)
     task, method = by_name(task_name), method_by_name(solver)
     rows = TUNED.get(solver, {}).get(task.family)
-    return interpolate(rows, sigma) if rows else _default(method, task_name)
+    return fitted(interpolate(rows, sigma) if rows else method(), task_name)
 
 
 def solver_by_name(name: str, preset: Method, prior: Prior) -> Solver:
@@ -368,7 +378,7 @@ def check_serves(task_name: str, preset: Method) -> None:
         return  # it serves every task
     reason = _obstacle(task_name, preset)
     if reason is not None:
-        able = [name for name, method in METHODS.items() if not _obstacle(task_name, _default(method, task_name))]
+        able = [name for name, method in METHODS.items() if not _obstacle(task_name, fitted(method(), task_name))]
         raise ValueError(f"{preset.name} cannot do {task_name} ({reason}); choose one of {', '.join(able)}.")
 
 
@@ -384,9 +394,11 @@ def _obstacle(task_name: str, preset: Method) -> str | None:
     return None
 
 
-def _default(method: type[AnyMethod], task_name: str) -> AnyMethod:
-    """A method's own settings, in the form that serves a task."""
-    settings = method()
+def fitted(settings: AnyMethod, task_name: str) -> AnyMethod:
+    """The settings in the form of the method that serves a task, where there is one.
+
+    PiGDM and DDNM have a noiseless form for operators without an SVD, RED descent for those that are not linear.
+    """
     names = {field.name for field in fields(settings)}
     if "noisy" in names and not isinstance(_example(task_name).operator, SpectralOperator):
         return replace(settings, noisy=False)

@@ -40,6 +40,8 @@ class Preset(Method):
     init: str = "pinv"
 
     name = "reddiff"
+    help = "variational, a mode; any operator and noise"
+    remedy = "lower the learning rate with --lr."
     space = MappingProxyType(
         {
             "lam": Range(0.02, 5.0, log=True),
