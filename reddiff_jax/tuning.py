@@ -325,18 +325,13 @@ class _Sweep:
         stacked = jax.tree.map(lambda *leaves: leaves[0] if id(leaves[0]) in shared else jnp.stack(leaves), *filled)
         if structure not in self.compiled:
             over_pictures = jax.vmap(run, in_axes=(0, None, self.axes))
-            self.compiled[structure] = jax.jit(
-                lambda keys, solver, problems: (
-                    jax.vmap(over_pictures, in_axes=(None, axes, None))(keys, solver, problems).x
-                )
-            )
-        xs = self.compiled[structure](self.keys, stacked, self.problems)  # (S, B, H, W, C)
-        restored = self.task.result(jnp.clip(xs[: len(solvers)], -1, 1))
-        return [self._mean(of_trial) for of_trial in restored]
+            over_trials = jax.vmap(over_pictures, in_axes=(None, axes, None))
+            self.compiled[structure] = jax.jit(lambda *args: ((found := over_trials(*args)).x, found.finite))
+        xs, finite = self.compiled[structure](self.keys, stacked, self.problems)  # (S, B, H, W, C), (S, B)
+        restored = self.task.result(jnp.clip(xs, -1, 1))
+        return [self._mean(restored[i]) if finite[i].all() else -np.inf for i in range(len(solvers))]
 
     def _mean(self, restored: jax.Array) -> float:
-        if not jnp.isfinite(restored).all():
-            return -np.inf
         scores = [float(self.score(x, original)) for x, original in zip(restored, self.originals, strict=True)]
         return float(np.mean(scores)) if np.isfinite(scores).all() else -np.inf
 
