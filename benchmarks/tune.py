@@ -1,16 +1,16 @@
-"""Chooses the presets of the tasks: a coordinate search on tuning pictures that are never reported on.
+"""Chooses the settings of the methods: a search for each task family and noise level, on pictures never reported on.
 
-    python -m benchmarks.tune [--prior PRIOR] [--steps 50] [--size 64] [--only denoise inpaint]
+    python -m benchmarks.tune [--solver reddiff dps] [--prior PRIOR] [--steps 50] [--size 64] [--budget 32]
+                              [--search optuna] [--vary lam] [--only denoise inpaint_holes]
 
-For each task family and noise level the settings are varied one after the other (learning-rate schedule, lam, starting
-timestep, weighting, learning rate; with ``--vary`` also init) and the best by ``PSNR - 10 LPIPS`` is kept, so that
-looks count beside fidelity. The table ``PRESETS`` of reddiff_jax/tasks/presets.py is copied from what this prints.
+Each search is ``reddiff_jax.tuning.tune`` with the same budget for every method; the best settings by
+``PSNR - 10 LPIPS``, so that looks count beside fidelity, go to results/tune.json with the score of the present ones.
+The table ``PRESETS`` of reddiff_jax/tasks/presets.py is copied from what this prints.
 """
 
 import argparse
 import json
-from dataclasses import replace
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 
 import jax
@@ -19,7 +19,7 @@ import numpy as np
 
 import reddiff_jax as rd
 from benchmarks import _pictures, _report
-from reddiff_jax import metrics, tasks
+from reddiff_jax import tasks, tuning
 
 FAMILIES = {
     "inpaint_pixels": ("inpaint_random", (0.0, 0.05, 0.2)),
@@ -38,91 +38,56 @@ FAMILIES = {
     "ct": ("ct60", (0.0, 0.05)),
     "phase_retrieval": ("phase_retrieval", (0.0,)),
 }
-CHOICES = {
-    "lr_schedule": ("cosine", "constant"),
-    "lam": (0.05, 0.15, 0.5, 1.5, 4.0),
-    "start_timestep": (300, 500, 800),
-    "weighting": ("linear", "sqrt", "trunc_linear"),
-    "learning_rate": (0.05, 0.1, 0.2),
-    "init": ("pinv", "zeros", "noise"),
-}
-runs = jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))
-
-
-def score(lpips, restored, x) -> dict[str, float]:
-    """Mean PSNR, mean LPIPS and the score of a batch."""
-    psnr = float(jnp.mean(jax.vmap(metrics.psnr)(restored, x)))
-    # LPIPS is of colour pictures: three times what is gray.
-    colours = (jnp.broadcast_to(each, (*each.shape[:-1], 3)) for each in (restored, x))
-    perceptual = float(jnp.mean(jax.vmap(lpips)(*colours)))
-    return {"psnr": psnr, "lpips": perceptual, "score": psnr - 10 * perceptual}
-
-
-def tune(prior, lpips, name: str, sigma: float, x: np.ndarray, num_steps: int, vary: list[str]) -> dict:
-    """Searches the settings of one task at one noise level."""
-    task = tasks.by_name(name)
-    shape = x.shape[1:]
-    keys = jax.random.split(jax.random.key(1), len(x))
-    problems = rd.stack(
-        [
-            rd.measure(key, task.operator(shape, task.simulate(key, shape)), rd.gaussian(sigma), jnp.asarray(image))
-            for key, image in zip(keys, x, strict=True)
-        ]
-    )
-    tried: dict = {}
-
-    def evaluate(preset: tasks.Preset) -> float:
-        if preset not in tried:
-            restored = jnp.clip(runs(keys, preset.solver(prior), problems).x, -1, 1)
-            tried[preset] = score(lpips, task.result(restored), task.result(x))
-            print(f"  {preset.describe()}: {tried[preset]}", flush=True)
-        value = tried[preset]["score"]
-        return value if np.isfinite(value) else -np.inf
-
-    best = replace(task.preset(sigma), num_steps=num_steps)
-    start = jnp.clip(jax.vmap(lambda p: p.operator.pinv(p.y))(problems), -1, 1)
-    for field in vary:
-        best = max((replace(best, **{field: value}) for value in (getattr(best, field), *CHOICES[field])), key=evaluate)
-    row = {
-        "family": task.family,
-        "task": name,
-        "sigma": sigma,
-        **tried[best],
-        "A+y psnr": score(lpips, task.result(start), task.result(x))["psnr"],
-    }
-    return {**row, **{field: getattr(best, field) for field in CHOICES}, "tried": len(tried), "varied": vary}
+SEARCHES = {"random": tuning.random_search, "grid": tuning.grid_search, "optuna": tuning.optuna_search}
 
 
 def main() -> None:
-    """Runs the search and writes results/tune.json."""
+    """Runs the searches and writes results/tune.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--solver", nargs="*", default=["reddiff"], choices=list(tasks.METHODS))
     parser.add_argument("--prior", type=Path)
-    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--steps", type=int, help="of each run; the presets' if left out")
     parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--vary", nargs="*", default=list(CHOICES)[:-1], choices=list(CHOICES), help="in this order")
+    parser.add_argument("--budget", type=int, default=32)
+    parser.add_argument("--search", default="random", choices=list(SEARCHES))
+    parser.add_argument("--vary", nargs="*", help="fields to search; all if left out")
     parser.add_argument("--only", nargs="*", default=list(FAMILIES), choices=list(FAMILIES))
+    parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    prior, loaded = rd.load_prior(args.prior), metrics.load_lpips()
-    lpips = partial(jax.jit(lambda net, a, b: net(a, b)), loaded)
-    x = np.stack(list(_pictures.tuning(args.size).values()))
+    prior = rd.load_prior(args.prior)
+    x = jnp.asarray(np.stack(list(_pictures.tuning(args.size).values())))
     path = _report.RESULTS / "tune.json"
     earlier = json.loads(path.read_text())["rows"] if path.exists() else []
-    rows = [row for row in earlier if row["family"] not in args.only]
-    for family in args.only:
+    done = {(solver, family) for solver in args.solver for family in args.only}
+    rows = [row for row in earlier if (row.get("solver", "reddiff"), row["family"]) not in done]
+    found = []
+    for solver, family in sorted(done):
         name, sigmas = FAMILIES[family]
         for sigma in sigmas:
-            print(f"{family} at sigma {sigma}", flush=True)
-            rows.append(tune(prior, lpips, name, sigma, x, args.steps, args.vary))
-            print(_report.markdown(rows[-1:], list(rows[-1])), flush=True)
-            settings = {
-                "vary": args.vary,
-                "prior": str(args.prior or "bundled"),
-                "num_steps": args.steps,
-                "size": args.size,
-                "pictures": len(x),
-            }
-            _report.write("tune", settings=settings, rows=rows)
-    print(_report.markdown(rows, list(rows[0])))
+            try:
+                tasks.check_serves(name, tasks.preset(name, sigma, solver))
+            except ValueError as error:
+                print(error, flush=True)
+                continue
+            tuned = tuning.tune(
+                jax.random.key(args.seed),
+                prior,
+                name,
+                sigma,
+                x,
+                solver=solver,
+                budget=args.budget,
+                search=SEARCHES[args.search],
+                num_steps=args.steps,
+                vary=args.vary,
+                report=lambda so_far, count: print(f"  {count} trials: {so_far.score:.3f}", flush=True),
+            )
+            row = {"solver": solver, "family": family, "task": name, "sigma": sigma}
+            row |= {"score": tuned.score, "before": tuned.trials[0].score, "tried": len(tuned.trials)}
+            found.append(row | asdict(tuned.preset))  # type: ignore[call-overload]
+            print(_report.markdown(found[-1:], list(found[-1])), flush=True)
+            settings = {name: str(value) for name, value in vars(args).items()} | {"pictures": len(x)}
+            _report.write("tune", settings=settings, rows=rows + found)
 
 
 if __name__ == "__main__":

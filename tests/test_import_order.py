@@ -24,7 +24,7 @@ ORDER = [
     {"run", "sharding", "io"},
     {"converting"},
     {"tasks"},
-    {"measurements"},
+    {"measurements", "tuning"},
     {"training", "jobs"},
     {"cli", "__main__"},
 ]

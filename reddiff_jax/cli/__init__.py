@@ -11,16 +11,17 @@ from reddiff_jax.cli.info import info
 from reddiff_jax.cli.measure import measure
 from reddiff_jax.cli.restore import restore
 from reddiff_jax.cli.train import train
+from reddiff_jax.cli.tune import tune
 
 app = typer.Typer(
     cls=OneLineErrors,
-    help="Restores pictures with a diffusion prior, by RED-diff. Start with [bold]reddiff-jax demo[/bold].",
+    help="Restores pictures with a diffusion prior, by RED-diff and others. Start with [bold]reddiff-jax demo[/bold].",
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, measure, restore, evaluate, train, convert, gallery, info):
+for command in (demo, measure, restore, evaluate, train, convert, gallery, tune, info):
     app.command()(command)
 
 

@@ -19,6 +19,7 @@ PRIOR = "Folder of a prior; the bundled one if left out."
 
 PriorOption = Annotated[Path | None, typer.Option("--prior", help=PRIOR, show_default=False)]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything drawn.")]
+SolverOption = Annotated[str, typer.Option("--solver", help="Method; `reddiff-jax info` lists them.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Output folder.")]
 MaskOption = Annotated[
     Path | None,
@@ -64,6 +65,15 @@ def load_prior(folder: Path | None) -> tuple[Any, int, str]:
 
 def show_preset(preset: Any) -> str:
     """A preset in the words of the command line."""
+    from dataclasses import asdict
+
+    from reddiff_jax import tasks
+
+    if preset.name != "reddiff":
+        settings = asdict(preset)
+        own = [f"{name}={str(value).lower()}" for name, value in settings.items() if name not in tasks.WORDS]
+        shared = [f"--{word} {settings[name]:g}" for name, word in tasks.WORDS.items() if name in settings]
+        return " ".join([f"--solver {preset.name}", *shared, *(f"--set {each}" for each in own)])
     return (
         f"--steps {preset.num_steps} --lam {preset.lam:g} --lr {preset.learning_rate:g} ({preset.lr_schedule}), "
         f"from timestep {preset.start_timestep}, weighting {preset.weighting}, init {preset.init}"

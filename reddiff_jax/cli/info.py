@@ -1,4 +1,4 @@
-"""`reddiff-jax info`: versions, devices, the prior, the tasks."""
+"""`reddiff-jax info`: versions, devices, the prior, the tasks, the solvers."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ from reddiff_jax.cli._common import PRIOR, UserError, stdout
 def info(
     prior: Annotated[Path | None, typer.Argument(help=PRIOR, show_default=False)] = None,
 ) -> None:
-    """Tells versions, devices, a prior's card, and the tasks with their presets."""
+    """Tells versions, devices, a prior's card, the tasks with their presets, and the solvers."""
     import importlib.metadata
     import platform
 
@@ -55,10 +55,14 @@ def info(
         table.add_row(name, task.help, task.needs or "", task.family)
     console.print(table)
     sigmas = (0.0, 0.05, 0.1, 0.2)
-    title = "Presets: lam / learning rate / first timestep, by sigma (for pixels in [-1, 1])"
+    title = "RED-diff's presets: lam / learning rate / first timestep, by sigma (for pixels in [-1, 1])"
     table = Table("preset", *(f"sigma {sigma:g}" for sigma in sigmas), title=title, title_justify="left")
     for family in tasks.PRESETS:
         table.add_row(family, *(_short(tasks.family_preset(family, sigma)) for sigma in sigmas))
+    console.print(table)
+    table = Table("solver", "what it is", "settings", title="Solvers (--solver)", title_justify="left")
+    for name, method in tasks.METHODS.items():
+        table.add_row(name, method.help, method().describe())
     console.print(table)
 
 

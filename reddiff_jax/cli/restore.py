@@ -12,6 +12,7 @@ from reddiff_jax.cli._common import (
     OutOption,
     PriorOption,
     SeedOption,
+    SolverOption,
     conclude,
     load_prior,
     progress_bar,
@@ -39,10 +40,17 @@ def restore(
         float | None, typer.Option(help=SIGMA, show_default="what the measurement file says, 0 for pictures")
     ] = None,
     prior: PriorOption = None,
-    solver: Annotated[str, typer.Option(help="Method.")] = "reddiff",
+    solver: SolverOption = "reddiff",
+    presets: Annotated[
+        Path | None, typer.Option(help="File of tuned settings (reddiff-jax tune).", show_default="built-in")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Number of steps, 1 to 1000.", show_default="preset")] = None,
     lam: Annotated[float | None, typer.Option(help="Weight of the prior.", show_default="preset")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.", show_default="preset")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Another setting of the solver, e.g. scale=0.3; repeat it."),
+    ] = None,
     samples: Annotated[
         int, typer.Option(help="Restorations of each picture. RED-diff seeks a mode: they differ little.")
     ] = 1,
@@ -56,9 +64,12 @@ def restore(
     Settings come from a preset for the task and noise level, which is printed. Killed and started again with the same
     options, it continues and gives the same pictures. With --samples K: NAME_0.png, ..., NAME_mean.png, NAME_std.png.
     """
-    from reddiff_jax import jobs
+    from dataclasses import replace
 
-    changes = {"num_steps": steps, "lam": lam, "learning_rate": lr}
+    from reddiff_jax import jobs, tasks
+
+    method = tasks.method_by_name(solver)
+    changes = {"num_steps": steps, "lam": lam, "learning_rate": lr, **dict(map(method.read, set_ or ()))}
     settings = jobs.Settings(
         task=task,
         sigma=sigma,
@@ -74,6 +85,8 @@ def restore(
     )
     settings.check()
     loaded, channels, prior_name = load_prior(prior)
+    if presets is not None:
+        settings = replace(settings, presets=jobs.read_presets(presets, prior_name))
     console = stdout()
     with progress_bar("restoring") as update:
 

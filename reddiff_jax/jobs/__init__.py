@@ -21,6 +21,8 @@ from reddiff_jax.jobs.inputs import read_kernel as read_kernel
 from reddiff_jax.jobs.manifest import Manifest as Manifest
 from reddiff_jax.jobs.manifest import fingerprint as fingerprint
 from reddiff_jax.jobs.measuring import measure_pictures as measure_pictures
+from reddiff_jax.jobs.presets import PresetFile as PresetFile
+from reddiff_jax.jobs.presets import read_presets as read_presets
 from reddiff_jax.jobs.restoring import restore as restore
 from reddiff_jax.jobs.scoring import Pairs as Pairs
 from reddiff_jax.jobs.scoring import mean as mean
@@ -28,3 +30,4 @@ from reddiff_jax.jobs.scoring import pair as pair
 from reddiff_jax.jobs.scoring import score as score
 from reddiff_jax.jobs.scoring import write_scores as write_scores
 from reddiff_jax.jobs.settings import Settings as Settings
+from reddiff_jax.jobs.tuning import tune_presets as tune_presets

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from reddiff_jax.tasks import Preset
+from reddiff_jax.tasks import Method
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Event:
     name: str
     done: float
     detail: str = ""
-    preset: Preset | None = None
+    preset: Method | None = None
 
 
 Report = Callable[[Event], None]

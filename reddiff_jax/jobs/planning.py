@@ -16,7 +16,7 @@ from reddiff_jax.jobs.inputs import Item, own_arrays, own_file, read_kernel
 from reddiff_jax.jobs.manifest import Manifest
 from reddiff_jax.jobs.settings import Settings
 from reddiff_jax.measurements import Header, Measurement
-from reddiff_jax.tasks import Preset, Shape
+from reddiff_jax.tasks import Method, Shape
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Plan:
 
     item: Item
     header: Header
-    preset: Preset
+    preset: Method
     record: dict[str, Any]  # what must be equal for a finished picture to be kept
     outputs: tuple[str, ...]
 
@@ -47,7 +47,7 @@ def make_plan(settings: Settings, prior_name: str, channels: int, item: Item) ->
     own = settings.mask or settings.kernel
     if own is not None:
         digest.update(own_file(Path(own), item.stem, "mask" if settings.mask else "kernel").read_bytes())
-    preset = replace(tasks.by_name(header.task).preset(header.sigma), **settings.changes)
+    preset = settings.preset(header.task, header.sigma)
     record = {
         "task": header.task,
         "sigma": header.sigma,

@@ -26,7 +26,7 @@ from reddiff_jax.measurements import Header, Measurement
 from reddiff_jax.operators import Operator, mask_key
 from reddiff_jax.priors import Prior, tiled
 from reddiff_jax.problem import Problem
-from reddiff_jax.tasks import Preset
+from reddiff_jax.tasks import Method
 
 
 def restore(
@@ -78,7 +78,7 @@ def restore(
             finished = {
                 plan.item.name for plan in plans if is_finished(plan, work.manifest, out, overwrite=settings.overwrite)
             }
-            groups: dict[tuple[Preset, Header], list[Plan]] = {}
+            groups: dict[tuple[Method, Header], list[Plan]] = {}
             for plan in plans:
                 groups.setdefault((plan.preset, plan.header), []).append(plan)
                 if plan.item.name in finished:
@@ -205,7 +205,7 @@ def _conclude(work: _Work, plan: Plan, samples: list[_Restored]) -> None:
     images = np.stack([sample.x for sample in samples])  # (K, H, W, C)
     images = tasks.by_name(plan.header.task).result(images)
     if not np.isfinite(images).all():
-        work.fail(plan.item, ValueError("the restoration diverged; lower the learning rate with --lr."))
+        work.fail(plan.item, ValueError(f"the restoration diverged; {plan.preset.remedy}"))
         return
     entry: dict[str, Any] = {
         "name": plan.item.name,

@@ -1,13 +1,14 @@
 """Settings of a restoration, and checks of what the user chose."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from reddiff_jax import tasks
 from reddiff_jax.jobs.errors import JobError
-from reddiff_jax.tasks import Preset
+from reddiff_jax.jobs.presets import PresetFile
+from reddiff_jax.tasks import Method
 
 MIN_TILE = 64
 
@@ -22,6 +23,7 @@ class Settings:
         mask: Mask file, or folder of masks named as the pictures.
         kernel: Kernel file, or folder of kernels named as the pictures.
         solver: Name of the solver.
+        presets: Tuned settings, which are preferred to the built-in ones where there are some.
         changes: Fields of the presets to be replaced.
         samples: Restorations of each picture, by other noise.
         batch_size: Pictures restored at once.
@@ -35,6 +37,7 @@ class Settings:
     mask: str | Path | None = None
     kernel: str | Path | None = None
     solver: str = "reddiff"
+    presets: PresetFile | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
     samples: int = 1
     batch_size: int = 4
@@ -49,16 +52,26 @@ class Settings:
                 raise JobError(f"{name.replace('_', '-')} is {getattr(self, name)} but must be at least 1.")
         if self.tile < MIN_TILE:
             raise JobError(f"tile is {self.tile} but must be at least {MIN_TILE} pixels.")
-        if self.solver not in tasks.SOLVERS:
-            raise JobError(f"unknown solver {self.solver!r}; choose one of {', '.join(tasks.SOLVERS)}.")
         if self.sigma is not None:
             tasks.check_sigma(self.sigma)
         check_seed(self.seed)
-        replace(Preset(), **self.changes)
+        tasks.method_by_name(self.solver)().changed(self.changes)
         if self.task is not None:
             check_parts(self.task, self.mask, self.kernel)
+            self.preset(self.task, self.sigma or 0.0)
         elif self.mask is not None or self.kernel is not None:
             raise JobError("a mask or a kernel needs the task, too: --task inpaint or --task deblur_motion.")
+
+    def preset(self, task: str, sigma: float) -> Method:
+        """The settings of the solver for a task at a noise level.
+
+        Raises:
+            ValueError: If the solver cannot do the task, or for values that make no sense.
+        """
+        preset = self.presets.preset(task, sigma, self.solver) if self.presets is not None else None
+        preset = (preset or tasks.preset(task, sigma, self.solver)).changed(self.changes)
+        tasks.check_serves(task, preset)
+        return preset
 
 
 def check_parts(task: str, mask: str | Path | None, kernel: str | Path | None) -> None:

@@ -1,22 +1,24 @@
 """Settings of RED-diff for each family of tasks at each noise level."""
 
 import functools
-import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
-import numpy as np
+import jax
+import jax.numpy as jnp
 import optax
+from flax import struct
 
-from reddiff_jax import schedules, weightings
+from reddiff_jax._types import Image, Key
 from reddiff_jax.priors import Prior
-from reddiff_jax.solvers import RedDiff, init_noise, init_noised_pinv, init_pinv, init_zeros, reddiff
-
-INITS = {"pinv": init_pinv, "zeros": init_zeros, "noise": init_noise, "noised_pinv": init_noised_pinv}
+from reddiff_jax.problem import Problem
+from reddiff_jax.solvers import RedDiff, RedDiffInfo, RedDiffState, Solver, reddiff
+from reddiff_jax.tasks.method import INITS, Choice, Method, Range, interpolate
 
 
 @dataclass(frozen=True)
-class Preset:
+class Preset(Method):
     """Settings of RED-diff for a task at a noise level.
 
     Args (fields):
@@ -37,43 +39,67 @@ class Preset:
     weighting: str = "linear"
     init: str = "pinv"
 
-    def __post_init__(self):
-        if isinstance(self.num_steps, bool) or int(self.num_steps) != self.num_steps or not 1 <= self.num_steps <= 1000:
-            raise ValueError(f"steps is {self.num_steps} but must be a whole number from 1 to 1000.")
-        if not (math.isfinite(self.lam) and self.lam >= 0):
-            raise ValueError(f"lam is {self.lam} but must be finite and not negative.")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(f"lr is {self.learning_rate} but must be finite and above 0.")
-        if self.lr_schedule not in ("constant", "cosine"):
-            raise ValueError(f"lr_schedule is {self.lr_schedule!r} but must be 'constant' or 'cosine'.")
-        if not 0 <= self.start_timestep <= 999:
-            raise ValueError(f"start_timestep is {self.start_timestep} but must be from 0 to 999.")
-        if self.init not in INITS:
-            raise ValueError(f"init is {self.init!r} but must be one of {', '.join(INITS)}.")
-        weightings.by_name(self.weighting)
+    name = "reddiff"
+    help = "variational, a mode; any operator and noise"
+    remedy = "lower the learning rate with --lr."
+    space = MappingProxyType(
+        {
+            "lam": Range(0.02, 5.0, log=True),
+            "learning_rate": Range(0.02, 0.5, log=True),
+            "start_timestep": Range(200, 999, whole=True),
+            "lr_schedule": Choice(("constant", "cosine")),
+            "weighting": Choice(("linear", "sqrt", "trunc_linear")),
+        }
+    )
 
     def solver(self, prior: Prior) -> RedDiff:
         """RED-diff with these settings.
 
         A run of more steps than there are timesteps up to ``start_timestep`` starts as much higher as it must.
         """
-        total = prior.schedule.num_timesteps
-        if self.num_steps > total:
-            raise ValueError(f"steps is {self.num_steps} but the prior's schedule has {total} timesteps.")
-        start = max(round(self.start_timestep / 999 * (total - 1)), self.num_steps - 1, 1)
+        return self._solver(prior, _optimizer(self.learning_rate, self.lr_schedule, self.num_steps))
+
+    def sweepable(self, prior: Prior) -> Solver:
+        """The same, with the learning rate as a leaf, too."""
+        solver = self._solver(prior, _injected(self.lr_schedule, self.num_steps))
+        return RatedRedDiff(solver, jnp.asarray(self.learning_rate, dtype=float))
+
+    def _solver(self, prior: Prior, optimizer: optax.GradientTransformation) -> RedDiff:
         return reddiff(
             prior,
-            _optimizer(self.learning_rate, self.lr_schedule, self.num_steps),
+            optimizer,
             lam=self.lam,
             num_steps=self.num_steps,
             weighting=self.weighting,
-            spacing=schedules.between(start),
+            spacing=self._spacing(prior),
             init=INITS[self.init],
         )
 
-    def describe(self) -> str:
-        """The settings in one line."""
-        return ", ".join(f"{field.name} {getattr(self, field.name)}" for field in fields(self))
+
+@struct.dataclass
+class RatedRedDiff(Solver[RedDiffState]):
+    """RED-diff whose learning rate is a leaf: trials with other rates share a compilation."""
+
+    base: RedDiff  # its optimizer ends in an injected scale
+    learning_rate: jax.Array
+
+    @property
+    def num_steps(self) -> int:
+        """Number of steps of a whole run."""
+        return self.base.num_steps
+
+    def init(self, key: Key, problem: Problem) -> RedDiffState:
+        """Returns the state before the first step, with the learning rate in the optimizer's."""
+        state = self.base.init(key, problem)
+        return state.replace(opt_state=optax.tree.set(state.opt_state, step_size=self.learning_rate))  # type: ignore[attr-defined]
+
+    def step(self, key: Key, state: RedDiffState, problem: Problem) -> tuple[RedDiffState, RedDiffInfo]:
+        """Draws a timestep and noise, and updates mu."""
+        return self.base.step(key, state, problem)
+
+    def estimate(self, state: RedDiffState) -> Image:
+        """Returns mu."""
+        return self.base.estimate(state)
 
 
 @functools.cache
@@ -81,6 +107,13 @@ def _optimizer(learning_rate: float, lr_schedule: str, num_steps: int) -> optax.
     # Cached, because another optimizer object is another compilation.
     rate = optax.cosine_decay_schedule(learning_rate, num_steps) if lr_schedule == "cosine" else learning_rate
     return optax.adam(rate, b1=0.9, b2=0.99)
+
+
+@functools.cache
+def _injected(lr_schedule: str, num_steps: int) -> optax.GradientTransformation:
+    # Adam is linear in its learning rate.
+    unit = _optimizer(1.0, lr_schedule, num_steps)
+    return optax.chain(unit, optax.inject_hyperparams(optax.scale)(step_size=1.0))
 
 
 # Presets of each family: rows (sigma_y, Preset) with ascending sigma_y. Between two rows lam and the learning rate are
@@ -138,10 +171,5 @@ PRESETS: dict[str, tuple[tuple[float, Preset], ...]] = {
 
 
 def family_preset(family: str, sigma: float) -> Preset:
-    """The settings of a family of tasks at a noise level."""
-    rows = PRESETS[family]
-    sigmas = [row[0] for row in rows]
-    nearest = rows[int(np.argmin([abs(sigma - each) for each in sigmas]))][1]
-    lam = float(np.interp(sigma, sigmas, [preset.lam for _, preset in rows]))
-    learning_rate = float(np.interp(sigma, sigmas, [preset.learning_rate for _, preset in rows]))
-    return replace(nearest, lam=round(lam, 6), learning_rate=round(learning_rate, 6))
+    """The settings of RED-diff for a family of tasks at a noise level."""
+    return interpolate(PRESETS[family], sigma)

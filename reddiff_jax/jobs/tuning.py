@@ -1,0 +1,137 @@
+"""Tuning a method on a user's pictures, into a file of presets."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from reddiff_jax import metrics, pictures, tuning
+from reddiff_jax.jobs.errors import JobError, with_path
+from reddiff_jax.jobs.inputs import find_inputs
+from reddiff_jax.jobs.outputs import prepare_folder
+from reddiff_jax.jobs.presets import PresetFile, read_presets
+from reddiff_jax.jobs.settings import check_seed
+from reddiff_jax.priors import Prior
+from reddiff_jax.tuning import Score, Search, Tuned
+
+_LPIPS_SIDE = 31  # below which AlexNet has nothing left to pool
+
+
+def tune_presets(
+    inputs: Sequence[str | Path],
+    prior: Prior,
+    *,
+    out: str | Path,
+    task: str,
+    sigma: float,
+    solver: str = "reddiff",
+    budget: int = 32,
+    search: Search = tuning.random_search,
+    size: int = 64,
+    num_steps: int | None = None,
+    sweep_size: int = 4,
+    vary: Sequence[str] | None = None,
+    seed: int = 0,
+    prior_name: str = "",
+    channels: int = 3,
+    report: Callable[[Tuned, int], None] = lambda so_far, done: None,
+) -> tuple[Tuned, Score]:
+    """Searches a method's settings on clean pictures, and writes them to a file as it goes.
+
+    Killed and called again in the same way it continues: trials that the file holds are not run again. Other rows of
+    the file are kept.
+
+    Args:
+        inputs: Pictures, or folders of them.
+        prior: The diffusion prior.
+        out: The file.
+        task: Name of the task.
+        sigma: Standard deviation of the noise, for pixels in [-1, 1].
+        solver: Name of the method.
+        budget: Number of trials.
+        search: How: see ``tuning``.
+        size: Side of the central square of each picture, which is reduced to it.
+        num_steps: Number of steps; the present settings' if None.
+        sweep_size: Trials run at once.
+        vary: Fields that are searched; all if None.
+        seed: Seed of everything drawn.
+        prior_name: What identifies the prior: see ``fingerprint``.
+        channels: Channels of the prior's pictures.
+        report: Called with what was found so far and the number of trials that are done.
+
+    Returns:
+        What was found, and the score by which: PSNR - 10 LPIPS; PSNR where LPIPS is not installed or not defined.
+
+    Raises:
+        JobError: If there are no pictures, one cannot be used, or the file is not ours or of another prior.
+        ValueError: For settings that make no sense.
+    """
+    check_seed(seed)
+    out = Path(out)
+    if out.is_dir():
+        raise JobError(f"{out} is a folder; name a file, such as {out / 'presets.json'}.")
+    file = read_presets(out, prior_name) if out.exists() else PresetFile(out, prior_name)
+    originals = _read(inputs, size, channels)
+    score = _score(size)
+    key = {"task": task, "sigma": float(sigma), "solver": solver}
+    how = {
+        "score": score.__name__,
+        "steps": num_steps,
+        "size": size,
+        "seed": seed,
+        "pictures": len(originals),
+        "digest": hashlib.sha256(np.asarray(originals).tobytes()).hexdigest()[:16],
+    }
+    prepare_folder(out.parent)
+
+    def save(so_far: Tuned, done: int) -> None:
+        file.add(key, how, search.__name__, so_far)
+        report(so_far, done)
+
+    tuned = tuning.tune(
+        jax.random.key(seed),
+        prior,
+        task,
+        sigma,
+        originals,
+        solver=solver,
+        budget=budget,
+        search=search,
+        score=score,
+        num_steps=num_steps,
+        sweep_size=sweep_size,
+        vary=vary,
+        known=file.known(key, how),
+        report=save,
+    )
+    if not np.isfinite(tuned.score):
+        raise JobError(f"every trial of {solver} diverged; vary other settings, or take another solver.")
+    return tuned, score
+
+
+def _read(inputs: Sequence[str | Path], size: int, channels: int) -> jax.Array:
+    """The pictures, (B, H, W, C) in [-1, 1]."""
+    items, failures = find_inputs(inputs, measured=False)
+    if failures:
+        raise JobError(failures[0].reason)
+    originals = []
+    for item in items:
+        try:
+            cut = pictures.center_crop(pictures.read_uint8(item.path, channels=channels), size)
+        except (OSError, ValueError) as error:
+            raise JobError(with_path(item.path, error)) from error
+        originals.append(pictures.to_float(cut))
+    return jnp.stack(originals)
+
+
+def _score(size: int) -> Score:
+    if size < _LPIPS_SIDE:
+        return tuning.psnr
+    try:
+        metrics.load_lpips()
+    except ImportError:
+        return tuning.psnr
+    return tuning.psnr_lpips

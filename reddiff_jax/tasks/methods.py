@@ -1,0 +1,421 @@
+"""Settings of the methods that RED-diff is compared with, and the choice of a method's settings for a task.
+
+Runs of all of them cost 100 evaluations of the network, except where one costs more than its evaluation: MMPS
+differentiates each ``num_cg + 1`` times, so that its 25 steps cost the 100 derivatives of DPS, PiGDM and MCG.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from types import MappingProxyType
+
+import jax
+import jax.numpy as jnp
+
+from reddiff_jax import schedules
+from reddiff_jax.noise import gaussian
+from reddiff_jax.operators import SpectralOperator
+from reddiff_jax.priors import Prior, gaussian_prior
+from reddiff_jax.problem import Problem
+from reddiff_jax.solvers import (
+    Solver,
+    daps,
+    ddnm,
+    ddrm,
+    diffpir,
+    dps,
+    mcg,
+    mmps,
+    pigdm,
+    red,
+    reddiff_var,
+)
+from reddiff_jax.tasks.catalogue import by_name
+from reddiff_jax.tasks.method import FORMS, INITS, AnyMethod, Method, Range, Rows, interpolate
+from reddiff_jax.tasks.presets import PRESETS, Preset
+from reddiff_jax.tasks.task import Shape, check_sigma
+
+_START = Range(200, 999, whole=True)
+_ETA = Range(0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class RedDiffVarPreset(Method):
+    """Settings of RED-diff with a learned variance; see ``reddiff_jax.reddiff_var``."""
+
+    lam: float = 1.0
+    r_max: float = 3.0
+    first_std: float = 0.1
+    num_steps: int = 100
+    init: str = "pinv"
+
+    name = "reddiff_var"
+    help = "RED-diff with a learned variance; Gaussian noise"
+    space = MappingProxyType({"lam": Range(0.05, 20.0, log=True), "r_max": Range(0.3, 30.0, log=True)})
+
+    def solver(self, prior: Prior) -> Solver:
+        """The method with these settings."""
+        return reddiff_var(
+            prior,
+            lam=self.lam,
+            num_steps=self.num_steps,
+            init=INITS[self.init],
+            first_std=self.first_std,
+            r_max=self.r_max,
+        )
+
+
+@dataclass(frozen=True)
+class DpsPreset(Method):
+    """Settings of DPS; see ``reddiff_jax.dps``."""
+
+    scale: float = 0.5
+    eta: float = 0.5
+    num_steps: int = 100
+    start_timestep: int = 999
+    init: str = "pinv"
+
+    name = "dps"
+    help = "guided by a gradient through the network; any differentiable operator"
+    space = MappingProxyType({"scale": Range(0.05, 5.0, log=True), "eta": _ETA, "start_timestep": _START})
+
+    def solver(self, prior: Prior) -> Solver:
+        """The method with these settings."""
+        return dps(
+            prior,
+            scale=self.scale,
+            eta=self.eta,
+            num_steps=self.num_steps,
+            init=INITS[self.init],
+            spacing=self._spacing(prior),
+        )
+
+
+@dataclass(frozen=True)
+class PigdmPreset(Method):
+    """Settings of PiGDM; see ``reddiff_jax.pigdm``. ``noisy`` needs an operator with an SVD."""
+
+    scale: float = 1.0
+    eta: float = 1.0
+    noisy: bool = True
+    num_steps: int = 100
+    start_timestep: int = 999
+    init: str = "pinv"
+
+    name = "pigdm"
+    help = "guided by the pseudo-inverse, through the network; any operator with one"
+    space = MappingProxyType({"scale": Range(0.05, 5.0, log=True), "eta": _ETA, "start_timestep": _START})
+
+    def solver(self, prior: Prior) -> Solver:
+        """The method with these settings."""
+        return pigdm(
+            prior,
+            scale=self.scale,
+            eta=self.eta,
+            noisy=self.noisy,
+            num_steps=self.num_steps,
+            init=INITS[self.init],
+            spacing=self._spacing(prior),
+        )
+
+
+@dataclass(frozen=True)
+class DdrmPreset(Method):
+    """Settings of DDRM; see ``reddiff_jax.ddrm``."""
+
+    eta: float = 0.85
+    eta_b: float = 1.0
+    num_steps: int = 100
+    start_timestep: int = 999
+
+    name = "ddrm"
+    help = "samples in the singular vectors; needs an SVD and Gaussian noise"
+    space = MappingProxyType({"eta": _ETA, "eta_b": _ETA, "start_timestep": _START})
+
+    def solver(self, prior: Prior) -> Solver:
+        """The method with these settings."""
+        return ddrm(prior, eta=self.eta, eta_b=self.eta_b, num_steps=self.num_steps, spacing=self._spacing(prior))
+
+
+@dataclass(frozen=True)
+class DdnmPreset(Method):
+    """Settings of DDNM+; see ``reddiff_jax.ddnm``. ``noisy`` needs an operator with an SVD."""
+
+    eta: float = 1.0
+    noisy: bool = True
+    num_steps: int = 100
+    start_timestep: int = 999
+    init: str = "pinv"
+
+    name = "ddnm"
+    help = "keeps the null space of the estimate; any operator with a pseudo-inverse"
+    space = MappingProxyType({"eta": _ETA, "start_timestep": _START})
+
+    def solver(self, prior: Prior) -> Solver:
+        """The method with these settings."""
+        return ddnm(
+            prior,
+            eta=self.eta,
+            noisy=self.noisy,
+            num_steps=self.num_steps,
+            init=INITS[self.init],
+            spacing=self._spacing(prior),
+        )
+
+
+@dataclass(frozen=True)
+class McgPreset(Method):
+    """Settings of MCG; see ``reddiff_jax.mcg``."""
+
+    scale: float = 0.1
+    eta: float = 1.0
+    num_steps: int = 100
+    start_timestep: int = 999
+    init: str = "pinv"
+
+    name = "mcg"
+    help = "gradient through the network and projection; linear operators"
+    space = MappingProxyType({"scale": Range(0.01, 5.0, log=True), "eta": _ETA, "start_timestep": _START})
+
+    def solver(self, prior: Prior) -> Solver:
+        """The method with these settings."""
+        return mcg(
+            prior,
+            scale=self.scale,
+            eta=self.eta,
+            num_steps=self.num_steps,
+            init=INITS[self.init],
+            spacing=self._spacing(prior),
+        )
+
+
+@dataclass(frozen=True)
+class DiffpirPreset(Method):
+    """Settings of DiffPIR; see ``reddiff_jax.diffpir``."""
+
+    lam: float = 1.0
+    zeta: float = 1.0
+    num_steps: int = 100
+    start_timestep: int = 999
+    num_cg: int = 10
+    init: str = "pinv"
+
+    name = "diffpir"
+    help = "proximal steps; linear operators and Gaussian noise"
+    space = MappingProxyType({"lam": Range(0.03, 30.0, log=True), "zeta": _ETA, "start_timestep": _START})
+
+    def solver(self, prior: Prior) -> Solver:
+        """The method with these settings."""
+        return diffpir(
+            prior,
+            lam=self.lam,
+            zeta=self.zeta,
+            num_steps=self.num_steps,
+            num_cg=self.num_cg,
+            init=INITS[self.init],
+            spacing=self._spacing(prior),
+        )
+
+
+@dataclass(frozen=True)
+class DapsPreset(Method):
+    """Settings of DAPS; see ``reddiff_jax.daps``. Each of its steps evaluates the network ``num_ode`` times."""
+
+    step_size: float = 0.1
+    num_steps: int = 20
+    num_ode: int = 5
+    num_langevin: int = 100
+    start_timestep: int = 999
+    init: str = "pinv"
+
+    name = "daps"
+    help = "decoupled annealing by Langevin steps; any differentiable operator"
+    space = MappingProxyType({"step_size": Range(0.003, 1.0, log=True), "start_timestep": _START})
+
+    @property
+    def num_evaluations(self) -> int:
+        """Evaluations of the network in a run."""
+        return self.num_steps * self.num_ode
+
+    def solver(self, prior: Prior) -> Solver:
+        """The method with these settings."""
+        return daps(
+            prior,
+            num_steps=self.num_steps,
+            num_ode=self.num_ode,
+            num_langevin=self.num_langevin,
+            step_size=self.step_size,
+            init=INITS[self.init],
+            spacing=self._spacing(prior),
+        )
+
+
+@dataclass(frozen=True)
+class MmpsPreset(Method):
+    """Settings of MMPS; see ``reddiff_jax.mmps``. Each of its steps differentiates the network ``num_cg + 1`` times."""
+
+    eta: float = 1.0
+    num_steps: int = 25
+    num_cg: int = 3
+    start_timestep: int = 999
+    init: str = "pinv"
+
+    name = "mmps"
+    help = "knows the estimate's covariance, through the network; Gaussian noise"
+    space = MappingProxyType({"eta": _ETA, "start_timestep": _START})
+
+    def solver(self, prior: Prior) -> Solver:
+        """The method with these settings."""
+        return mmps(
+            prior,
+            eta=self.eta,
+            num_steps=self.num_steps,
+            num_cg=self.num_cg,
+            init=INITS[self.init],
+            spacing=self._spacing(prior),
+        )
+
+
+@dataclass(frozen=True)
+class RedPreset(Method):
+    """Settings of classic RED; see ``reddiff_jax.red``. Only ``form`` "descent" serves what is not linear."""
+
+    lam: float = 0.04
+    sigma_f: float = 0.03
+    form: str = "fixed_point"
+    step_size: float = 1.0
+    beta: float = 0.01
+    num_steps: int = 100
+    num_cg: int = 10
+    init: str = "pinv"
+
+    name = "red"
+    help = "classic regularisation by one denoiser; any operator"
+    space = MappingProxyType({"lam": Range(0.002, 5.0, log=True), "sigma_f": Range(0.01, 0.5, log=True)})
+
+    def solver(self, prior: Prior) -> Solver:
+        """The method with these settings."""
+        return red(
+            prior,
+            lam=self.lam,
+            sigma_f=self.sigma_f,
+            num_steps=self.num_steps,
+            form=FORMS[self.form],
+            beta=self.beta,
+            step_size=self.step_size,
+            num_cg=self.num_cg,
+            init=INITS[self.init],
+        )
+
+
+METHODS: dict[str, type[Method]] = {
+    each.name: each
+    for each in (
+        Preset,
+        RedDiffVarPreset,
+        DpsPreset,
+        PigdmPreset,
+        DdrmPreset,
+        DdnmPreset,
+        McgPreset,
+        DiffpirPreset,
+        DapsPreset,
+        MmpsPreset,
+        RedPreset,
+    )
+}
+
+TUNED: dict[str, Mapping[str, Rows]] = {"reddiff": PRESETS}
+"""Rows of each family, for each method that has been tuned; the others have their defaults."""
+
+
+def method_by_name(name: str) -> type[Method]:
+    """Looks up a method.
+
+    Raises:
+        ValueError: For an unknown name.
+    """
+    if name not in METHODS:
+        raise ValueError(f"unknown solver {name!r}; choose one of {', '.join(METHODS)}.")
+    return METHODS[name]
+
+
+def preset(task_name: str, sigma: float, solver: str = "reddiff") -> Method:
+    """Settings of a method for a task at a noise level, a standard deviation for pixels in [-1, 1].
+
+    Raises:
+        ValueError: For an unknown task or solver, or a noise level that is none.
+    """
+    check_sigma(sigma)
+    task, method = by_name(task_name), method_by_name(solver)
+    rows = TUNED.get(solver, {}).get(task.family)
+    return fitted(interpolate(rows, sigma) if rows else method(), task_name)
+
+
+def solver_by_name(name: str, preset: Method, prior: Prior) -> Solver:
+    """Builds a solver.
+
+    Raises:
+        ValueError: For an unknown name, or settings of another method.
+    """
+    if not isinstance(preset, method_by_name(name)):
+        raise ValueError(f"the settings are those of {preset.name}, not of {name}.")
+    return preset.solver(prior)
+
+
+# ---- what a method needs of a task
+
+_SHAPE: Shape = (128, 128, 3)
+
+
+def check_serves(task_name: str, preset: Method) -> None:
+    """Sees whether a method can do a task at all, without computing anything.
+
+    Raises:
+        ValueError: If it lacks what the method needs; names the methods that can.
+    """
+    if preset.name == "reddiff":
+        return  # it serves every task
+    reason = _obstacle(task_name, preset)
+    if reason is not None:
+        able = [name for name, method in METHODS.items() if not _obstacle(task_name, fitted(method(), task_name))]
+        raise ValueError(f"{preset.name} cannot do {task_name} ({reason}); choose one of {', '.join(able)}.")
+
+
+@cache
+def _obstacle(task_name: str, preset: Method) -> str | None:
+    """What is missing, in a few words; None if nothing is."""
+    prior = gaussian_prior(jnp.zeros((1, 1, 1)), 1.0, schedules.linear())
+    solver = replace(preset, num_steps=1).solver(prior)
+    try:
+        jax.eval_shape(solver.init, jax.random.key(0), _example(task_name))
+    except TypeError as error:
+        return str(error).split(". ")[0].rstrip(".")
+    return None
+
+
+def fitted(settings: AnyMethod, task_name: str) -> AnyMethod:
+    """The settings in the form of the method that serves a task, where there is one.
+
+    PiGDM and DDNM have a noiseless form for operators without an SVD, RED descent for those that are not linear.
+    """
+    names = {field.name for field in fields(settings)}
+    if "noisy" in names and not isinstance(_example(task_name).operator, SpectralOperator):
+        return replace(settings, noisy=False)
+    if "form" in names and _obstacle(task_name, settings):
+        return replace(settings, form="descent")
+    return settings
+
+
+@cache
+def _example(task_name: str) -> Problem:
+    """The shapes of a problem of a task, and the type of its operator."""
+    task = by_name(task_name)
+
+    def pose(operator) -> Problem:
+        return Problem(operator(jnp.zeros(_SHAPE)), operator, gaussian(0.05))
+
+    if task.draw is not None and not task.array_shapes(_SHAPE):
+        return jax.eval_shape(pose, task.operator(_SHAPE, {}))
+    draw = task.draw or (lambda key, shape: {"mask": jnp.ones((*shape[:2], 1))})
+    return jax.eval_shape(lambda key: pose(task.operator(_SHAPE, dict(draw(key, _SHAPE)))), jax.random.key(0))
