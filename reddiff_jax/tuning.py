@@ -225,6 +225,7 @@ def tune(
     pictures: Float[Array, "B H W C"],
     *,
     solver: str = "reddiff",
+    first: Method | None = None,
     budget: int = 16,
     search: Search = random_search,
     score: Score = psnr_lpips,
@@ -236,7 +237,7 @@ def tune(
 ) -> Tuned:
     """Searches the settings of a method with which it restores simulated measurements of pictures best.
 
-    The present settings (``tasks.preset``) are the first trial, so that what is found is never worse on these pictures.
+    The present settings are the first trial, so that what is found is never worse on these pictures.
 
     Args:
         key: PRNG key of everything drawn.
@@ -245,6 +246,7 @@ def tune(
         sigma: Standard deviation of the measurement noise, for pixels in [-1, 1].
         pictures: Originals, (B, H, W, C) in [-1, 1]; never the ones to be reported on.
         solver: Name of the method, see ``tasks.METHODS``.
+        first: Present settings of that method; those of ``tasks.preset`` if None.
         budget: Number of trials.
         search: ``random_search``, ``grid_search``, ``optuna_search`` or a function like them.
         score: Function (restored image, original) -> number to be maximised, whose mean over the pictures counts:
@@ -263,7 +265,7 @@ def tune(
     for name, count in (("budget", budget), ("sweep_size", sweep_size)):
         if count < 1:
             raise ValueError(f"{name} is {count} but must be at least 1.")
-    first = tasks.preset(task_name, sigma, solver)
+    first = tasks.preset(task_name, sigma, solver) if first is None else tasks.fitted(first, task_name)
     first = first if num_steps is None else first.changed({"num_steps": num_steps})
     tasks.check_serves(task_name, first)
     fields = list(first.space) if vary is None else list(vary)
