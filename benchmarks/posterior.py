@@ -38,9 +38,14 @@ class Entry:
     sees_y: bool = True
 
 
+# All start from noise or the gray image: A+ y is far from everything where a singular value is small.
 SOLVERS: dict[str, Entry] = {
-    "reddiff": Entry(lambda p, n: rd.reddiff(p, num_steps=n), "lam", (0.05, 0.25, 1.0, 5.0, 25.0), 1000),
-    "reddiff_var": Entry(lambda p, n: rd.reddiff_var(p, num_steps=n), "lam", (0.03, 0.1, 0.3, 1.0, 3.0), 1000),
+    "reddiff": Entry(
+        lambda p, n: rd.reddiff(p, num_steps=n, init=rd.init_zeros), "lam", (0.05, 0.25, 1.0, 5.0, 25.0), 1000
+    ),
+    "reddiff_var": Entry(
+        lambda p, n: rd.reddiff_var(p, num_steps=n, init=rd.init_zeros), "lam", (0.03, 0.1, 0.3, 1.0, 3.0), 1000
+    ),
     "sds": Entry(lambda p, n: rd.sds(p, num_steps=n), "lam", (1.0,), 1000, sees_y=False),
     "ddim": Entry(lambda p, n: rd.ddim(p, num_steps=n), "eta", (0.0, 0.25, 0.5, 0.75, 1.0), 100, sees_y=False),
     "dps": Entry(lambda p, n: rd.dps(p, num_steps=n, init=rd.init_zeros), "scale", (0.015, 0.05, 0.15, 0.5, 1.5), 1000),
@@ -54,7 +59,7 @@ SOLVERS: dict[str, Entry] = {
     "mmps": Entry(
         lambda p, n: rd.mmps(p, num_steps=n, num_cg=_posteriors.NUM_ROWS), "eta", (0.0, 0.25, 0.5, 0.75, 1.0), 100
     ),
-    "red": Entry(lambda p, n: rd.red(p, num_steps=n), "lam", (0.004, 0.02, 0.04, 0.2, 1.0), 200),
+    "red": Entry(lambda p, n: rd.red(p, num_steps=n, init=rd.init_zeros), "lam", (0.004, 0.02, 0.04, 0.2, 1.0), 200),
 }
 
 
