@@ -186,7 +186,11 @@ def main(argv: list[str] | None = None) -> None:
         start = time.perf_counter()
         made = rows_of(name, family, evaluations, args.repeats, args.samples)
         rows = sorted([row for row in rows if row not in same] + made, key=_order)
-        settings = {"tuning measurements of each kind": NUM_TUNING, "slices": _posteriors.NUM_SLICES}
+        settings = {
+            "evaluations": EVALUATIONS,
+            "tuning measurements of each kind": NUM_TUNING,
+            "slices": _posteriors.NUM_SLICES,
+        }
         _report.write("posterior", settings=settings, rows=rows, out=args.out)
         line = _report.markdown(made[:1], ["prior", "solver", "evaluations", "SW", "coverage", "recall"])
         print(line.splitlines()[-1], f"{time.perf_counter() - start:.1f} s", flush=True)
