@@ -19,6 +19,7 @@ def tables() -> dict[str, str]:
         "presets": _presets,
         "quality": _quality,
         "order": _order,
+        "posterior": _posterior,
         "forward": _forward,
         "tasks": _tasks,
         "speed": _operators,
@@ -125,6 +126,44 @@ def _where_it_loses(rows: list[dict]) -> str:
 def _order() -> str:
     rows = _load("order")["rows"]
     return _report.markdown(rows, list(rows[0]))
+
+
+def _posterior() -> str:
+    result = _load("posterior")
+    evaluations = result["settings"]["evaluations"]
+
+    def mean(prior: str, solver: str, column: str) -> float | None:
+        """Over the numbers of measured values."""
+        values = [
+            row[column]
+            for row in result["rows"]
+            if (row["prior"], row["solver"]) == (prior, solver) and row.get("evaluations", evaluations) == evaluations
+        ]
+        return sum(values) / len(values) if values else None
+
+    def cell(prior: str, solver: str, column: str) -> str:
+        value = mean(prior, solver, column)
+        return "" if value is None else f"{value:.2f}"
+
+    rows = [
+        {
+            "solver": solver,
+            "Gaussian: SW": cell("Gaussian full", solver, "SW"),
+            "coverage": cell("Gaussian full", solver, "coverage"),
+            "spread": cell("Gaussian full", solver, "spread"),
+            "25 modes: SW in 8, 80, 800 dimensions": " / ".join(
+                cell(f"GMM {size}", solver, "SW") or "-" for size in (8, 80, 800)
+            ),
+            "coverage (8)": cell("GMM 8", solver, "coverage"),
+            "recall (8)": cell("GMM 8", solver, "recall"),
+            "wrong weight (8)": cell("GMM 8", solver, "weights"),
+            "spread (8)": cell("GMM 8", solver, "spread"),
+        }
+        for solver in dict.fromkeys(row["solver"] for row in result["rows"])
+    ]
+    repeats = sorted({row["repeats"] for row in result["rows"]})
+    how = f"{' or '.join(map(str, repeats))} measurements of each kind, {evaluations} network evaluations"
+    return _report.markdown(rows, list(rows[0])) + _measured_on(result, how)
 
 
 def _forward() -> str:

@@ -183,6 +183,84 @@ def test_mean_gradient_of_the_sweep_vanishes_at_the_quadratics_minimum():
     np.testing.assert_allclose(gradient, 0, atol=1e-5)  # float32 sum of 1000
 
 
+# ---- the fixed point
+
+SMALL = (4, 4, 1)
+
+
+def _measured_full_gaussian():
+    """A prior of full covariance and a measurement of 4 numbers, made under x64; mean, covariance and matrix."""
+    rng = np.random.default_rng(3)
+    factor = rng.normal(size=(16, 16)) / 4
+    mean, covariance = rng.normal(size=16), factor @ factor.T + 0.05 * np.eye(16)
+    operator = rd.super_resolution(SMALL, 2)
+    problem = rd.problem(jnp.asarray(rng.normal(size=(2, 2, 1))), operator)
+    prior = rd.gaussian_prior(jnp.asarray(mean.reshape(SMALL)), jnp.asarray(covariance), schedules.linear())
+    matrix = np.kron(np.kron(np.eye(2), [[0.5, 0.5]]), np.kron(np.eye(2), [[0.5, 0.5]]))
+    return prior, problem, mean, covariance, matrix
+
+
+GRIDS = {"level": np.full(20, 300), "sweep": np.arange(0, 1000, 50)}
+
+
+@pytest.fixture(scope="module")
+def descents():
+    """Ends of 1000 steps by the expected gradient, and the closed form: (weighting, grid) -> (16,), (16,)."""
+    with jax.enable_x64(True):
+        prior, problem, mean, covariance, matrix = _measured_full_gaussian()
+        eps = _normal(5, 20, *SMALL)
+        lanes = [(name, grid) for name in weightings.WEIGHTINGS for grid in GRIDS]
+
+        def equation(name, grid):
+            a, s = (np.asarray(scale) for scale in prior.schedule(jnp.asarray(GRIDS[grid])))
+            # The prior pulls with lam w r (C + r^2)^-1 (mu - mean), the data with n / m = 4.
+            pull = 0.7 * np.mean(
+                [
+                    w * r * np.linalg.inv(covariance + r**2 * np.eye(16))
+                    for w, r in zip(WEIGHTS[name](s / a), s / a, strict=True)
+                ],
+                axis=0,
+            )
+            data = 4 * 1.3 * matrix.T
+            return data @ matrix + pull, data @ np.ravel(problem.y) + pull @ mean
+
+        equations = [equation(*lane) for lane in lanes]
+        sizes = jnp.asarray([1 / np.linalg.eigvalsh(hessian).max() for hessian, _ in equations])
+
+        @jax.jit
+        @jax.vmap
+        def descend(index, ts, size):
+            def weighting(alpha_t, sigma_t):
+                return jax.lax.switch(index, [*weightings.WEIGHTINGS.values()], alpha_t, sigma_t)
+
+            def step(mu, _):
+                above, below = (
+                    rd.reddiff_gradient(e, prior, problem, mu, ts, lam=0.7, obs_weight=1.3, weighting=weighting)[0]
+                    for e in (eps, -eps)
+                )
+                return mu - size * (above + below) / 2, None
+
+            return jax.lax.scan(step, jnp.zeros(SMALL), length=1000)[0]
+
+        indices = jnp.asarray([[*weightings.WEIGHTINGS].index(name) for name, _ in lanes])
+        ends = descend(indices, jnp.asarray([GRIDS[grid] for _, grid in lanes]), sizes)
+    ends = np.asarray(ends).reshape(len(lanes), 16)
+    return {lane: (end, np.linalg.solve(*eq)) for lane, end, eq in zip(lanes, ends, equations, strict=True)}
+
+
+@every_weighting
+@pytest.mark.parametrize("grid", GRIDS)
+def test_descent_by_the_expected_gradient_ends_at_the_closed_form(weighting, grid, descents):
+    end, expected = descents[weighting, grid]
+    # float64, of order 1; condition numbers below 30 leave nothing of the start after 1000 steps.
+    np.testing.assert_allclose(end, expected, atol=1e-9)
+
+
+def test_each_weighting_has_its_own_fixed_point(descents):
+    ends = [descents[name, "sweep"][1] for name in weightings.WEIGHTINGS]
+    assert min(np.abs(a - b).max() for i, a in enumerate(ends) for b in ends[:i]) > 1e-3
+
+
 # ---- what it costs
 
 

@@ -38,15 +38,14 @@ def _full_gaussian(schedule=None):
 @functools.partial(jax.jit, static_argnames="scalar")
 def _expected_gradient(prior, problem, mu, s, t, weight, scalar=False):
     """The mean over nodes whose second moments are a normal's: exact where all is quadratic."""
-    half = jnp.asarray(hadamard(16).reshape(16, *SMALL), float)
-    signs = jnp.concatenate([half, -half])  # of mean 0, covariance the identity
+    half = jnp.asarray(hadamard(32).reshape(32, 2, *SMALL), float)
+    nodes = jnp.concatenate([half, -half])  # of mean 0, covariance the identity
     s = s[:1, :1] if scalar else s
 
-    def gradient(z0, z):
-        return reddiff_var_gradient(jnp.stack([z0, z]), prior, problem, mu, s, t, weight=weight)
+    def gradient(z):
+        return reddiff_var_gradient(z, prior, problem, mu, s, t, weight=weight)
 
-    pairs = jax.vmap(jax.vmap(gradient, (None, 0)), (0, None))(signs, signs)
-    return jax.tree.map(lambda g: g.mean((0, 1)), pairs)
+    return jax.tree.map(lambda g: g.mean(0), jax.vmap(gradient)(nodes))
 
 
 def _objective(mu, s, mean, covariance, matrix, y, alpha, sigma, weight):
@@ -88,6 +87,35 @@ def test_at_the_cleanest_level_the_fixed_point_is_the_best_gaussian_of_its_famil
     for gradient in at:
         np.testing.assert_allclose(gradient, 0 * gradient, atol=1e-4)
     assert np.abs(off[1]).min() > 1e-3
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("scalar", [False, True], ids=["diagonal", "scalar"])
+def test_descent_at_a_level_ends_at_its_closed_form(scalar):
+    prior, problem, mean, covariance, matrix = _full_gaussian()
+    t = 80
+    alpha, sigma = map(float, prior.schedule(t))
+    r2 = (sigma / alpha) ** 2
+    weight = SIGMA_Y**2 + r2  # lam is 1
+
+    @jax.jit
+    def descend(mu, log_s):
+        def step(q, _):
+            s = jnp.exp(q[1])
+            grad_mu, grad_s = _expected_gradient(prior, problem, q[0], s, t, weight, scalar=scalar)
+            # A single s adds up what 16 pixels say.
+            return (q[0] - 0.8 * grad_mu, q[1] - 0.8 * s * grad_s / (16 if scalar else 1)), None
+
+        return jax.lax.scan(step, (mu, log_s), length=2000)[0]
+
+    mu, log_s = descend(jnp.zeros(SMALL), jnp.full(SMALL, np.log(0.1)))
+    noised, seen = np.linalg.inv(covariance + r2 * np.eye(16)), matrix.T @ matrix / weight
+    towards = noised @ mean + matrix.T @ np.ravel(problem.y) / weight
+    precisions = np.diag(noised + seen)
+    precisions = np.full(16, precisions.mean()) if scalar else precisions
+    # float64; curvatures of 0.02 and more leave nothing of the start after 2000 steps of 0.8.
+    np.testing.assert_allclose(mu.ravel(), np.linalg.solve(noised + seen, towards), atol=1e-9)
+    np.testing.assert_allclose(np.exp(2 * log_s).ravel(), 1 / precisions - r2, atol=1e-9)
 
 
 @pytest.mark.usefixtures("x64")
