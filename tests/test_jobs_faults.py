@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 import restoring_jobs
+from PIL import Image
 
 import reddiff_jax as rd
 from reddiff_jax import jobs, pictures
@@ -155,9 +156,9 @@ def prior():
 def restore(photos, out, **changes):
     settings = {**vars(restoring_jobs.SETTINGS), "batch_size": 2, **changes}
     events = []
-    share = settings.pop("share", None)
+    options = {name: settings.pop(name) for name in ("share", "log", "film") if name in settings}
     outcome = jobs.restore(
-        [photos], prior(), out=out, settings=jobs.Settings(**settings), share=share, report=events.append
+        [photos], prior(), out=out, settings=jobs.Settings(**settings), report=events.append, **options
     )
     return outcome, events
 
@@ -279,3 +280,24 @@ def test_a_process_of_slurm_finds_its_share(monkeypatch):
 
 def test_without_a_cluster_the_share_is_the_whole():
     assert jobs.detect_share() == jobs.Share(0, 1)
+
+
+def test_a_log_and_a_film_tell_how_it_went(photos, restored, tmp_path):
+    out, log = tmp_path / "out", tmp_path / "log.jsonl"
+    _, events = restore(photos, out, log=log, film=3)
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {(row["name"], row["step"]) for row in rows} == {(f"0{i}", step) for i in range(4) for step in range(1, 7)}
+    last = next(row for row in rows if (row["name"], row["step"]) == ("00", 6))
+    assert last.keys() >= {"sample", "t", "residual", "prior_gradient"}
+    details = [event.detail for event in events if event.kind == "step"]
+    assert details[0].startswith("step 2/6, ")
+    assert ", residual 0." in details[0]
+    with Image.open(out / "00_film.gif") as film:
+        assert film.n_frames == 3
+        film.seek(2)
+        frame = np.asarray(film.convert("RGB"), float)
+    assert abs(frame - pictures.read_uint8(out / "00.png")).max() <= 32  # a palette of 256 colours
+    assert pictures.picture_size(out / "00_film.png")[1] > 3 * 12
+    assert contents(out).items() >= restored.items()
+    assert [name for name, _, _ in jobs.pair(out, photos).pairs] == ["00", "01", "02", "03"]
+    assert jobs.pair(out, photos).without_original == []

@@ -60,6 +60,10 @@ def restore(
             "--exact-sizes", help="Compile for each size of picture; by default odd sizes share larger frames."
         ),
     ] = False,
+    log: Annotated[
+        Path | None, typer.Option(help="File for the solver's scalars: a JSON line for each step of each picture.")
+    ] = None,
+    film: Annotated[int, typer.Option(help="Frames of a film of the first picture: NAME_film.gif and .png.")] = 0,
     processes: ProcessesOption = None,
     process: ProcessOption = None,
 ) -> None:
@@ -111,6 +115,8 @@ def restore(
             channels=channels,
             share=share,
             cache=cache_folder(),
+            log=log,
+            film=film,
             report=report,
         )
     conclude(outcome, f"restored into {out}")

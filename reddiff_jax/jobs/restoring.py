@@ -16,7 +16,7 @@ import numpy as np
 from reddiff_jax import measurements, pictures, tasks
 from reddiff_jax.jobs.batch_sizes import RememberedSizes, find_batch_size
 from reddiff_jax.jobs.batches import BatchSolver, OutOfMemoryError, Scalars, steps_per_call
-from reddiff_jax.jobs.errors import brief, with_path
+from reddiff_jax.jobs.errors import JobError, brief, with_path
 from reddiff_jax.jobs.events import Event, Failure, Outcome, Report
 from reddiff_jax.jobs.framing import framed
 from reddiff_jax.jobs.inputs import Item, find_inputs
@@ -26,6 +26,7 @@ from reddiff_jax.jobs.planning import Plan, check_not_onto_inputs, is_finished, 
 from reddiff_jax.jobs.scoring import score_arrays
 from reddiff_jax.jobs.settings import Settings
 from reddiff_jax.jobs.shares import Share
+from reddiff_jax.jobs.watching import Film, ScalarLog
 from reddiff_jax.measurements import Header, Measurement
 from reddiff_jax.operators import mask_key
 from reddiff_jax.priors import Prior, tiled
@@ -44,6 +45,8 @@ def restore(
     channels: int = 3,
     share: Share | None = None,
     cache: str | Path | None = None,
+    log: str | Path | None = None,
+    film: int = 0,
     report: Report = lambda event: None,
 ) -> Outcome:
     """Restores degraded pictures and measurement files: ``NAME.png`` each, and ``manifest.jsonl``.
@@ -63,6 +66,8 @@ def restore(
         channels: Channels of the prior's pictures.
         share: Which of the inputs are this process's, of several that share the output folder; all if None.
         cache: Folder where batch sizes that were found are remembered.
+        log: File that gets a JSON line for each step of each picture, with the scalars of the solver's Info.
+        film: Frames of a film of the first picture's estimates, ``NAME_film.png`` and ``NAME_film.gif``; none if 0.
         report: Called with progress.
 
     Raises:
@@ -70,6 +75,8 @@ def restore(
         ValueError: For settings that make no sense.
     """
     settings.check()
+    if film < 0:
+        raise JobError(f"film is {film} frames but must be at least 0.")
     share = share or Share()
     items, failures = find_inputs(inputs, out=out, measured=True)
     out = Path(out)
@@ -87,6 +94,10 @@ def restore(
         work = _Work(
             out, prior, prior_name, channels, settings, manifest, sizes, Outcome(failures=failures), report, pool
         )
+        if log is not None:
+            work.log = ScalarLog(Path(log).with_name(share.file(Path(log).name)))
+        if film:
+            work.film = Film(film)
         own = share.of(items)
         plans = []
         looked = pool.map(partial(_attempt, partial(make_plan, settings, prior_name, channels)), own)
@@ -124,6 +135,8 @@ class _Work:
     outcome: Outcome
     report: Report
     pool: ThreadPoolExecutor
+    log: ScalarLog | None = None
+    film: Film | None = None
     finished_before: set[str] = field(default_factory=set)
     total: int = 1
     finished: int = 0
@@ -147,6 +160,7 @@ class _Unit:
 
     plan: Plan
     problem: Problem
+    sample: int
     key: jax.Array
     residual_scale: float
 
@@ -220,7 +234,7 @@ class _Group:
             # A frame's residual is zero where nothing was measured.
             scale = (np.prod(self.frame.y_shape) / np.prod(plan.header.y_shape)) ** 0.5
             for k in range(work.settings.samples):
-                yield _Unit(plan, problem, jax.random.fold_in(key, k), float(scale))
+                yield _Unit(plan, problem, k, jax.random.fold_in(key, k), float(scale))
 
     def _read_ahead(self) -> Iterator[tuple[Plan, Any]]:
         """Pictures in order: the measurement, what was wrong with it, or None if the picture is finished."""
@@ -273,12 +287,16 @@ class _Group:
             problem,
             batch_size=size,
             shared_operator=self.shared,
-            steps_per_call=steps_per_call(self.solver.num_steps),
+            steps_per_call=steps_per_call(self.solver.num_steps, self._most_steps_per_call()),
         )
         devices = f" on {batch.num_devices} devices" if batch.num_devices > 1 else ""
         seconds = f"batches of {size}{devices} in {batch.compile_seconds:.1f} s"
         work.report(Event("compiled", self.name, work.done, seconds))
         return batch
+
+    def _most_steps_per_call(self) -> int:
+        film = self.work.film
+        return 20 if film is None or film.frames else max(1, min(20, self.solver.num_steps // film.num_frames))
 
     # ---- solving
 
@@ -338,9 +356,30 @@ class _Group:
         work, num_steps = self.work, self.solver.num_steps
         present = [i for i, unit in enumerate(units) if unit is not None]
         done = (work.finished + len(present) / work.settings.samples * step / num_steps) / work.total
+        if work.log is not None:
+            slots = {i: {"name": units[i].plan.item.name, "sample": units[i].sample} for i in present}  # type: ignore[union-attr]
+            work.log.add(slots, step, scalars)
+        if work.film is not None:
+            self._film(units, step, estimate)
         means = {name: float(values[present, -1].mean()) for name, values in scalars.items() if name != "t"}
         said = "".join(f", {name.replace('_', ' ')} {value:.3g}" for name, value in means.items())
         work.report(Event("step", self.name, done, f"step {step}/{num_steps}{said}"))
+
+    def _film(self, units: Sequence[_Unit | None], step: int, estimate: Callable[[int], np.ndarray]) -> None:
+        film: Film = self.work.film  # type: ignore[assignment]
+        slot, unit = next((i, unit) for i, unit in enumerate(units) if unit is not None)
+        if film.name is None:
+            film.name = unit.plan.item.name
+        if film.name != unit.plan.item.name or unit.sample:
+            return
+        if step == self.batch.steps_per_call:  # type: ignore[union-attr]
+            film.frames.clear()  # of a batch that did not fit
+        if not film.wanted(step, self.solver.num_steps):
+            return
+        h, w, _ = unit.plan.header.in_shape
+        film.frames.append((step, tasks.by_name(self.frame.task).result(estimate(slot))[:h, :w]))
+        if step == self.solver.num_steps:
+            film.write(self.work.out)
 
     # ---- results
 
