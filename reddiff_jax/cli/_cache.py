@@ -56,21 +56,23 @@ def _remove_incomplete(programs: Path) -> None:
 
 
 def compiled(detail: str) -> str:
-    """Says whether the last programs were compiled or found in the cache."""
+    """Says whether the last programs were compiled or found in the cache, all of them."""
     counts = _counts()
-    found, counts["hits"] = counts["hits"], 0
+    found = counts["hits"] > 0 == counts["misses"]
+    counts.update(hits=0, misses=0)
     return f"{'found compiled' if found else 'compiled'} {detail}"
 
 
 @cache
 def _counts() -> dict[str, int]:
-    """Programs found in the cache since they were last asked for."""
+    """Programs found and not found in the cache since they were last asked for."""
     import jax
 
-    counts = {"hits": 0}
+    counts = {"hits": 0, "misses": 0}
 
     def listen(event: str, **_: object) -> None:
-        counts["hits"] += event == "/jax/compilation_cache/cache_hits"
+        for name in counts:
+            counts[name] += event == f"/jax/compilation_cache/cache_{name}"
 
     jax.monitoring.register_event_listener(listen)
     return counts

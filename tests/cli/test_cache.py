@@ -62,3 +62,13 @@ def test_programs_half_written_are_removed(tmp_path):
         (tmp_path / name).write_bytes(b"0")
     _cache._remove_incomplete(tmp_path)
     assert sorted(path.name for path in tmp_path.glob("?-*")) == ["a-atime", "a-cache"]
+
+
+def test_programs_count_as_found_only_if_none_was_compiled():
+    _cache._counts.cache_clear()
+    assert _cache.compiled("in 1 s") == "compiled in 1 s"
+    event = "/jax/compilation_cache/cache_"
+    for events, said in ((["hits"], "found compiled"), (["hits", "misses"], "compiled")):
+        for name in events:
+            jax.monitoring.record_event(event + name)
+        assert _cache.compiled("in 1 s") == f"{said} in 1 s"
