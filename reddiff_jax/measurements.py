@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from reddiff_jax import tasks
+from reddiff_jax._files import replacing
 from reddiff_jax.noise import gaussian
 from reddiff_jax.operators import Operator
 from reddiff_jax.problem import Problem, problem
@@ -126,14 +127,9 @@ def write_measurement(path: str | Path, measurement: Measurement) -> None:
         "array_shapes": dict(header.array_shapes),
         "seed": header.seed,
     }
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            arrays: dict[str, Any] = {"meta": np.asarray(json.dumps(meta)), "y": measurement.y, **measurement.arrays}
-            np.savez_compressed(file, **arrays)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    arrays: dict[str, Any] = {"meta": np.asarray(json.dumps(meta)), "y": measurement.y, **measurement.arrays}
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def read_header(path: str | Path) -> Header:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from reddiff_jax._files import replacing
+
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 _ORIENTATION = 0x0112  # of EXIF; 5 to 8 swap height and width
 
@@ -75,12 +77,8 @@ def write_picture(path: str | Path, x: np.ndarray) -> None:
     path = Path(path)
     array = to_uint8(x)
     image = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with replacing(path) as partial:
         image.save(partial, format=Image.registered_extensions().get(path.suffix.lower(), "PNG"))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def to_float(array: np.ndarray) -> np.ndarray:

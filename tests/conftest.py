@@ -3,6 +3,7 @@
 import importlib.util
 import os
 
+os.environ["REDDIFF_JAX_CACHE"] = "off"  # nothing of the tests in the user's home
 # Compiling is most of the suite's time: level 1 halves it, level 0 takes another sixth off.
 os.environ["XLA_FLAGS"] = (
     "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 " + os.environ.get("XLA_FLAGS", "")

@@ -15,7 +15,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 # Each part may import those of the rows above it, never one of its own row.
 ORDER = [
-    {"_types", "_checks", "_tree", "_conjugate_gradients"},
+    {"_types", "_checks", "_tree", "_conjugate_gradients", "_files"},
     {"schedules", "weightings", "nets", "noise", "metrics", "pictures"},
     {"operators"},
     {"priors", "problem", "panels"},

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from reddiff_jax.cli._cache import keep_programs
 from reddiff_jax.cli._errors import FAILED, FAILED_PARTLY, UserError, fail
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def load_prior(folder: Path | None) -> tuple[Any, int, str]:
     """Loads a prior; returns it, the channels of its pictures, and its fingerprint."""
     from reddiff_jax import io, jobs
 
+    keep_programs()
     folder = folder or io.bundled_prior()
     try:
         prior = io.load_prior(folder)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reddiff_jax.cli._cache import cache_folder, compiled
 from reddiff_jax.cli._common import (
     SIGMA,
     KernelOption,
@@ -19,6 +20,7 @@ from reddiff_jax.cli._common import (
     show_preset,
     stdout,
 )
+from reddiff_jax.cli._processes import ProcessesOption, ProcessOption, choose_share, parse_batch_size
 
 if TYPE_CHECKING:
     from reddiff_jax.jobs import Event
@@ -54,15 +56,32 @@ def restore(
     samples: Annotated[
         int, typer.Option(help="Restorations of each picture. RED-diff seeks a mode: they differ little.")
     ] = 1,
-    batch_size: Annotated[int, typer.Option(help="Pictures restored at once.")] = 4,
+    batch_size: Annotated[
+        str, typer.Option(help="Pictures restored at once; `auto` finds what is fastest and fits, and remembers it.")
+    ] = "4",
     seed: SeedOption = 0,
     tile: Annotated[int, typer.Option(help="Larger pictures go through the prior in overlapping tiles.")] = 512,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what OUT holds already.")] = False,
+    exact_sizes: Annotated[
+        bool,
+        typer.Option(
+            "--exact-sizes", help="Compile for each size of picture; by default odd sizes share larger frames."
+        ),
+    ] = False,
+    log: Annotated[
+        Path | None, typer.Option(help="File for the solver's scalars: a JSON line for each step of each picture.")
+    ] = None,
+    film: Annotated[int, typer.Option(help="Frames of a film of the first picture: NAME_film.gif and .png.")] = 0,
+    processes: ProcessesOption = None,
+    process: ProcessOption = None,
 ) -> None:
     """Restores pictures: OUT/NAME.png for each input, and OUT/manifest.jsonl.
 
     Settings come from a preset for the task and noise level, which is printed. Killed and started again with the same
-    options, it continues and gives the same pictures. With --samples K: NAME_0.png, ..., NAME_mean.png, NAME_std.png.
+    options, it continues and gives the same files, bit for bit on the same devices. Started once on each of several
+    machines (srun, a TPU pod, or --processes and --process), each does its share.
+
+    With --samples K: NAME_0.png, ..., NAME_mean.png, NAME_std.png.
     """
     from dataclasses import replace
 
@@ -78,12 +97,14 @@ def restore(
         solver=solver,
         changes={name: value for name, value in changes.items() if value is not None},
         samples=samples,
-        batch_size=batch_size,
+        batch_size=parse_batch_size(batch_size),
         seed=seed,
         tile=tile,
         overwrite=overwrite,
+        exact_sizes=exact_sizes,
     )
     settings.check()
+    share = choose_share(processes, process)
     loaded, channels, prior_name = load_prior(prior)
     if presets is not None:
         settings = replace(settings, presets=jobs.read_presets(presets, prior_name))
@@ -94,6 +115,8 @@ def restore(
             if event.kind == "preset":
                 text = f"{event.name} ({event.detail}): {show_preset(event.preset)}"
                 console.print(text, soft_wrap=True)
+            if event.kind in ("compiled", "retry"):
+                console.print(f"{event.name}: {compiled(event.detail) if event.kind == 'compiled' else event.detail}")
             update(event.done, f"{event.name}, {event.kind if event.kind != 'step' else event.detail}")
 
         outcome = jobs.restore(
@@ -103,6 +126,10 @@ def restore(
             settings=settings,
             prior_name=prior_name,
             channels=channels,
+            share=share,
+            cache=cache_folder(),
+            log=log,
+            film=film,
             report=report,
         )
     conclude(outcome, f"restored into {out}")

@@ -1,11 +1,13 @@
 """Work on folders of pictures: measuring them, restoring them, pairing them with their originals. Nothing is printed.
 
 ``restore`` reads ahead, restores pictures of one shape in batches of one compiled size, writes each result as it comes,
-and notes it in ``manifest.jsonl``: the same call continues an interrupted run. A picture's random numbers depend on
-(seed, its name) and nothing else, so neither order nor batch size nor neighbours change it.
+and notes it in ``manifest.jsonl``: the same call continues an interrupted run, with the same bits. A picture's random
+numbers depend on (seed, its name) and nothing else, so order, batch size and neighbours change it by rounding at most.
+Several processes, each with its ``Share``, work on one folder without a word to each other.
 """
 
 from reddiff_jax.jobs.batches import BatchSolver as BatchSolver
+from reddiff_jax.jobs.batches import OutOfMemoryError as OutOfMemoryError
 from reddiff_jax.jobs.batches import steps_per_call as steps_per_call
 from reddiff_jax.jobs.demonstration import DemoResult as DemoResult
 from reddiff_jax.jobs.demonstration import demonstrate as demonstrate
@@ -30,4 +32,6 @@ from reddiff_jax.jobs.scoring import pair as pair
 from reddiff_jax.jobs.scoring import score as score
 from reddiff_jax.jobs.scoring import write_scores as write_scores
 from reddiff_jax.jobs.settings import Settings as Settings
+from reddiff_jax.jobs.shares import Share as Share
+from reddiff_jax.jobs.shares import detect_share as detect_share
 from reddiff_jax.jobs.tuning import tune_presets as tune_presets

@@ -19,8 +19,8 @@ class Event:
     """Progress.
 
     Args (fields):
-        kind: "preset" (a group of pictures begins; ``preset`` is set), "compile", "step", "restored", "measured",
-            "skipped", "failed".
+        kind: "preset" (a group of pictures begins; ``preset`` is set), "compile", "compiled", "step", "retry" (a batch
+            is done in smaller ones), "restored", "measured", "skipped", "failed".
         name: Name of the picture, or what the group is.
         done: Fraction of the whole work that is done.
         detail: More, in words.

@@ -1,7 +1,10 @@
-"""What was done, how, and with which prior: ``manifest.jsonl``."""
+"""What was done, how, and with which prior: ``manifest.jsonl``, or ``manifest-00000.jsonl`` of each process."""
 
 import hashlib
 import json
+import os
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +14,49 @@ MANIFEST = "manifest.jsonl"
 
 
 class Manifest:
-    """A file of JSON lines, the last of which for a name holds; a line cut short by a kill is passed over."""
+    """A file of JSON lines, the last of which for a name holds; a line cut short by a kill is passed over.
+
+    Other ``manifest*.jsonl`` beside it are other processes': they are read, and of two files the later line holds.
+    """
 
     def __init__(self, path: Path):
         self.path = path
         self.entries: dict[str, dict[str, Any]] = {}
-        if path.is_file():
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                try:
-                    entry = json.loads(line)
-                    self.entries[entry["name"]] = entry
-                except (json.JSONDecodeError, TypeError, KeyError):
-                    continue
+        for file in sorted({*path.parent.glob("manifest*.jsonl"), path}):
+            for name, entry in {entry["name"]: entry for entry in _entries(file)}.items():
+                if entry.get("time", 0) >= self.entries.get(name, {}).get("time", 0):
+                    self.entries[name] = entry
 
-    def add(self, entry: dict[str, Any]) -> None:
-        """Appends a line."""
-        entry = json.loads(json.dumps(entry))  # tuples as the lists that are read back
-        with writing(self.path):
-            cut_short = self.path.is_file() and self.path.stat().st_size and not self.path.read_bytes().endswith(b"\n")
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(("\n" if cut_short else "") + json.dumps(entry) + "\n")
-        self.entries[entry["name"]] = entry
+    def add(self, *entries: Mapping[str, Any]) -> None:
+        """Appends lines, each with the time; they are safe when this returns, and none is left if there is no room."""
+        timed = [json.loads(json.dumps({**entry, "time": round(time.time(), 3)})) for entry in entries]
+        lines = memoryview(b"".join(json.dumps(entry).encode() + b"\n" for entry in timed))
+        with writing(self.path), self.path.open("ab+", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            if size:
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    lines = memoryview(b"\n" + bytes(lines))
+            try:
+                while lines:
+                    lines = lines[file.write(lines) :]
+                os.fsync(file.fileno())
+            except OSError:
+                os.ftruncate(file.fileno(), size)
+                raise
+        self.entries |= {entry["name"]: entry for entry in timed}
+
+
+def _entries(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.is_file():
+        return
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+            entry["name"]
+        except (json.JSONDecodeError, TypeError, KeyError):
+            continue
+        yield entry
 
 
 def fingerprint(folder: str | Path) -> str:

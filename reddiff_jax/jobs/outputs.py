@@ -28,4 +28,4 @@ def prepare_folder(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / ".writable"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another process may try at the same time

@@ -1,6 +1,7 @@
 """What is to be done for each picture, found out without reading its pixels, and what is done already."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -12,6 +13,7 @@ import numpy as np
 
 from reddiff_jax import measurements, pictures, tasks
 from reddiff_jax.jobs.errors import JobError
+from reddiff_jax.jobs.framing import frame_header
 from reddiff_jax.jobs.inputs import Item, own_arrays, own_file, read_kernel
 from reddiff_jax.jobs.manifest import Manifest
 from reddiff_jax.jobs.settings import Settings
@@ -25,6 +27,7 @@ class Plan:
 
     item: Item
     header: Header
+    frame: Header  # of what is restored, of which the picture is a part; mostly its own
     preset: Method
     record: dict[str, Any]  # what must be equal for a finished picture to be kept
     outputs: tuple[str, ...]
@@ -48,6 +51,8 @@ def make_plan(settings: Settings, prior_name: str, channels: int, item: Item) ->
     if own is not None:
         digest.update(own_file(Path(own), item.stem, "mask" if settings.mask else "kernel").read_bytes())
     preset = settings.preset(header.task, header.sigma)
+    # Other solvers may ask the operator for more than a framed one can do.
+    frame = header if settings.exact_sizes or settings.solver != "reddiff" else frame_header(header)
     record = {
         "task": header.task,
         "sigma": header.sigma,
@@ -56,10 +61,13 @@ def make_plan(settings: Settings, prior_name: str, channels: int, item: Item) ->
         "prior": prior_name,
         "samples": settings.samples,
         "seed": settings.seed,
-        "tile": tile_size(header.in_shape, settings.tile),
+        "tile": tile_size(frame.in_shape, settings.tile),
         "input": digest.hexdigest()[:16],
     }
-    return Plan(item, header, preset, record, _output_names(item.name, settings.samples))
+    if frame != header:
+        record["frame"] = frame.in_shape[:2]
+    record = json.loads(json.dumps(record))  # tuples as the lists that are read back
+    return Plan(item, header, frame, preset, record, _output_names(item.name, settings.samples))
 
 
 def load(settings: Settings, channels: int, plan: Plan) -> Measurement:

@@ -3,29 +3,35 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from reddiff_jax import pictures, tasks
-from reddiff_jax.jobs.batches import BatchSolver, steps_per_call
-from reddiff_jax.jobs.errors import JobError, with_path
+from reddiff_jax import measurements, pictures, tasks
+from reddiff_jax.jobs.batch_sizes import RememberedSizes, find_batch_size
+from reddiff_jax.jobs.batches import BatchSolver, OutOfMemoryError, Scalars, steps_per_call
+from reddiff_jax.jobs.errors import JobError, brief, with_path
 from reddiff_jax.jobs.events import Event, Failure, Outcome, Report
+from reddiff_jax.jobs.framing import framed
 from reddiff_jax.jobs.inputs import Item, find_inputs
 from reddiff_jax.jobs.manifest import MANIFEST, Manifest
-from reddiff_jax.jobs.outputs import prepare_folder, writing
+from reddiff_jax.jobs.outputs import REFERENCES, prepare_folder, writing
 from reddiff_jax.jobs.planning import Plan, check_not_onto_inputs, is_finished, load, make_plan, tile_size
+from reddiff_jax.jobs.scoring import score_arrays
 from reddiff_jax.jobs.settings import Settings
+from reddiff_jax.jobs.shares import Share
+from reddiff_jax.jobs.watching import Film, ScalarLog
 from reddiff_jax.measurements import Header, Measurement
-from reddiff_jax.operators import Operator, mask_key
+from reddiff_jax.operators import mask_key
 from reddiff_jax.priors import Prior, tiled
 from reddiff_jax.problem import Problem
+from reddiff_jax.solvers import Solver
 from reddiff_jax.tasks import Method
 
 
@@ -37,12 +43,19 @@ def restore(
     settings: Settings,
     prior_name: str = "",
     channels: int = 3,
+    share: Share | None = None,
+    cache: str | Path | None = None,
+    log: str | Path | None = None,
+    film: int = 0,
     report: Report = lambda event: None,
 ) -> Outcome:
     """Restores degraded pictures and measurement files: ``NAME.png`` each, and ``manifest.jsonl``.
 
     With several samples ``NAME_0.png``, ``NAME_1.png``, ..., their mean ``NAME_mean.png`` and the standard deviation
     ``NAME_std.png`` (a gray picture, white = its largest value, which the manifest tells).
+
+    Killed at any moment and called again, it does what is missing and gives the files of an unbroken run, bit for bit
+    on the same devices. What cannot be read, diverges, or does not fit into memory even alone is noted and passed over.
 
     Args:
         inputs: Files and folders.
@@ -51,6 +64,10 @@ def restore(
         settings: How.
         prior_name: What identifies the prior, for the manifest: see ``fingerprint``.
         channels: Channels of the prior's pictures.
+        share: Which of the inputs are this process's, of several that share the output folder; all if None.
+        cache: Folder where batch sizes that were found are remembered.
+        log: File that gets a JSON line for each step of each picture, with the scalars of the solver's Info.
+        film: Frames of a film of the first picture's estimates, ``NAME_film.png`` and ``NAME_film.gif``; none if 0.
         report: Called with progress.
 
     Raises:
@@ -58,6 +75,9 @@ def restore(
         ValueError: For settings that make no sense.
     """
     settings.check()
+    if film < 0:
+        raise JobError(f"film is {film} frames but must be at least 0.")
+    share = share or Share()
     items, failures = find_inputs(inputs, out=out, measured=True)
     out = Path(out)
     check_not_onto_inputs(items, out, settings.samples)
@@ -65,34 +85,39 @@ def restore(
         prepare_folder(out)
     for failure in failures:
         report(Event("failed", failure.name, 0.0, failure.reason))
-    with ThreadPoolExecutor(4) as pool:
-        work = _Work(out, prior, channels, settings, Manifest(out / MANIFEST), Outcome(failures=failures), report, pool)
-        try:
-            plans = []
-            looked = pool.map(partial(_attempt, partial(make_plan, settings, prior_name, channels)), items)
-            for item, plan in zip(items, looked, strict=True):
-                if isinstance(plan, Plan):
-                    plans.append(plan)
-                else:
-                    work.fail(item, plan)
-            finished = {
-                plan.item.name for plan in plans if is_finished(plan, work.manifest, out, overwrite=settings.overwrite)
-            }
-            groups: dict[tuple[Method, Header], list[Plan]] = {}
-            for plan in plans:
-                groups.setdefault((plan.preset, plan.header), []).append(plan)
-                if plan.item.name in finished:
-                    work.outcome.skipped.append(plan.item.name)
-                    report(Event("skipped", plan.item.name, 0.0))
-            work.total = max(1, len(plans) - len(finished))
-            for group in groups.values():
-                left = [plan for plan in group if plan.item.name not in finished]
-                if left:
-                    # The whole group's size, so that a continued run has the batches of an unbroken one.
-                    _restore_group(work, left, min(settings.batch_size, len(group) * settings.samples))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    sizes = RememberedSizes(Path(cache) if cache is not None else None)
+    with ExitStack() as stack:
+        pool = ThreadPoolExecutor(4)
+        # After an error nobody waits for what is still being read.
+        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+        manifest = Manifest(out / share.file(MANIFEST))
+        work = _Work(
+            out, prior, prior_name, channels, settings, manifest, sizes, Outcome(failures=failures), report, pool
+        )
+        if log is not None:
+            work.log = ScalarLog(Path(log).with_name(share.file(Path(log).name)))
+        if film:
+            work.film = Film(film)
+        own = share.of(items)
+        plans = []
+        looked = pool.map(partial(_attempt, partial(make_plan, settings, prior_name, channels)), own)
+        for item, plan in zip(own, looked, strict=True):
+            if isinstance(plan, Plan):
+                plans.append(plan)
+            else:
+                work.fail(item, plan)
+        groups: dict[tuple[Method, Header, bool], list[Plan]] = {}
+        for plan in plans:
+            groups.setdefault((plan.preset, plan.frame, plan.frame != plan.header), []).append(plan)
+            if is_finished(plan, manifest, out, overwrite=settings.overwrite):
+                work.finished_before.add(plan.item.name)
+                work.outcome.skipped.append(plan.item.name)
+                report(Event("skipped", plan.item.name, 0.0))
+        work.total = max(1, len(plans) - len(work.finished_before))
+        # The largest first: what does not fit into memory shows at once.
+        for group in sorted(groups.values(), key=lambda group: -np.prod(group[0].frame.in_shape)):
+            if any(plan.item.name not in work.finished_before for plan in group):
+                _Group(work, group).restore()
     return work.outcome
 
 
@@ -102,12 +127,17 @@ class _Work:
 
     out: Path
     prior: Prior
+    prior_name: str
     channels: int
     settings: Settings
     manifest: Manifest
+    sizes: RememberedSizes
     outcome: Outcome
     report: Report
     pool: ThreadPoolExecutor
+    log: ScalarLog | None = None
+    film: Film | None = None
+    finished_before: set[str] = field(default_factory=set)
     total: int = 1
     finished: int = 0
 
@@ -115,11 +145,12 @@ class _Work:
     def done(self) -> float:
         return self.finished / self.total
 
-    def fail(self, item: Item, error: BaseException) -> None:
+    def fail(self, item: Item, error: BaseException, **more: Any) -> None:
         """Notes and reports a picture that could not be restored."""
         reason = with_path(item.path, error)
         self.outcome.failures.append(Failure(item.name, reason))
-        self.manifest.add({"name": item.name, "source": str(item.path), "status": "failed", "error": reason})
+        entry = {"name": item.name, "source": str(item.path), **more, "status": "failed", "error": reason}
+        self.manifest.add(entry)
         self.report(Event("failed", item.name, self.done, reason))
 
 
@@ -129,7 +160,9 @@ class _Unit:
 
     plan: Plan
     problem: Problem
+    sample: int
     key: jax.Array
+    residual_scale: float
 
 
 @dataclass
@@ -141,128 +174,287 @@ class _Restored:
     seconds: float
 
 
-def _restore_group(work: _Work, plans: list[Plan], batch_size: int) -> None:
-    """Restores pictures of one header and one preset, which share a compilation."""
-    header, preset, settings = plans[0].header, plans[0].preset, work.settings
-    h, w, _ = header.in_shape
-    tile = tile_size(header.in_shape, settings.tile)
-    prior = work.prior if tile is None else tiled(work.prior, tile, tile // 4)
-    solver = tasks.solver_by_name(settings.solver, preset, prior)
-    kind = f"{header.task}, sigma {header.sigma:g}, {w} x {h}"
-    shared = not header.array_shapes
-    work.report(Event("preset", kind, work.done, f"{len(plans)} of {w} x {h}", preset))
-    batch: BatchSolver | None = None
-    results: dict[str, list[_Restored]] = {}
-    units = _units(work, plans, shared, ahead=2 * batch_size)
-    while waiting := list(islice(units, batch_size)):
-        with _memory_errors(batch_size, header):
-            if batch is None:
-                work.report(Event("compile", kind, work.done))
-                batch = BatchSolver(
-                    solver,
-                    waiting[0].problem,
-                    batch_size=batch_size,
-                    shared_operator=shared,
-                    steps_per_call=steps_per_call(solver.num_steps),
-                )
-            on_step = partial(_report_step, work, kind, len(waiting) / settings.samples, solver.num_steps)
-            began = time.perf_counter()
-            xs, residuals = batch([unit.key for unit in waiting], [unit.problem for unit in waiting], on_step)
-        seconds = (time.perf_counter() - began) / len(waiting)
-        for unit, x, residual in zip(waiting, xs, residuals, strict=True):
-            samples = results.setdefault(unit.plan.item.name, [])
-            samples.append(_Restored(x, float(residual), seconds))
-            if len(samples) == settings.samples:
-                work.finished += 1
-                _conclude(work, unit.plan, results.pop(unit.plan.item.name))
+class _Group:
+    """Pictures of one shape and one preset, which share a compilation.
+
+    Every sample of every picture has its slot in one of the batches, whether it is still to be done or not: a continued
+    run computes in the same slots of the same programs as an unbroken one, and so the same bits.
+    """
+
+    def __init__(self, work: _Work, plans: Sequence[Plan]):
+        self.work, self.plans, self.frame = work, plans, plans[0].frame
+        tile = tile_size(self.frame.in_shape, work.settings.tile)
+        prior = work.prior if tile is None else tiled(work.prior, tile, tile // 4)
+        self.solver: Solver = tasks.solver_by_name(work.settings.solver, plans[0].preset, prior)
+        # A framed picture's operator knows the picture's size.
+        self.shared = not self.frame.array_shapes and self.frame == plans[0].header
+        h, w, _ = self.frame.in_shape
+        self.name = f"{self.frame.task}, sigma {self.frame.sigma:g}, {w} x {h}"
+        self.size, self.ahead = 1, 8
+        self.batch: BatchSolver | None = None
+        self.results: dict[str, list[_Restored]] = {}
+        self.noted: set[str] = set()
+        self.given_up: set[str] = set()
+
+    def restore(self) -> None:
+        """Restores what is not finished."""
+        finished = self.work.finished_before
+        left = sum(plan.item.name not in finished for plan in self.plans)
+        h, w, _ = self.frame.in_shape
+        detail = f"{left} of {w} x {h}" if self.frame == self.plans[0].header else f"{left} within {w} x {h}"
+        self.work.report(Event("preset", self.name, self.work.done, detail, self.plans[0].preset))
+        units = self._units()
+        first: list[_Unit | None] = []
+        while not any(first) and (following := list(islice(units, 1))):
+            first += following
+        if not first or first[-1] is None:
+            return
+        self.size = self._choose_batch_size(first[-1].problem)
+        self.ahead = 2 * self.size
+        units = chain(first, units)
+        while slots := list(islice(units, self.size)):
+            self._solve(slots)
+
+    def _units(self) -> Iterator[_Unit | None]:
+        """Samples of pictures in order, the next pictures being read meanwhile; None for what is not to be done."""
+        work, operator = self.work, None
+        for plan, measurement in self._read_ahead():
+            problem = measurement
+            if isinstance(measurement, Measurement):
+                problem = _attempt(partial(framed, measurement, self.frame), operator)
+            if not isinstance(problem, Problem):
+                if problem is not None:
+                    work.finished += 1
+                    work.fail(plan.item, problem, outputs=plan.outputs, settings=plan.record)
+                yield from [None] * work.settings.samples
+                continue
+            if not self.frame.array_shapes:
+                operator = problem.operator
+            key = mask_key(plan.item.stem, work.settings.seed)
+            # A frame's residual is zero where nothing was measured.
+            scale = (np.prod(self.frame.y_shape) / np.prod(plan.header.y_shape)) ** 0.5
+            for k in range(work.settings.samples):
+                yield _Unit(plan, problem, k, jax.random.fold_in(key, k), float(scale))
+
+    def _read_ahead(self) -> Iterator[tuple[Plan, Any]]:
+        """Pictures in order: the measurement, what was wrong with it, or None if the picture is finished."""
+        read = partial(_attempt, partial(load, self.work.settings, self.work.channels))
+        pending: list[tuple[Plan, Future | None]] = []
+        source = iter(self.plans)
+        while True:
+            while sum(future is not None for _, future in pending) < self.ahead and (plan := next(source, None)):
+                finished = plan.item.name in self.work.finished_before
+                pending.append((plan, None if finished else self.work.pool.submit(read, plan)))
+            if not pending:
+                return
+            plan, future = pending.pop(0)
+            yield plan, None if future is None else future.result()
+
+    # ---- batch sizes
+
+    def _choose_batch_size(self, problem: Problem) -> int:
+        """The size asked for, or that of an interrupted run of this job, or what was found before, or is found now."""
+        settings, devices = self.work.settings, jax.local_device_count()
+        at_most = len(self.plans) * settings.samples
+        if settings.batch_size is not None:
+            whole = -(-at_most // devices) * devices if settings.batch_size >= devices else at_most
+            return min(settings.batch_size, whole)
+        entries = [(self.work.manifest.entries.get(plan.item.name, {}), plan.record) for plan in self.plans]
+        used = [entry["batch_size"] for entry, record in entries if entry.get("settings") == record]
+        if used:
+            return min(used)
+        if (known := self.work.sizes.get(*self._identity())) is not None:
+            return known
+        self.work.report(Event("compile", self.name, self.work.done, "finding the batch size"))
+        try:
+            self.batch = find_batch_size(partial(self._compile, problem), problem, at_most)
+        except (OutOfMemoryError, jax.errors.JaxRuntimeError):
+            return 1
+        if self.batch.batch_size < at_most:  # otherwise more might be better for another folder
+            self.work.sizes.put(self.batch.batch_size, *self._identity())
+        return self.batch.batch_size
+
+    def _identity(self) -> tuple[Any, ...]:
+        settings = self.work.settings
+        tile = tile_size(self.frame.in_shape, settings.tile)
+        return self.work.prior_name, settings.solver, self.frame.task, self.frame.in_shape, tile, self.shared
+
+    def _compile(self, problem: Problem, size: int) -> BatchSolver:
+        work = self.work
+        work.report(Event("compile", self.name, work.done, f"batches of {size}"))
+        batch = BatchSolver(
+            self.solver,
+            problem,
+            batch_size=size,
+            shared_operator=self.shared,
+            steps_per_call=steps_per_call(self.solver.num_steps, self._most_steps_per_call()),
+        )
+        devices = f" on {batch.num_devices} devices" if batch.num_devices > 1 else ""
+        seconds = f"batches of {size}{devices} in {batch.compile_seconds:.1f} s"
+        work.report(Event("compiled", self.name, work.done, seconds))
+        return batch
+
+    def _most_steps_per_call(self) -> int:
+        film = self.work.film
+        return 20 if film is None or film.frames else max(1, min(20, self.solver.num_steps // film.num_frames))
+
+    # ---- solving
+
+    def _solve(self, slots: list[_Unit | None]) -> None:
+        """Solves a batch. What does not fit is done again in halves, and so is what follows."""
+        pending = [slots]
+        while pending:
+            part = pending.pop(0)
+            if len(part) > self.size:
+                pending[:0] = [part[i : i + self.size] for i in range(0, len(part), self.size)]
+                continue
+            units = [None if unit is None or unit.plan.item.name in self.given_up else unit for unit in part]
+            if not any(units):
+                continue
+            self._note_start(units)
+            try:
+                restored = self._compute(units)
+            except (OutOfMemoryError, jax.errors.JaxRuntimeError) as error:
+                self.batch = None
+                if self.size == 1:
+                    self._give_up(units, error)
+                    continue
+                self.size = -(-self.size // 2)
+                if self.work.settings.batch_size is None:
+                    self.work.sizes.put(self.size, *self._identity())
+                self.work.report(Event("retry", self.name, self.work.done, f"batches of {self.size}: {brief(error)}"))
+                self.noted.clear()
+                pending.insert(0, part)
+                continue
+            for unit, result in restored:
+                samples = self.results.setdefault(unit.plan.item.name, [])
+                samples.append(result)
+                if len(samples) == self.work.settings.samples:
+                    self.work.finished += 1
+                    self._conclude(unit.plan, self.results.pop(unit.plan.item.name))
+
+    def _compute(self, units: Sequence[_Unit | None]) -> list[tuple[_Unit, _Restored]]:
+        present = [unit for unit in units if unit is not None]
+        if self.batch is None or self.batch.batch_size != self.size:
+            self.batch = self._compile(present[0].problem, self.size)
+        began = time.perf_counter()
+        xs, residuals = self.batch(
+            [unit and unit.key for unit in units],
+            [unit and unit.problem for unit in units],
+            partial(self._report_step, units),
+        )
+        seconds = (time.perf_counter() - began) / len(present)
+        restored = []
+        for unit, x, residual in zip(units, xs, residuals, strict=True):
+            if unit is not None:
+                h, w, _ = unit.plan.header.in_shape
+                residual = float(residual) * unit.residual_scale
+                restored.append((unit, _Restored(x[:h, :w], residual, seconds)))
+        return restored
+
+    def _report_step(self, units: Sequence[_Unit | None], step: int, scalars: Scalars, estimate: Any) -> None:
+        work, num_steps = self.work, self.solver.num_steps
+        present = [i for i, unit in enumerate(units) if unit is not None]
+        done = (work.finished + len(present) / work.settings.samples * step / num_steps) / work.total
+        if work.log is not None:
+            slots = {i: {"name": units[i].plan.item.name, "sample": units[i].sample} for i in present}  # type: ignore[union-attr]
+            work.log.add(slots, step, scalars)
+        if work.film is not None:
+            self._film(units, step, estimate)
+        means = {name: float(values[present, -1].mean()) for name, values in scalars.items() if name != "t"}
+        said = "".join(f", {name.replace('_', ' ')} {value:.3g}" for name, value in means.items())
+        work.report(Event("step", self.name, done, f"step {step}/{num_steps}{said}"))
+
+    def _film(self, units: Sequence[_Unit | None], step: int, estimate: Callable[[int], np.ndarray]) -> None:
+        film: Film = self.work.film  # type: ignore[assignment]
+        slot, unit = next((i, unit) for i, unit in enumerate(units) if unit is not None)
+        if film.name is None:
+            film.name = unit.plan.item.name
+        if film.name != unit.plan.item.name or unit.sample:
+            return
+        if step == self.batch.steps_per_call:  # type: ignore[union-attr]
+            film.frames.clear()  # of a batch that did not fit
+        if not film.wanted(step, self.solver.num_steps):
+            return
+        h, w, _ = unit.plan.header.in_shape
+        film.frames.append((step, tasks.by_name(self.frame.task).result(estimate(slot))[:h, :w]))
+        if step == self.solver.num_steps:
+            film.write(self.work.out)
+
+    # ---- results
+
+    def _note_start(self, units: Sequence[_Unit | None]) -> None:
+        """Notes before anything is written, so that after a kill what lies there is known to be ours."""
+        plans = {unit.plan.item.name: unit.plan for unit in units if unit is not None}
+        new = [plan for name, plan in plans.items() if name not in self.noted]
+        if new:
+            self.work.manifest.add(*({**self._entry(plan, again=1), "status": "started"} for plan in new))
+            self.noted |= {plan.item.name for plan in new}
+
+    def _entry(self, plan: Plan, again: int = 0) -> dict[str, Any]:
+        return {
+            "name": plan.item.name,
+            "source": str(plan.item.path),
+            "outputs": plan.outputs,
+            "settings": plan.record,
+            "batch_size": self.size,
+            "attempts": self.work.manifest.entries.get(plan.item.name, {}).get("attempts", 0) + again,
+        }
+
+    def _give_up(self, units: Sequence[_Unit | None], error: Exception) -> None:
+        h, w, _ = self.frame.in_shape
+        reason = brief(error)
+        if isinstance(error, OutOfMemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+            reason = f"not enough memory for a picture of {w} x {h}; lower --tile."
+        for unit in units:
+            if unit is not None:
+                self.given_up.add(unit.plan.item.name)
+                self.results.pop(unit.plan.item.name, None)
+                self.work.finished += 1
+                self.work.fail(unit.plan.item, ValueError(reason), **self._entry(unit.plan))
+
+    def _conclude(self, plan: Plan, samples: list[_Restored]) -> None:
+        """Writes one picture's results and notes it."""
+        work = self.work
+        images = np.stack([sample.x for sample in samples])  # (K, H, W, C)
+        images = tasks.by_name(plan.header.task).result(images)
+        entry = self._entry(plan)
+        if not np.isfinite(images).all():
+            work.fail(plan.item, ValueError(f"the restoration diverged; {plan.preset.remedy}"), **entry)
+            return
+        written = [*images]
+        if len(samples) > 1:
+            clipped = np.clip(images, -1, 1)
+            std = clipped.std(axis=0).mean(axis=-1, keepdims=True)  # (H, W, 1)
+            entry["std_white"] = float(std.max())
+            written += [clipped.mean(axis=0), 2 * std / max(float(std.max()), 1e-12) - 1]
+        with writing(work.out / plan.outputs[0]):
+            (work.out / plan.outputs[0]).parent.mkdir(parents=True, exist_ok=True)
+            for output, x in zip(plan.outputs, written, strict=True):
+                pictures.write_picture(work.out / output, x)
+        entry["residual"] = [round(sample.residual, 6) for sample in samples]
+        entry["seconds"] = round(sum(sample.seconds for sample in samples), 3)
+        work.manifest.add({**entry, **_scores(plan, written[0]), "status": "restored"})
+        work.outcome.done.append(plan.item.name)
+        work.report(Event("restored", plan.item.name, work.done))
 
 
-def _units(work: _Work, plans: Sequence[Plan], shared: bool, ahead: int) -> Iterator[_Unit]:
-    """Samples of pictures in order, the next pictures being read meanwhile; notes those that cannot be read."""
-    operator: Operator | None = None
-    read = partial(_attempt, partial(load, work.settings, work.channels))
-    for plan, measurement in _read_ahead(work.pool, read, plans, ahead):
-        ok = isinstance(measurement, Measurement)
-        problem = _attempt(measurement.problem, operator) if ok else measurement
-        if not isinstance(problem, Problem):
-            work.finished += 1
-            work.fail(plan.item, problem)
-            continue
-        if shared:
-            operator = problem.operator
-        key = mask_key(plan.item.stem, work.settings.seed)
-        for k in range(work.settings.samples):
-            yield _Unit(plan, problem, jax.random.fold_in(key, k))
+def _scores(plan: Plan, x: np.ndarray) -> dict[str, float]:
+    """PSNR and SSIM of the (first) restoration, where ``measure`` has left the original."""
+    path = plan.item.path
+    original = path.parents[plan.item.name.count("/")] / REFERENCES / f"{plan.item.name}.png"
+    if path.suffix != measurements.SUFFIX or not original.is_file():
+        return {}
+    reference = _attempt(partial(pictures.read_picture, channels=x.shape[-1]), original)
+    if not isinstance(reference, np.ndarray) or reference.shape != x.shape:
+        return {}
+    return {name: round(value, 4) for name, value in score_arrays(np.clip(x, -1, 1), reference).items()}
 
 
-def _report_step(work: _Work, kind: str, share: float, num_steps: int, step: int) -> None:
-    done = (work.finished + share * step / num_steps) / work.total
-    work.report(Event("step", kind, done, f"step {step}/{num_steps}"))
-
-
-def _conclude(work: _Work, plan: Plan, samples: list[_Restored]) -> None:
-    """Writes one picture's results and notes it."""
-    images = np.stack([sample.x for sample in samples])  # (K, H, W, C)
-    images = tasks.by_name(plan.header.task).result(images)
-    if not np.isfinite(images).all():
-        work.fail(plan.item, ValueError(f"the restoration diverged; {plan.preset.remedy}"))
-        return
-    entry: dict[str, Any] = {
-        "name": plan.item.name,
-        "source": str(plan.item.path),
-        "outputs": plan.outputs,
-        "settings": plan.record,
-    }
-    # Noted before anything is written, so that after a kill what lies there is known to be ours.
-    work.manifest.add({**entry, "status": "writing"})
-    written = [*images]
-    if len(samples) > 1:
-        clipped = np.clip(images, -1, 1)
-        std = clipped.std(axis=0).mean(axis=-1, keepdims=True)  # (H, W, 1)
-        entry["std_white"] = float(std.max())
-        written += [clipped.mean(axis=0), 2 * std / max(float(std.max()), 1e-12) - 1]
-    with writing(work.out / plan.outputs[0]):
-        (work.out / plan.outputs[0]).parent.mkdir(parents=True, exist_ok=True)
-        for output, x in zip(plan.outputs, written, strict=True):
-            pictures.write_picture(work.out / output, x)
-    residuals = [round(sample.residual, 6) for sample in samples]
-    seconds = round(sum(sample.seconds for sample in samples), 3)
-    work.manifest.add({**entry, "status": "restored", "residual": residuals, "seconds": seconds})
-    work.outcome.done.append(plan.item.name)
-    work.report(Event("restored", plan.item.name, work.done))
-
-
-def _attempt(fn: Callable[[Any], Any], argument: Any) -> Any:
+def _attempt(fn: Callable[..., Any], *arguments: Any) -> Any:
     """The result, or what was wrong with the input."""
     try:
-        return fn(argument)
-    except (OSError, ValueError, TypeError) as error:
+        return fn(*arguments)
+    except Exception as error:
+        # Readers raise nearly anything for a stranger's broken file, and one file must not end the others' work.
         return error
-
-
-def _read_ahead(
-    pool: ThreadPoolExecutor, load: Callable[[Plan], Any], plans: Sequence[Plan], ahead: int
-) -> Iterator[tuple[Plan, Any]]:
-    """Loaded inputs in order, the next ones being read meanwhile."""
-    pending: list[tuple[Plan, Future]] = []
-    source = iter(plans)
-    while True:
-        while len(pending) < ahead and (plan := next(source, None)) is not None:
-            pending.append((plan, pool.submit(load, plan)))
-        if not pending:
-            return
-        plan, future = pending.pop(0)
-        yield plan, future.result()
-
-
-@contextmanager
-def _memory_errors(batch_size: int, header: Header) -> Iterator[None]:
-    try:
-        yield
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        h, w, _ = header.in_shape
-        raise JobError(
-            f"not enough memory for {batch_size} pictures of {w} x {h} at once; lower --batch-size or --tile."
-        ) from error

@@ -26,9 +26,10 @@ class Settings:
         presets: Tuned settings, which are preferred to the built-in ones where there are some.
         changes: Fields of the presets to be replaced.
         samples: Restorations of each picture, by other noise.
-        batch_size: Pictures restored at once.
+        batch_size: Pictures restored at once; None for what is fastest and fits into memory.
         seed: Seed of everything drawn.
         tile: Pictures with a longer side go through the prior in tiles of this size.
+        exact_sizes: Restore each picture at its own size, a compilation for each size, not in frames of few sizes.
         overwrite: Do again what the output folder holds already.
     """
 
@@ -40,16 +41,18 @@ class Settings:
     presets: PresetFile | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
     samples: int = 1
-    batch_size: int = 4
+    batch_size: int | None = 4
     seed: int = 0
     tile: int = 512
+    exact_sizes: bool = False
     overwrite: bool = False
 
     def check(self) -> None:
         """Raises ValueError for values that make no sense."""
         for name in ("samples", "batch_size"):
-            if getattr(self, name) < 1:
-                raise JobError(f"{name.replace('_', '-')} is {getattr(self, name)} but must be at least 1.")
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise JobError(f"{name.replace('_', '-')} is {count} but must be at least 1.")
         if self.tile < MIN_TILE:
             raise JobError(f"tile is {self.tile} but must be at least {MIN_TILE} pixels.")
         if self.sigma is not None:

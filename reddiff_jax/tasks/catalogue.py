@@ -44,7 +44,7 @@ def _extreme(key: jax.Array, shape: Shape) -> jax.Array:
 
 
 def _inpaint(help: str, draw: Draw | None, *, family: str = "inpaint_holes", drawn_from_key: bool = True) -> Task:
-    return Task(help, family, _inpainting, needs="mask", draw=draw, drawn_from_key=drawn_from_key)
+    return Task(help, family, _inpainting, needs="mask", draw=draw, drawn_from_key=drawn_from_key, local=True)
 
 
 _FREEFORM = _inpaint("fill in free-form strokes (20-30 % missing)", _mask_by(ops.freeform_mask))
@@ -76,6 +76,7 @@ def _super_resolution(factor: int) -> Task:
         "super_resolution",
         lambda shape, arrays: ops.super_resolution(shape, factor),
         factor=factor,
+        local=True,
     )
 
 
@@ -206,6 +207,7 @@ def _quantization(bits: int) -> Task:
         f"undo rounding to {2**bits} levels ({bits} bits)",
         "quantization",
         lambda shape, arrays: ops.quantization(shape, bits),
+        local=True,
     )
 
 
@@ -229,8 +231,10 @@ NUMBERED: dict[str, tuple[Callable[[int], Task], range]] = {
 }
 """What makes the task of a name and a number, and the numbers that there are."""
 
-_DENOISE = Task("remove white noise", "denoise", lambda shape, arrays: ops.denoising(shape))
-_COLORIZE = Task("colour a gray picture", "colorize", lambda shape, arrays: ops.colorization(shape), gray=True)
+_DENOISE = Task("remove white noise", "denoise", lambda shape, arrays: ops.denoising(shape), local=True)
+_COLORIZE = Task(
+    "colour a gray picture", "colorize", lambda shape, arrays: ops.colorization(shape), gray=True, local=True
+)
 
 TASKS: dict[str, Task] = {
     "denoise": _DENOISE,
@@ -268,8 +272,11 @@ TASKS: dict[str, Task] = {
         "demosaic",
         lambda shape, arrays: ops.demosaicing(shape),
         gray=True,
+        local=True,
     ),
-    "hdr": Task("undo over-exposure (twice too bright, clipped)", "hdr", lambda shape, arrays: ops.hdr(shape)),
+    "hdr": Task(
+        "undo over-exposure (twice too bright, clipped)", "hdr", lambda shape, arrays: ops.hdr(shape), local=True
+    ),
     "jpeg20": _jpeg(20),
     "quant2": _quantization(2),
     "cs4": _compressed_sensing(4),

@@ -38,6 +38,8 @@ class Task:
         gray: Whether the measurement has one channel where the picture has more.
         is_picture: Whether the measurement is itself a picture, which can be given as a picture file.
         luminance: Whether one channel is measured: of a colour picture its luminance, which is then the result, too.
+        local: Whether entry (i, j) of the measurement depends on the ``factor x factor`` pixels of that place alone, so
+            that the measurement is one of a larger picture's part, too.
     """
 
     help: str
@@ -50,6 +52,7 @@ class Task:
     gray: bool = False
     is_picture: bool = True
     luminance: bool = False
+    local: bool = False
 
     def operator(self, in_shape: Shape, arrays: Arrays) -> Operator:
         """The operator for pictures of a shape.

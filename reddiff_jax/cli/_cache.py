@@ -1,0 +1,78 @@
+"""Compiled programs kept from one command to the next, in the user's cache folder."""
+
+import os
+import sys
+from functools import cache
+from pathlib import Path
+
+CACHE = "REDDIFF_JAX_CACHE"
+"""Environment variable with another folder, or "off"."""
+
+_MAX_BYTES = 4 * 2**30
+_MIN_COMPILE_SECONDS = 0.5
+
+
+def cache_folder() -> Path | None:
+    """The cache folder; None where the user wants none."""
+    chosen = os.environ.get(CACHE)
+    if chosen is not None:
+        return None if chosen.lower() in ("", "0", "off") else Path(chosen).expanduser()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "reddiff-jax"
+
+
+def keep_programs() -> None:
+    """Turns JAX's persistent compilation cache on, unless the user has chosen a folder for it himself."""
+    import jax
+
+    folder = cache_folder()
+    if folder is None or getattr(jax.config, "jax_compilation_cache_dir", None) is not None:
+        return
+    programs = folder / "programs"
+    try:
+        programs.mkdir(parents=True, exist_ok=True)
+        _remove_incomplete(programs)
+    except OSError:
+        return  # a home that cannot be written to is no reason to restore nothing
+    _counts()
+    jax.config.update("jax_compilation_cache_dir", str(programs))
+    jax.config.update("jax_compilation_cache_max_size", _MAX_BYTES)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", _MIN_COMPILE_SECONDS)
+
+
+def _remove_incomplete(programs: Path) -> None:
+    """Removes what a killed process left half written: JAX would neither read nor replace it."""
+    from filelock import FileLock
+
+    with FileLock(programs / ".lockfile", timeout=10):  # JAX's own
+        for program in programs.glob("*-cache"):
+            if not program.with_name(program.name.removesuffix("-cache") + "-atime").is_file():
+                program.unlink(missing_ok=True)
+
+
+def compiled(detail: str) -> str:
+    """Says whether the last programs were compiled or found in the cache, all of them."""
+    counts = _counts()
+    found = counts["hits"] > 0 == counts["misses"]
+    counts.update(hits=0, misses=0)
+    return f"{'found compiled' if found else 'compiled'} {detail}"
+
+
+@cache
+def _counts() -> dict[str, int]:
+    """Programs found and not found in the cache since they were last asked for."""
+    import jax
+
+    counts = {"hits": 0, "misses": 0}
+
+    def listen(event: str, **_: object) -> None:
+        for name in counts:
+            counts[name] += event == f"/jax/compilation_cache/cache_{name}"
+
+    jax.monitoring.register_event_listener(listen)
+    return counts

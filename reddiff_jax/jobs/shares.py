@@ -1,0 +1,51 @@
+"""Several processes, each of which works on its share and knows nothing of the others."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import jax
+
+from reddiff_jax.jobs.errors import JobError
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which inputs are this process's: every ``count``-th, from ``index`` on."""
+
+    index: int = 0
+    count: int = 1
+
+    def __post_init__(self):
+        if not 0 <= self.index < self.count:
+            raise JobError(f"process is {self.index} of {self.count} but must be from 0 to {self.count - 1}.")
+
+    def of(self, items: Sequence[Item]) -> Sequence[Item]:
+        """This process's part of the whole."""
+        return items[self.index :: self.count]
+
+    def file(self, name: str) -> str:
+        """This process's own file of that name: itself for the only one, or with its number before the suffix."""
+        stem, dot, suffix = name.rpartition(".")
+        return name if self.count == 1 else f"{stem}-{self.index:05}{dot}{suffix}"
+
+
+def detect_share() -> Share:
+    """The share of a process that SLURM, Open MPI, a TPU pod or GKE has started, as JAX detects it; else the whole.
+
+    Unlike ``jax.distributed.initialize`` it connects to nothing: shares need no word from each other, and there a
+    process that dies takes the others with it. Where the cluster starts one process for each GPU, it takes that GPU.
+    """
+    from jax._src.clusters import ClusterEnv  # nothing public detects without connecting
+
+    # Told an address, it does not ask the network for one.
+    _, count, index, devices = ClusterEnv.auto_detect_unset_distributed_params("unused:0", None, None, None, None, None)
+    if count is None or index is None or count == 1:
+        return Share()
+    if devices:
+        visible = ",".join(map(str, devices))
+        jax.config.update("jax_cuda_visible_devices", visible)
+        jax.config.update("jax_rocm_visible_devices", visible)
+    return Share(index, count)

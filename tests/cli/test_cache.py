@@ -1,0 +1,74 @@
+"""The cache of compiled programs: where it is, and what a killed process leaves in it."""
+
+from pathlib import Path
+
+import jax
+import pytest
+
+from reddiff_jax.cli import _cache
+
+
+@pytest.fixture
+def config(monkeypatch):
+    """JAX's settings, as they would be set."""
+    updates = {}
+    monkeypatch.setattr(jax.config, "update", updates.__setitem__)
+    monkeypatch.setattr(_cache, "_counts", dict)
+    return updates
+
+
+@pytest.mark.parametrize(
+    ("platform", "environment", "expected"),
+    [
+        ("linux", {}, "~/.cache/reddiff-jax"),
+        ("linux", {"XDG_CACHE_HOME": "/x"}, "/x/reddiff-jax"),
+        ("darwin", {}, "~/Library/Caches/reddiff-jax"),
+        ("win32", {"LOCALAPPDATA": "/local"}, "/local/reddiff-jax"),
+        ("linux", {"REDDIFF_JAX_CACHE": "/mine"}, "/mine"),
+        ("linux", {"REDDIFF_JAX_CACHE": "off"}, None),
+        ("linux", {"REDDIFF_JAX_CACHE": ""}, None),
+    ],
+)
+def test_the_cache_is_where_the_platform_keeps_caches(monkeypatch, platform, environment, expected):
+    for name in ("REDDIFF_JAX_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(_cache.sys, "platform", platform)
+    assert _cache.cache_folder() == (expected and Path(expected).expanduser())
+
+
+def test_programs_are_kept_unless_the_user_has_said_where(config, monkeypatch, tmp_path):
+    before = jax.config.jax_compilation_cache_dir
+    monkeypatch.setenv("REDDIFF_JAX_CACHE", str(tmp_path))
+    _cache.keep_programs()
+    expected = {} if before else {"jax_compilation_cache_dir": str(tmp_path / "programs")}
+    assert config.items() >= expected.items()
+    config.clear()
+    monkeypatch.setenv("REDDIFF_JAX_CACHE", "off")
+    _cache.keep_programs()
+    assert config == {}
+
+
+def test_a_home_that_cannot_be_written_to_does_not_matter(config, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("REDDIFF_JAX_CACHE", str(tmp_path / "file" / "cache"))
+    _cache.keep_programs()
+    assert config == {}
+
+
+def test_programs_half_written_are_removed(tmp_path):
+    for name in ("a-cache", "a-atime", "b-cache"):
+        (tmp_path / name).write_bytes(b"0")
+    _cache._remove_incomplete(tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("?-*")) == ["a-atime", "a-cache"]
+
+
+def test_programs_count_as_found_only_if_none_was_compiled():
+    _cache._counts.cache_clear()
+    assert _cache.compiled("in 1 s") == "compiled in 1 s"
+    event = "/jax/compilation_cache/cache_"
+    for events, said in ((["hits"], "found compiled"), (["hits", "misses"], "compiled")):
+        for name in events:
+            jax.monitoring.record_event(event + name)
+        assert _cache.compiled("in 1 s") == f"{said} in 1 s"

@@ -1,0 +1,72 @@
+"""A server of tiny restoration jobs for the tests of faults: each in a process of its own, forked after the imports.
+
+Reads one JSON object a line: out (folder), photos (folder), kill_at (operation at which the process kills itself, or
+null), share ([index, count], or null). Answers with the exit status, negative for a signal, what the job did, and how
+many operations there were: files opened for writing, renamed or removed, and calls of the compiled step.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+import reddiff_jax as rd
+from reddiff_jax import jobs
+
+SETTINGS = jobs.Settings(task="denoise", sigma=0.1, changes={"num_steps": 6}, batch_size=4, seed=3, exact_sizes=True)
+
+
+def predict(x_t, t, cond):
+    """Some function of a neighbourhood that rounds differently in every order of its sums."""
+    kernel = jnp.cos(jnp.arange(5 * 5 * 3 * 3).reshape(5, 5, 3, 3) + 1.0) / 20
+    features = jax.lax.conv_general_dilated(
+        x_t[None], kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    return jnp.tanh(features[0]) + x_t / (1 + jnp.mean(x_t**2))
+
+
+def work(job):
+    operations = 0
+
+    def count():
+        nonlocal operations
+        operations += 1
+        if operations == job["kill_at"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def audit(event, args):
+        if event in ("os.rename", "os.remove") or (event == "open" and str(args[0]).startswith(job["out"])):
+            count()
+
+    def report(event):
+        if event.kind == "step":
+            count()
+
+    sys.addaudithook(audit)
+    share = None if job["share"] is None else jobs.Share(*job["share"])
+    prior = rd.prior(predict, rd.schedules.linear())
+    outcome = jobs.restore([job["photos"]], prior, out=job["out"], settings=SETTINGS, share=share, report=report)
+    failed = [failure.name for failure in outcome.failures]
+    return {"done": outcome.done, "skipped": outcome.skipped, "failed": failed, "operations": operations}
+
+
+def serve():
+    for line in sys.stdin:
+        job = json.loads(line)
+        answer = Path(job["out"] + ".answer")
+        answer.unlink(missing_ok=True)
+        child = os.fork()
+        if child == 0:
+            answer.write_text(json.dumps(work(job)))
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        said = json.loads(answer.read_text()) if status == 0 else {}
+        print(json.dumps({"status": status, **said}), flush=True)
+
+
+if __name__ == "__main__":
+    serve()

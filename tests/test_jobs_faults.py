@@ -1,0 +1,303 @@
+"""A restoration job that loses nothing: killed, out of disk or memory, with broken inputs, on several machines."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import restoring_jobs
+from PIL import Image
+
+import reddiff_jax as rd
+from reddiff_jax import jobs, pictures
+from reddiff_jax.jobs import batches, restoring
+
+TESTS = Path(__file__).parent
+SIZES = [(8, 12)] * 9 + [(12, 8)] * 3
+
+
+def write_photos(folder, sizes=SIZES):
+    folder.mkdir()
+    for i, size in enumerate(sizes):
+        x = np.random.default_rng(i).uniform(-1, 1, (*size, 3))
+        pictures.write_picture(folder / f"{i:02}.png", x)
+    return folder
+
+
+def contents(out):
+    return {path.name: path.read_bytes() for path in out.glob("*.png")}
+
+
+def statuses(out):
+    return {name: entry["status"] for name, entry in jobs.Manifest(out / "manifest.jsonl").entries.items()}
+
+
+class Server:
+    """Runs jobs in processes of their own."""
+
+    def __init__(self, cache, devices=1):
+        settings = {
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+            "PYTHONPATH": os.pathsep.join([str(TESTS.parent), *sys.path]),
+            "JAX_COMPILATION_CACHE_DIR": str(cache),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, TESTS / "restoring_jobs.py"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **settings},
+        )
+
+    def start(self, photos, out, *, kill_at=None, share=None):
+        job = {"photos": str(photos), "out": str(out), "kill_at": kill_at, "share": share}
+        self.process.stdin.write(json.dumps(job) + "\n")
+        self.process.stdin.flush()
+
+    def answer(self):
+        return json.loads(self.process.stdout.readline())
+
+    def run(self, *args, **options):
+        self.start(*args, **options)
+        return self.answer()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+@pytest.mark.slow
+@pytest.mark.cpu_only
+@pytest.mark.timeout(1200)  # on a machine with other work to do
+def test_twenty_kills_change_not_a_bit(tmp_path):
+    photos = write_photos(tmp_path / "photos")
+    rng = np.random.default_rng(0)
+    with Server(tmp_path / "programs") as server:
+        unbroken = server.run(photos, tmp_path / "unbroken")
+        assert len(unbroken["done"]) == len(SIZES)
+        expected = contents(tmp_path / "unbroken")
+        kills, folder = 0, 0
+        while kills < 20:
+            out = tmp_path / f"out{folder}"
+            kill_at = int(rng.integers(1, unbroken["operations"] // 2))
+            before = contents(out) if out.is_dir() else {}
+            answer = server.run(photos, out, kill_at=kill_at)
+            present = contents(out) if out.is_dir() else {}
+            assert present.items() <= expected.items()
+            assert before.items() <= present.items()
+            if answer["status"]:
+                assert answer["status"] == -9
+                kills += 1
+                continue
+            # Only what was missing was done.
+            assert set(answer["done"]) >= {name.removesuffix(".png") for name in expected.keys() - before.keys()}
+            assert present == expected
+            assert not [path for path in out.iterdir() if path.suffix not in (".png", ".jsonl")]
+            folder += 1
+        assert server.run(photos, out)["status"] == 0
+        assert contents(out) == expected
+        assert set(statuses(out).values()) == {"restored"}
+    assert folder >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.cpu_only
+@pytest.mark.timeout(1200)
+def test_of_two_processes_one_is_killed_and_the_other_finishes(tmp_path):
+    photos, out = write_photos(tmp_path / "photos"), tmp_path / "out"
+    with Server(tmp_path / "programs", devices=4) as one, Server(tmp_path / "programs2", devices=4) as other:
+        whole = one.run(photos, tmp_path / "whole")
+        one.start(photos, out, share=(0, 2), kill_at=whole["operations"] // 3)
+        other.start(photos, out, share=(1, 2))
+        assert one.answer()["status"] == -9
+        finished = other.answer()
+        assert finished["status"] == 0
+        assert len(finished["done"]) == len(SIZES) / 2
+        again = one.run(photos, out, share=(0, 2))
+        assert {*again["done"], *again["skipped"]} == {f"{i:02}" for i in range(0, len(SIZES), 2)}
+        assert other.run(photos, out, share=(1, 2))["done"] == []
+        # Whoever reads the folder later reads all manifests.
+        assert one.run(photos, out)["done"] == []
+    assert sorted(path.name for path in out.glob("*.jsonl")) == ["manifest-00000.jsonl", "manifest-00001.jsonl"]
+    for name in contents(tmp_path / "whole"):
+        difference = pictures.read_picture(out / name) - pictures.read_picture(tmp_path / "whole" / name)
+        assert abs(difference).max() <= 2.01 / 255  # 8-bit rounding, in other slots of other batches
+
+
+# ---- in this process
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_are_compiled_once(compilations_are_kept):
+    return
+
+
+@cache
+def prior():
+    def predict(x_t, t, cond):
+        # What is white diverges.
+        return jax.numpy.where(x_t.mean() > 0.7, jax.numpy.nan, restoring_jobs.predict(x_t, t, cond))
+
+    return rd.prior(predict, rd.schedules.linear())
+
+
+def restore(photos, out, **changes):
+    settings = {**vars(restoring_jobs.SETTINGS), "batch_size": 2, **changes}
+    events = []
+    options = {name: settings.pop(name) for name in ("share", "log", "film") if name in settings}
+    outcome = jobs.restore(
+        [photos], prior(), out=out, settings=jobs.Settings(**settings), report=events.append, **options
+    )
+    return outcome, events
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Four pictures; only to be read."""
+    return write_photos(tmp_path_factory.mktemp("photos") / "photos", SIZES[:4])
+
+
+@pytest.fixture(scope="module")
+def restored(photos, tmp_path_factory):
+    """The four restored, two at a time; only to be read."""
+    out = tmp_path_factory.mktemp("restored") / "out"
+    outcome, _ = restore(photos, out)
+    assert len(outcome.done) == 4
+    return contents(out)
+
+
+@pytest.mark.parametrize("room", [1, 3, 5])
+def test_a_full_disk_leaves_nothing_half_written_and_the_job_continues(photos, restored, tmp_path, monkeypatch, room):
+    out, calls, sync = tmp_path / "out", [], os.fsync
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) > room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(jobs.JobError, match=r"No space left on device.*free some space and repeat"):
+        restore(photos, out)
+    monkeypatch.undo()
+    assert contents(out).items() <= restored.items()
+    assert {path.suffix for path in out.iterdir()} <= {".png", ".jsonl"}
+    assert all(json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines())
+    outcome, _ = restore(photos, out)
+    assert len(outcome.done) + len(outcome.skipped) == 4
+    assert contents(out) == restored
+
+
+def test_a_continued_run_computes_in_the_slots_of_an_unbroken_one(photos, restored, tmp_path):
+    out = tmp_path / "out"
+    restore(photos, out)
+    for name in ("01.png", "02.png"):
+        (out / name).unlink()
+    outcome, _ = restore(photos, out)
+    assert outcome.done == ["01", "02"]
+    assert contents(out) == restored
+    assert jobs.Manifest(out / "manifest.jsonl").entries["01"]["attempts"] == 2
+
+
+class _Little:
+    """A solver of batches on a device where only batches up to a size fit."""
+
+    def __init__(self, fits):
+        self.fits = fits
+
+    def __call__(self, solver, problem, *, batch_size, **options):
+        if batch_size > self.fits(problem):
+            raise batches.OutOfMemoryError("too much")
+        return batches.BatchSolver(solver, problem, batch_size=batch_size, **options)
+
+
+def test_a_batch_that_does_not_fit_is_done_in_halves(photos, restored, tmp_path, monkeypatch):
+    monkeypatch.setattr(restoring, "BatchSolver", _Little(lambda problem: 2))
+    outcome, events = restore(photos, tmp_path / "out", batch_size=4)
+    assert len(outcome.done) == 4
+    assert [event.detail for event in events if event.kind == "retry"] == ["batches of 2: too much"]
+    assert contents(tmp_path / "out") == restored
+    entry = jobs.Manifest(tmp_path / "out" / "manifest.jsonl").entries["00"]
+    assert (entry["batch_size"], entry["attempts"]) == (2, 2)
+
+
+def test_what_does_not_even_fit_alone_is_noted_and_the_rest_done(restored, tmp_path, monkeypatch):
+    photos = write_photos(tmp_path / "photos", [(8, 12), (8, 12), (16, 12), (16, 12)])
+    monkeypatch.setattr(restoring, "BatchSolver", _Little(lambda problem: 0 if problem.y.shape[0] == 16 else 2))
+    outcome, _ = restore(photos, tmp_path / "out")
+    assert [failure.name for failure in outcome.failures] == ["02", "03"]
+    assert "not enough memory for a picture of 12 x 16; lower --tile" in outcome.failures[0].reason
+    assert contents(tmp_path / "out").items() <= restored.items()
+    assert statuses(tmp_path / "out") == {"00": "restored", "01": "restored", "02": "failed", "03": "failed"}
+
+
+def test_a_picture_that_diverges_or_breaks_leaves_its_neighbours_alone(photos, restored, tmp_path):
+    broken = write_photos(tmp_path / "photos", SIZES[:4])
+    pictures.write_picture(broken / "01.png", np.ones((8, 12, 3)))
+    (broken / "02.png").write_bytes((broken / "02.png").read_bytes()[:60])
+    outcome, _ = restore(broken, tmp_path / "out")
+    reasons = {failure.name: failure.reason for failure in outcome.failures}
+    assert "diverged" in reasons["01"]
+    assert "cannot be read" in reasons["02"]
+    assert contents(tmp_path / "out") == {name: restored[name] for name in ("00.png", "03.png")}
+
+
+def test_shares_together_are_the_whole(photos, restored, tmp_path):
+    out = tmp_path / "out"
+    done = [restore(photos, out, share=jobs.Share(index, 2))[0].done for index in range(2)]
+    assert done == [["00", "02"], ["01", "03"]]
+    assert restore(photos, out)[0].skipped == ["00", "01", "02", "03"]
+    assert contents(out).keys() == restored.keys()
+
+
+@pytest.mark.parametrize(("index", "count"), [(2, 2), (-1, 2), (0, 0)])
+def test_a_share_that_is_none(index, count):
+    with pytest.raises(jobs.JobError, match="must be from 0"):
+        jobs.Share(index, count)
+
+
+def test_a_process_of_slurm_finds_its_share(monkeypatch):
+    step = {"JOB_ID": 7, "STEP_NODELIST": "a[1-2]", "NTASKS": 4, "PROCID": 3, "LOCALID": 1, "STEP_NUM_NODES": 2}
+    for name, value in step.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    updates = {}
+    monkeypatch.setattr(jax.config, "update", updates.__setitem__)
+    assert jobs.detect_share() == jobs.Share(3, 4)
+    assert updates["jax_cuda_visible_devices"] == "1"
+
+
+def test_without_a_cluster_the_share_is_the_whole():
+    assert jobs.detect_share() == jobs.Share(0, 1)
+
+
+def test_a_log_and_a_film_tell_how_it_went(photos, restored, tmp_path):
+    out, log = tmp_path / "out", tmp_path / "log.jsonl"
+    _, events = restore(photos, out, log=log, film=3)
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {(row["name"], row["step"]) for row in rows} == {(f"0{i}", step) for i in range(4) for step in range(1, 7)}
+    last = next(row for row in rows if (row["name"], row["step"]) == ("00", 6))
+    assert last.keys() >= {"sample", "t", "residual", "prior_gradient"}
+    details = [event.detail for event in events if event.kind == "step"]
+    assert details[0].startswith("step 2/6, ")
+    assert ", residual 0." in details[0]
+    with Image.open(out / "00_film.gif") as film:
+        assert film.n_frames == 3
+        film.seek(2)
+        frame = np.asarray(film.convert("RGB"), float)
+    assert abs(frame - pictures.read_uint8(out / "00.png")).max() <= 32  # a palette of 256 colours
+    assert pictures.picture_size(out / "00_film.png")[1] > 3 * 12
+    assert contents(out).items() >= restored.items()
+    assert [name for name, _, _ in jobs.pair(out, photos).pairs] == ["00", "01", "02", "03"]
+    assert jobs.pair(out, photos).without_original == []
