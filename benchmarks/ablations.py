@@ -1,0 +1,217 @@
+"""The paper's ablations on the bundled prior: order of the timesteps, weighting of the prior term, optimizer.
+
+    python -m benchmarks.ablations [--only orders weightings optimizers] [--size 64] [--steps 100]
+
+RED-diff as published (all timesteps, constant learning rate) is varied in one thing at a time, on five held-out photos.
+What must be chosen anew for a fair comparison is chosen on two tuning pictures by ``PSNR - 10 LPIPS``, from one grid
+for all: lam for each order and weighting, the learning rate for each optimizer. Rows already in
+results/ablations.json are kept: an interrupted run goes on where it was. ``benchmarks.order`` has the order of the
+timesteps where the exact answer is known.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import reddiff_jax as rd
+from benchmarks import _pictures, _report, quality
+from reddiff_jax import metrics, weightings
+
+TASKS = {"inpaint_random": 0.0, "sr4": 0.05}
+ORDERS = {"descending": rd.descending, "random": rd.random, "ascending": rd.ascending}
+OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+    "Adam 0.9, 0.99": partial(optax.adam, b1=0.9, b2=0.99),
+    "Adam 0.9, 0.999": partial(optax.adam, b1=0.9, b2=0.999),
+    "Adam 0.5, 0.9": partial(optax.adam, b1=0.5, b2=0.9),
+    "SGD": optax.sgd,
+    "momentum 0.9": partial(optax.sgd, momentum=0.9),
+    "Nesterov 0.9": partial(optax.sgd, momentum=0.9, nesterov=True),
+    # Its default weight decay would pull the picture to gray.
+    "Lion": partial(optax.lion, weight_decay=0.0),
+    "Adafactor": partial(optax.adafactor, min_dim_size_to_factor=1),
+    "schedule-free Adam": partial(optax.contrib.schedule_free_adamw, b1=0.9, b2=0.99),
+}
+BASE = {"order": "descending", "weighting": "linear", "optimizer": "Adam 0.9, 0.99", "learning_rate": 0.1}
+ABLATIONS = {
+    "orders": ("order", ORDERS, "lam"),
+    "weightings": ("weighting", weightings.WEIGHTINGS, "lam"),
+    "optimizers": ("optimizer", OPTIMIZERS, "learning_rate"),
+}
+GRIDS = {"lam": (0.002, 0.01, 0.05, 0.25, 1.0), "learning_rate": (0.01, 0.03, 0.1, 0.3, 1.0)}
+METRICS = ("PSNR", "SSIM", "LPIPS")
+NUM_RECORDS = 10
+
+
+@partial(jax.jit, static_argnames=("optimizer", "num_steps"))
+def trajectory(prior, problem, key, order, weighting, lam, learning_rate, *, optimizer: str, num_steps: int):
+    """Estimates (NUM_RECORDS, H, W, C) of one picture; ``order`` and ``weighting`` count the rows of their tables."""
+    # Chosen by number and not by function, so that one compilation serves all orders and weightings.
+    solver = rd.reddiff(
+        prior,
+        OPTIMIZERS[optimizer](learning_rate),
+        lam=lam,
+        num_steps=num_steps,
+        order=lambda *args: jax.lax.switch(order, list(ORDERS.values()), *args),
+        weighting=lambda *scales: jax.lax.switch(weighting, list(weightings.WEIGHTINGS.values()), *scales),
+    )
+    return rd.run(
+        key, solver, problem, record=lambda state, _: solver.estimate(state), record_every=num_steps // NUM_RECORDS
+    ).record
+
+
+@jax.jit
+def judge(lpips, restored, x) -> dict[str, jax.Array]:
+    """Each metric of the estimates (NUM_RECORDS, H, W, C) of the picture ``x``."""
+
+    def one(image):
+        image = jnp.clip(image, -1, 1)
+        ssim = metrics.ssim((image + 1) / 2, (x + 1) / 2, data_range=1.0)
+        return {"PSNR": metrics.psnr(image, x), "SSIM": ssim, "LPIPS": lpips(image, x)}
+
+    return jax.vmap(one)(restored)
+
+
+class Bench:
+    """Runs settings of RED-diff on the pictures of one task."""
+
+    def __init__(self, prior: rd.Prior, lpips, task: str, size: int, num_steps: int):
+        self.prior, self.lpips, self.num_steps = prior, lpips, num_steps
+        held_out, tuning = (np.stack(list(made(size).values())) for made in (_pictures.held_out, _pictures.tuning))
+        # One crop of each tuning photo.
+        self.sets = {
+            name: list(zip(x, quality.simulate(task, TASKS[task], x), strict=True))
+            for name, x in (("held out", held_out), ("tuning", tuning[::2]))
+        }
+
+    def curves(self, pictures: str, setting: dict) -> dict[str, np.ndarray]:
+        """Each metric (NUM_RECORDS,), a mean over pictures."""
+        values = []
+        for i, (x, problem) in enumerate(self.sets[pictures]):
+            restored = trajectory(
+                self.prior,
+                problem,
+                jax.random.key(i),
+                list(ORDERS).index(setting["order"]),
+                list(weightings.WEIGHTINGS).index(setting["weighting"]),
+                setting["lam"],
+                setting["learning_rate"],
+                optimizer=setting["optimizer"],
+                num_steps=self.num_steps,
+            )
+            values.append(judge(self.lpips, restored, jnp.asarray(x)))
+        return {metric: np.mean([value[metric] for value in values], axis=0) for metric in METRICS}
+
+    def tuned(self, setting: dict, field: str) -> dict:
+        """A row: the setting with the best value of ``field`` on the tuning pictures, measured on the others."""
+        scores = {}
+        for value in GRIDS[field]:
+            curves = self.curves("tuning", {**setting, field: value})
+            score = float(curves["PSNR"][-1] - 10 * curves["LPIPS"][-1])
+            scores[value] = round(score, 3) if np.isfinite(score) else None
+        best = max(scores, key=lambda value: -np.inf if scores[value] is None else scores[value])
+        setting = {**setting, field: best}
+        curves = self.curves("held out", setting)
+        return {
+            **setting,
+            "tuned": field,
+            "scores": {str(value): score for value, score in scores.items()},
+            **{metric: round(float(curve[-1]), 4) for metric, curve in curves.items()},
+            "curves": {metric: curve.round(4).tolist() for metric, curve in curves.items()},
+        }
+
+
+def main() -> None:
+    """Runs the ablations; writes results/ablations.json and a plot of each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", default=list(ABLATIONS), choices=list(ABLATIONS))
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=100, help=f"a multiple of {NUM_RECORDS}")
+    args = parser.parse_args()
+    if args.steps < NUM_RECORDS or args.steps % NUM_RECORDS:
+        parser.error(f"--steps is {args.steps} but must be a multiple of {NUM_RECORDS}")
+    settings = {
+        "prior": "bundled",
+        "size": args.size,
+        "num_steps": args.steps,
+        "held out": list(_pictures.held_out()),
+        "tuning": list(_pictures.tuning())[::2],
+        "sigma": TASKS,
+        "grids": {field: list(grid) for field, grid in GRIDS.items()},
+    }
+    path = _report.RESULTS / "ablations.json"
+    earlier = json.loads(path.read_text()) if path.exists() else {}
+    rows = earlier["rows"] if earlier.get("settings") == settings else []
+    prior, lpips = rd.load_prior(), metrics.load_lpips()
+
+    def row_of(bench: Bench, ablation: str, task: str, setting: dict, field: str) -> dict:
+        """The row of a setting: of these results, of the same setting in another ablation, or measured now."""
+        named = {"ablation": ablation, "task": task}
+        same = [row for row in rows if row["task"] == task and row["tuned"] == field and setting.items() <= row.items()]
+        found = next((row for row in same if row["ablation"] == ablation), None)
+        if found is None:
+            found = {**same[0], **named} if same else {**named, **bench.tuned(setting, field)}
+            rows.append(found)
+            _report.write("ablations", settings=settings, rows=rows)
+            print(
+                _report.markdown([found], ["ablation", "task", *setting, field, *METRICS]).splitlines()[-1], flush=True
+            )
+        return found
+
+    for task in TASKS:
+        bench = Bench(prior, lpips, task, args.size, args.steps)
+        base = row_of(bench, "orders", task, BASE, "lam")
+        for ablation in args.only:
+            name, variants, field = ABLATIONS[ablation]
+            common = {key: value for key, value in {**BASE, "lam": base["lam"]}.items() if key != field}
+            for variant in variants:
+                row_of(bench, ablation, task, {**common, name: variant}, field)
+    for ablation in args.only:
+        plot(ablation, rows, args.steps)
+
+
+def plot(ablation: str, rows: list[dict], num_steps: int, folder: Path = _report.RESULTS) -> None:
+    """Writes ``ablations_NAME.png``: each metric against network evaluations, a row of axes for each task."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    name, variants, field = ABLATIONS[ablation]
+    evaluations = num_steps // NUM_RECORDS * np.arange(1, NUM_RECORDS + 1)
+    figure, axes = pyplot.subplots(len(TASKS), len(METRICS), figsize=(10, 5.4), sharex=True, layout="constrained")
+    colors = pyplot.get_cmap("tab10").colors  # type: ignore[attr-defined]
+    for panels, (task, sigma) in zip(axes, TASKS.items(), strict=True):
+        for panel, metric in zip(panels, METRICS, strict=True):
+            ends = []
+            for i, variant in enumerate(variants):
+                row = next(
+                    row for row in rows if (row["ablation"], row["task"], row[name]) == (ablation, task, variant)
+                )
+                panel.plot(
+                    evaluations, row["curves"][metric], color=colors[i], ls=("-", "--", ":")[i % 3], label=variant
+                )
+                ends.append(row["curves"][metric])
+            panel.set_title(f"{task}, sigma {sigma:g}: {metric}{' (dB)' if metric == 'PSNR' else ''}", fontsize=9)
+            panel.grid(alpha=0.3)
+            panel.tick_params(labelsize=8)
+            # Poor beginnings would hide what is compared, the ends.
+            finite = np.asarray(ends)[np.isfinite(ends)]
+            panel.set_ylim(*np.quantile(finite, (0.02, 0.98)) + np.array([-0.05, 0.05]) * np.ptp(finite))
+    for panel in axes[-1]:
+        panel.set_xlabel("network evaluations", fontsize=9)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    title = f"{name} ({field} tuned for each)"
+    figure.legend(handles, labels, loc="outside right upper", fontsize=8, title=title, title_fontsize=8)
+    figure.savefig(folder / f"ablations_{ablation}.png", dpi=100)
+    pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    main()
