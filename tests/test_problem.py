@@ -97,6 +97,12 @@ def test_a_complex_measurement_that_is_not_finite_is_an_error():
         rd.problem(y.at[0, 0, 0].set(jnp.nan * 1j), OPERATORS["complex_linear"])
 
 
+def test_inside_vmap_measurements_that_are_not_finite_pass():
+    ys = jnp.zeros((2, *SHAPE)).at[1, 0, 0, 0].set(jnp.nan)
+    problems = jax.vmap(lambda y: rd.problem(y, OPERATORS["inpainting"]))(ys)
+    assert np.array_equal(problems.y, ys, equal_nan=True)
+
+
 def test_a_first_guess_that_is_not_finite_is_an_error():
     with pytest.raises(ValueError, match="1 of the 144 entries of init are not finite"):
         rd.problem(jnp.zeros(SHAPE), OPERATORS["inpainting"], init=jnp.zeros(SHAPE).at[0, 0, 0].set(jnp.nan))
