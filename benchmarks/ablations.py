@@ -4,7 +4,7 @@
 
 RED-diff as published (all timesteps, constant learning rate) is varied in one thing at a time, on five held-out photos.
 What must be chosen anew for a fair comparison is chosen on two tuning pictures by ``PSNR - 10 LPIPS``, from one grid
-for all: lam for each order and weighting, the learning rate for each optimizer. Rows already in
+for all: lam for each order and weighting, the learning rate and then lam for each optimizer. Rows already in
 results/ablations.json are kept: an interrupted run goes on where it was. ``benchmarks.order`` has the order of the
 timesteps where the exact answer is known.
 """
@@ -38,11 +38,17 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "Adafactor": partial(optax.adafactor, min_dim_size_to_factor=1),
     "schedule-free Adam": partial(optax.contrib.schedule_free_adamw, b1=0.9, b2=0.99),
 }
-BASE = {"order": "descending", "weighting": "linear", "optimizer": "Adam 0.9, 0.99", "learning_rate": 0.1}
+BASE = {
+    "order": "descending",
+    "weighting": "linear",
+    "optimizer": "Adam 0.9, 0.99",
+    "learning_rate": 0.1,
+    "lam": 0.25,
+}
 ABLATIONS = {
-    "orders": ("order", ORDERS, "lam"),
-    "weightings": ("weighting", weightings.WEIGHTINGS, "lam"),
-    "optimizers": ("optimizer", OPTIMIZERS, "learning_rate"),
+    "orders": ("order", ORDERS, ("lam",)),
+    "weightings": ("weighting", weightings.WEIGHTINGS, ("lam",)),
+    "optimizers": ("optimizer", OPTIMIZERS, ("learning_rate", "lam")),
 }
 GRIDS = {"lam": (0.002, 0.01, 0.05, 0.25, 1.0), "learning_rate": (0.01, 0.03, 0.1, 0.3, 1.0)}
 METRICS = ("PSNR", "SSIM", "LPIPS")
@@ -83,6 +89,7 @@ class Bench:
 
     def __init__(self, prior: rd.Prior, lpips, task: str, size: int, num_steps: int):
         self.prior, self.lpips, self.num_steps = prior, lpips, num_steps
+        self.known: dict[tuple, dict[str, np.ndarray]] = {}
         held_out, tuning = (np.stack(list(made(size).values())) for made in (_pictures.held_out, _pictures.tuning))
         # One crop of each tuning photo.
         self.sets = {
@@ -91,6 +98,13 @@ class Bench:
         }
 
     def curves(self, pictures: str, setting: dict) -> dict[str, np.ndarray]:
+        """Each metric (NUM_RECORDS,), a mean over pictures; known settings are not run again."""
+        which = (pictures, *sorted(setting.items()))
+        if which not in self.known:
+            self.known[which] = self.measured(pictures, setting)
+        return self.known[which]
+
+    def measured(self, pictures: str, setting: dict) -> dict[str, np.ndarray]:
         """Each metric (NUM_RECORDS,), a mean over pictures."""
         values = []
         for i, (x, problem) in enumerate(self.sets[pictures]):
@@ -108,20 +122,23 @@ class Bench:
             values.append(judge(self.lpips, restored, jnp.asarray(x)))
         return {metric: np.mean([value[metric] for value in values], axis=0) for metric in METRICS}
 
-    def tuned(self, setting: dict, field: str) -> dict:
-        """A row: the setting with the best value of ``field`` on the tuning pictures, measured on the others."""
+    def score(self, setting: dict) -> float:
+        """What settings are chosen by; a run that diverged is worst."""
+        curves = self.curves("tuning", setting)
+        score = float(curves["PSNR"][-1] - 10 * curves["LPIPS"][-1])
+        return round(score, 3) if np.isfinite(score) else -100.0
+
+    def tuned(self, setting: dict, fields: tuple[str, ...]) -> dict:
+        """A row: the best value of one field after the other on the tuning pictures, measured on the held-out ones."""
         scores = {}
-        for value in GRIDS[field]:
-            curves = self.curves("tuning", {**setting, field: value})
-            score = float(curves["PSNR"][-1] - 10 * curves["LPIPS"][-1])
-            scores[value] = round(score, 3) if np.isfinite(score) else None
-        best = max(scores, key=lambda value: -np.inf if scores[value] is None else scores[value])
-        setting = {**setting, field: best}
+        for field in fields:
+            found = {value: self.score({**setting, field: value}) for value in GRIDS[field]}
+            setting = {**setting, field: max(found, key=found.__getitem__)}
+            scores[field] = {str(value): score for value, score in found.items()}
         curves = self.curves("held out", setting)
         return {
             **setting,
-            "tuned": field,
-            "scores": {str(value): score for value, score in scores.items()},
+            "scores": scores,
             **{metric: round(float(curve[-1]), 4) for metric, curve in curves.items()},
             "curves": {metric: curve.round(4).tolist() for metric, curve in curves.items()},
         }
@@ -150,28 +167,17 @@ def main() -> None:
     rows = earlier["rows"] if earlier.get("settings") == settings else []
     prior, lpips = rd.load_prior(), metrics.load_lpips()
 
-    def row_of(bench: Bench, ablation: str, task: str, setting: dict, field: str) -> dict:
-        """The row of a setting: of these results, of the same setting in another ablation, or measured now."""
-        named = {"ablation": ablation, "task": task}
-        same = [row for row in rows if row["task"] == task and row["tuned"] == field and setting.items() <= row.items()]
-        found = next((row for row in same if row["ablation"] == ablation), None)
-        if found is None:
-            found = {**same[0], **named} if same else {**named, **bench.tuned(setting, field)}
-            rows.append(found)
-            _report.write("ablations", settings=settings, rows=rows)
-            print(
-                _report.markdown([found], ["ablation", "task", *setting, field, *METRICS]).splitlines()[-1], flush=True
-            )
-        return found
-
     for task in TASKS:
         bench = Bench(prior, lpips, task, args.size, args.steps)
-        base = row_of(bench, "orders", task, BASE, "lam")
         for ablation in args.only:
-            name, variants, field = ABLATIONS[ablation]
-            common = {key: value for key, value in {**BASE, "lam": base["lam"]}.items() if key != field}
+            name, variants, fields = ABLATIONS[ablation]
             for variant in variants:
-                row_of(bench, ablation, task, {**common, name: variant}, field)
+                which = {"ablation": ablation, "task": task, name: variant}
+                if any(which.items() <= row.items() for row in rows):
+                    continue
+                rows.append({**which, **bench.tuned({**BASE, name: variant}, fields)})
+                _report.write("ablations", settings=settings, rows=rows)
+                print(_report.markdown(rows[-1:], [*which, *fields, *METRICS]).splitlines()[-1], flush=True)
     for ablation in args.only:
         plot(ablation, rows, args.steps)
 
@@ -184,7 +190,7 @@ def plot(ablation: str, rows: list[dict], num_steps: int, folder: Path = _report
     from matplotlib import pyplot
     from PIL import Image
 
-    name, variants, field = ABLATIONS[ablation]
+    name, variants, fields = ABLATIONS[ablation]
     evaluations = num_steps // NUM_RECORDS * np.arange(1, NUM_RECORDS + 1)
     figure, axes = pyplot.subplots(len(TASKS), len(METRICS), figsize=(10, 5.4), sharex=True, layout="constrained")
     colors = pyplot.get_cmap("tab10").colors  # type: ignore[attr-defined]
@@ -202,7 +208,7 @@ def plot(ablation: str, rows: list[dict], num_steps: int, folder: Path = _report
     for panel in axes[-1]:
         panel.set_xlabel("network evaluations", fontsize=9)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    title = f"{name} ({field} tuned for each)"
+    title = f"{name} ({', '.join(fields)} tuned)".replace("_", " ")
     figure.legend(handles, labels, loc="outside right upper", fontsize=8, title=title, title_fontsize=8)
     path = folder / f"ablations_{ablation}.png"
     figure.savefig(path, dpi=100)
