@@ -197,11 +197,11 @@ def plot(ablation: str, rows: list[dict], num_steps: int, folder: Path = _report
     for panels, (task, sigma) in zip(axes, TASKS.items(), strict=True):
         for panel, metric in zip(panels, METRICS, strict=True):
             for i, variant in enumerate(variants):
-                row = next(
-                    row for row in rows if (row["ablation"], row["task"], row[name]) == (ablation, task, variant)
-                )
+                which = {"ablation": ablation, "task": task, name: variant}
                 style = {"color": colors[i], "ls": ("-", "--", ":")[i % 3], "label": variant}
-                panel.plot(evaluations, row["curves"][metric], **style)
+                for row in rows:
+                    if which.items() <= row.items():
+                        panel.plot(evaluations, row["curves"][metric], **style)
             panel.set_title(f"{task}, sigma {sigma:g}: {metric}{' (dB)' if metric == 'PSNR' else ''}", fontsize=9)
             panel.grid(alpha=0.3)
             panel.tick_params(labelsize=8)
