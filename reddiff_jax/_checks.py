@@ -20,6 +20,13 @@ def check_image_shape(name: str, shape: tuple[int, ...]) -> tuple[int, int, int]
     return shape
 
 
+def check_finite(name: str, value: Any, hint: str = "") -> None:
+    """Raises ValueError if a concrete ``value`` has entries that are NaN or infinite."""
+    if is_concrete(value) and not (finite := np.isfinite(np.asarray(value))).all():
+        count = finite.size - int(finite.sum())
+        raise ValueError(f"{count} of the {finite.size} entries of {name} are not finite.{' ' + hint if hint else ''}")
+
+
 def check_non_negative(name: str, value: Any, hint: str = "") -> None:
     """Raises ValueError if a concrete ``value`` is negative or not finite."""
     if is_concrete(value) and not (np.isfinite(np.asarray(value)).all() and (np.asarray(value) >= 0).all()):

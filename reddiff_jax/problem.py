@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from reddiff_jax._checks import check_image_shape
+from reddiff_jax._checks import check_finite, check_image_shape
 from reddiff_jax._types import Condition, Image, Key
 from reddiff_jax.noise import Noise, gaussian
 from reddiff_jax.operators import LinearOperator, Operator, inpainting
@@ -80,7 +80,8 @@ def problem(
         init: First guess (H, W, C) of the unknown, for solvers started with ``init=init_given``.
 
     Raises:
-        ValueError: If ``y`` or ``init`` does not have the operator's shape.
+        ValueError: If ``y`` or ``init`` does not have the operator's shape, or holds NaN or infinity. Inside ``jit`` or
+            ``vmap`` numbers cannot be looked at: there such an item's ``Solution.finite`` is False.
     """
     y = jnp.asarray(y)
     if y.shape != operator.out_shape:
@@ -90,6 +91,9 @@ def problem(
         )
     if init is not None and init.shape != operator.in_shape:
         raise ValueError(f"init has shape {init.shape} but the unknown image has {operator.in_shape}.")
+    check_finite("y", y, "What was not measured belongs in the operator: rd.inpainting with a mask that is 0 there.")
+    if init is not None:
+        check_finite("init", init)
     return Problem(y, operator, gaussian() if noise is None else noise, cond, init)
 
 

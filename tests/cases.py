@@ -322,37 +322,78 @@ class SolverCase:
         name: The test's id.
         factory: Name of the public factory.
         make: Builds it from a prior, with few steps.
+        needs: Class that the operator must be of.
+        needs_pinv: Whether the operator must have a pseudo-inverse.
+        needs_gaussian: Whether the noise must be Gaussian.
+        reads_y: Whether its result depends on the measurement at all.
+        walks_timesteps: Whether it takes a timestep once, so that it cannot have more steps than there are.
     """
 
     name: str
     factory: str
     make: Callable[[Any], Any]
+    needs: type[ops.Operator] = ops.Operator
+    needs_pinv: bool = False
+    needs_gaussian: bool = False
+    reads_y: bool = True
+    walks_timesteps: bool = True
 
 
 SOLVERS = [
-    SolverCase("reddiff", "reddiff", lambda prior: rd.reddiff(prior, num_steps=6)),
+    SolverCase("reddiff", "reddiff", lambda prior: rd.reddiff(prior, num_steps=6), needs_pinv=True),
     SolverCase(
         "reddiff_averaged",
         "reddiff",
         lambda prior: rd.reddiff(
             prior, optax.sgd(0.1, momentum=0.9), num_steps=6, timesteps_per_update=3, order=rd.random, sigma_x0=0.1
         ),
+        needs_pinv=True,
     ),
     SolverCase(
-        "reddiff_compat", "reddiff", lambda prior: rd.reddiff(prior, num_steps=10, compat="nvlabs", batch_size=4)
+        "reddiff_compat",
+        "reddiff",
+        lambda prior: rd.reddiff(prior, num_steps=10, compat="nvlabs", batch_size=4),
+        needs_pinv=True,
     ),
-    SolverCase("daps", "daps", lambda prior: rd.daps(prior, num_steps=6, num_ode=2, num_langevin=3)),
-    SolverCase("ddim", "ddim", lambda prior: rd.ddim(prior, eta=0.5, num_steps=6)),
-    SolverCase("ddnm", "ddnm", lambda prior: rd.ddnm(prior, num_steps=6)),
-    SolverCase("ddrm", "ddrm", lambda prior: rd.ddrm(prior, num_steps=6)),
-    SolverCase("diffpir", "diffpir", lambda prior: rd.diffpir(prior, num_steps=6)),
-    SolverCase("dps", "dps", lambda prior: rd.dps(prior, num_steps=6)),
-    SolverCase("mcg", "mcg", lambda prior: rd.mcg(prior, num_steps=6)),
-    SolverCase("mmps", "mmps", lambda prior: rd.mmps(prior, num_steps=6)),
-    SolverCase("pigdm", "pigdm", lambda prior: rd.pigdm(prior, num_steps=6)),
-    SolverCase("red", "red", lambda prior: rd.red(prior, num_steps=6)),
-    SolverCase("red_admm", "red", lambda prior: rd.red(prior, form=rd.red_admm, num_steps=6)),
-    SolverCase("reddiff_var", "reddiff_var", lambda prior: rd.reddiff_var(prior, num_steps=6)),
+    SolverCase(
+        "daps", "daps", lambda prior: rd.daps(prior, num_steps=6, num_ode=2, num_langevin=3), needs_gaussian=True
+    ),
+    SolverCase("ddim", "ddim", lambda prior: rd.ddim(prior, eta=0.5, num_steps=6), reads_y=False),
+    SolverCase(
+        "ddnm", "ddnm", lambda prior: rd.ddnm(prior, num_steps=6), needs=ops.SpectralOperator, needs_gaussian=True
+    ),
+    SolverCase(
+        "ddrm", "ddrm", lambda prior: rd.ddrm(prior, num_steps=6), needs=ops.SpectralOperator, needs_gaussian=True
+    ),
+    SolverCase(
+        "diffpir",
+        "diffpir",
+        lambda prior: rd.diffpir(prior, num_steps=6),
+        needs=ops.LinearOperator,
+        needs_gaussian=True,
+    ),
+    SolverCase("dps", "dps", lambda prior: rd.dps(prior, num_steps=6), needs_pinv=True),
+    SolverCase("mcg", "mcg", lambda prior: rd.mcg(prior, num_steps=6), needs=ops.LinearOperator),
+    SolverCase("mmps", "mmps", lambda prior: rd.mmps(prior, num_steps=6), needs_gaussian=True),
+    SolverCase(
+        "pigdm", "pigdm", lambda prior: rd.pigdm(prior, num_steps=6), needs=ops.SpectralOperator, needs_gaussian=True
+    ),
+    SolverCase("red", "red", lambda prior: rd.red(prior, num_steps=6), needs=ops.LinearOperator, walks_timesteps=False),
+    SolverCase(
+        "red_admm",
+        "red",
+        lambda prior: rd.red(prior, form=rd.red_admm, num_steps=6),
+        needs=ops.LinearOperator,
+        walks_timesteps=False,
+    ),
+    SolverCase(
+        "reddiff_var",
+        "reddiff_var",
+        lambda prior: rd.reddiff_var(prior, num_steps=6),
+        needs_pinv=True,
+        needs_gaussian=True,
+        walks_timesteps=False,
+    ),
     SolverCase("sds", "sds", lambda prior: rd.sds(prior, num_steps=6)),
-    SolverCase("sds_var", "sds_var", lambda prior: rd.sds_var(prior, num_steps=8)),
+    SolverCase("sds_var", "sds_var", lambda prior: rd.sds_var(prior, num_steps=8), reads_y=False),
 ]

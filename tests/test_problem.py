@@ -85,6 +85,29 @@ def test_a_first_guess_of_another_shape_is_an_error():
         rd.problem(jnp.zeros(SHAPE), OPERATORS["inpainting"], init=jnp.zeros((4, 4, 3)))
 
 
+@pytest.mark.parametrize("value", [jnp.nan, jnp.inf])
+def test_a_measurement_that_is_not_finite_is_an_error_that_says_where_it_belongs(value):
+    with pytest.raises(ValueError, match=r"2 of the 144 entries of y are not finite\. .*rd\.inpainting with a mask"):
+        rd.problem(jnp.zeros(SHAPE).at[0, 0, :2].set(value), OPERATORS["inpainting"])
+
+
+def test_a_complex_measurement_that_is_not_finite_is_an_error():
+    y = OPERATORS["complex_linear"](_image(0))
+    with pytest.raises(ValueError, match=r"1 of the \d+ entries of y"):
+        rd.problem(y.at[0, 0, 0].set(jnp.nan * 1j), OPERATORS["complex_linear"])
+
+
+def test_inside_vmap_measurements_that_are_not_finite_pass():
+    ys = jnp.zeros((2, *SHAPE)).at[1, 0, 0, 0].set(jnp.nan)
+    problems = jax.vmap(lambda y: rd.problem(y, OPERATORS["inpainting"]))(ys)
+    assert np.array_equal(problems.y, ys, equal_nan=True)
+
+
+def test_a_first_guess_that_is_not_finite_is_an_error():
+    with pytest.raises(ValueError, match="1 of the 144 entries of init are not finite"):
+        rd.problem(jnp.zeros(SHAPE), OPERATORS["inpainting"], init=jnp.zeros(SHAPE).at[0, 0, 0].set(jnp.nan))
+
+
 def test_measuring_an_image_of_another_shape_is_an_error(key):
     with pytest.raises(ValueError, match=r"x has shape .* takes \(8, 6, 3\)"):
         rd.measure(key, OPERATORS["inpainting"], rd.gaussian(), jnp.zeros((2, *SHAPE)))

@@ -259,6 +259,14 @@ def test_streamed_solutions_are_single_runs_whatever_the_batch_size(batch_size, 
         np.testing.assert_allclose(ours.x, single.x, atol=ROUNDING)
 
 
+def test_of_streamed_problems_a_nan_spoils_and_flags_its_own_only(batch):
+    problems = batch[1][:5]
+    broken = [p.replace(y=p.y.at[0, 0].set(jnp.nan)) if i == 2 else p for i, p in enumerate(problems)]
+    found, clean = (list(rd.run_many(jax.random.key(5), SHORT, each, batch_size=2)) for each in (broken, problems))
+    assert [bool(solution.finite) for solution in found] == [True, True, False, True, True]
+    assert all(np.array_equal(found[i].x, clean[i].x) for i in (0, 1, 3, 4))
+
+
 def test_a_streamed_solution_is_shaped_like_a_single_one(batch, singles):
     first = next(rd.run_many(jax.random.key(5), SHORT, batch[1][:1], batch_size=2))
     assert jax.tree.map(jnp.shape, first) == jax.tree.map(jnp.shape, singles[0])

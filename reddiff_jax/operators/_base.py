@@ -49,8 +49,8 @@ class Operator(abc.ABC):
     def pinv(self, y: Array) -> Float[Array, "H W C"]:
         """An image that explains ``y``; where none is known, a TypeError that says what to do instead."""
         raise TypeError(
-            f"{type(self).__name__} has no pseudo-inverse. Start the solver from init=rd.init_zeros, "
-            "init=rd.init_noise or an image of your own, or give the operator a pinv."
+            f"{type(self).__name__} has no pseudo-inverse. Give the operator a pinv, or use rd.reddiff or rd.dps "
+            "started from init=rd.init_zeros, init=rd.init_noise or an image of your own."
         )
 
 

@@ -242,8 +242,15 @@ class RedDiff(Solver[RedDiffState]):
         return RedDiffState(mu, opt_state, state.step + 1, x_0 if self.return_perturbed else None), info
 
     def estimate(self, state: RedDiffState) -> Image:
-        """Returns mu; in compatibility mode the perturbed copy of the mu before the last update."""
-        return state.mu if state.perturbed is None else state.perturbed
+        """Returns mu, or the average that a schedule-free optimizer keeps of it.
+
+        In compatibility mode it is the perturbed copy of the mu before the last update.
+        """
+        if state.perturbed is not None:
+            return state.perturbed
+        if isinstance(state.opt_state, optax.contrib.ScheduleFreeState):
+            return optax.contrib.schedule_free_eval_params(state.opt_state, state.mu)  # type: ignore[return-value]
+        return state.mu
 
 
 def reddiff(
@@ -271,8 +278,8 @@ def reddiff(
 
     Args:
         prior: Diffusion prior.
-        optimizer: Any Optax transformation, learning-rate schedules included; the paper's
-            ``optax.adam(0.1, b1=0.9, b2=0.99)`` if None.
+        optimizer: Any Optax transformation, learning-rate schedules and ``optax.contrib.schedule_free`` (not inside a
+            chain) included; the paper's ``optax.adam(0.1, b1=0.9, b2=0.99)`` if None.
         lam: Weight of the prior term; 0.25 is the paper's for inpainting. Raise it with the measurement noise: the
             published objective does not know sigma_y and fits the noise at the end.
         num_steps: Number of updates, one network evaluation each (1000 in the paper).

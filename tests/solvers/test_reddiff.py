@@ -442,6 +442,14 @@ def test_a_learning_rate_schedule_counts_the_solvers_steps(key):
     assert np.array_equal(three, six)
 
 
+def test_of_a_schedule_free_optimizer_the_average_of_its_iterates_is_returned(key):
+    solver = rd.reddiff(SOLVED, optax.contrib.schedule_free_sgd(0.1), num_steps=6)
+    solution = rd.run(key, solver, _problem(), record=lambda state, _: state.opt_state.z)
+    # Six float32 updates of mu of order 1, each divided by b1 = 0.9.
+    np.testing.assert_allclose(solution.x, solution.record.mean(0), atol=3e-6)
+    assert float(jnp.abs(solution.x - solution.state.mu).max()) > 1e-3
+
+
 # ---- behaviour on a Gaussian
 
 

@@ -13,7 +13,8 @@ import reddiff_jax as rd
 from reddiff_jax import solvers
 
 SHAPE = (8, 6, 3)
-every = pytest.mark.parametrize("case", SOLVERS, ids=lambda case: case.name)
+# One solver after the other, so that its tests share programs in whichever worker has them.
+every = pytest.mark.parametrize("case", SOLVERS, ids=lambda case: case.name, scope="module")
 runs = jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))
 
 
@@ -27,10 +28,13 @@ def _solver(case) -> rd.Solver:
     return case.make(_prior())
 
 
+def _image(i: int) -> jax.Array:
+    return jnp.asarray(0.5 * np.random.default_rng(10 + i).normal(size=SHAPE), jnp.float32)
+
+
 def _problem(i: int) -> rd.Problem:
     mask = np.random.default_rng(i).random(SHAPE[:2]) > 0.2 + 0.1 * i
-    x = jnp.asarray(0.5 * np.random.default_rng(10 + i).normal(size=SHAPE), jnp.float32)
-    return rd.measure(jax.random.key(i), rd.inpainting(mask), rd.gaussian(0.05 * i), x)
+    return rd.measure(jax.random.key(i), rd.inpainting(mask), rd.gaussian(0.05 * i), _image(i))
 
 
 def _keys(count: int) -> jax.Array:
@@ -99,6 +103,112 @@ def test_a_run_is_traced_once(case):
 def test_a_measurement_of_another_shape_is_an_error(case):
     with pytest.raises(ValueError, match=r"jax\.vmap"):
         rd.run(_keys(1)[0], _solver(case), _problem(0).replace(y=jnp.zeros((2, *SHAPE))))
+
+
+# ---- bad use
+
+
+def _gamma(x):
+    return jnp.tanh(2 * x)[::2]
+
+
+OPERATORS = {
+    "nonlinear": rd.operator(_gamma, SHAPE),
+    "linear": rd.linear_operator(lambda x: x[::2], SHAPE),
+    "spectral": rd.super_resolution(SHAPE, 2),
+}
+
+
+def _lacks(case, operator) -> bool:
+    return not isinstance(operator, case.needs) or (case.needs_pinv and operator is OPERATORS["nonlinear"])
+
+
+def _traced(solver, operator, noise) -> rd.Solution:
+    return jax.eval_shape(rd.run, _keys(1)[0], solver, rd.problem(jnp.zeros(operator.out_shape), operator, noise))
+
+
+@pytest.mark.parametrize(
+    ("case", "operator"),
+    [
+        pytest.param(case, operator, id=f"{case.name}-{name}")
+        for case in SOLVERS
+        for name, operator in OPERATORS.items()
+        if _lacks(case, operator)
+    ],
+)
+def test_an_operator_that_lacks_what_a_solver_needs_is_an_error_that_says_what_to_do(case, operator):
+    with pytest.raises(TypeError, match=rf"{type(operator).__name__} (has no|is not).*\b[uU]se (form=)?rd\.\w+"):
+        _traced(_solver(case), operator, rd.gaussian(0.1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("case", "operator"),
+    [
+        pytest.param(case, operator, id=f"{case.name}-{name}")
+        for case in SOLVERS
+        for name, operator in OPERATORS.items()
+        if not _lacks(case, operator)
+    ],
+)
+def test_no_solver_asks_more_of_an_operator_than_it_is_listed_with(case, operator):
+    assert _traced(_solver(case), operator, rd.gaussian(0.1)).x.shape == SHAPE
+
+
+@pytest.mark.parametrize("factory", [rd.ddnm, rd.pigdm], ids=lambda factory: factory.__name__)
+def test_what_ignores_the_noise_needs_a_pinv_and_says_so(factory):
+    with pytest.raises(
+        TypeError, match=r"FunctionOperator has no pseudo-inverse\. Give the operator a pinv, or use rd"
+    ):
+        _traced(factory(_prior(), num_steps=6, noisy=False), OPERATORS["nonlinear"], rd.gaussian())
+
+
+@every
+def test_noise_that_is_not_gaussian_is_served_or_an_error_that_says_what_to_do(case):
+    if not case.needs_gaussian:
+        assert _traced(_solver(case), OPERATORS["spectral"], rd.poisson(100.0)).x.shape == SHAPE
+        return
+    with pytest.raises(TypeError, match=rf"{case.factory} needs Gaussian noise.*is Poisson.*rd\.reddiff"):
+        _traced(_solver(case), OPERATORS["spectral"], rd.poisson(100.0))
+
+
+@pytest.mark.parametrize("case", [pytest.param(c, id=c.name) for c in SOLVERS if c.walks_timesteps])
+def test_more_steps_than_timesteps_are_an_error_of_the_factory(case):
+    prior = rd.gaussian_prior(jnp.zeros(SHAPE), 0.25, rd.schedules.linear(5))
+    with pytest.raises(ValueError, match=r"num_steps must be between 1 and 5"):
+        getattr(rd, case.factory)(prior, num_steps=6)
+
+
+MEASURED_BY = {
+    "super_resolution": rd.super_resolution(SHAPE, 2),
+    "circular_blur": rd.gaussian_blur(SHAPE, sigma=1.0, size=5, boundary=rd.Boundary.CIRCULAR),
+    "matrix": rd.matrix_operator(np.random.default_rng(0).normal(size=(40, 144)) / 12, SHAPE),
+}
+
+
+def _with_a_nan(problems: rd.Problem, i: int) -> rd.Problem:
+    """A batch whose item i has a first row of y that is not a number."""
+    y = problems.y[i]
+    return problems.replace(y=problems.y.at[i].set(jnp.concatenate([y[:1].at[...].set(jnp.nan), y[1:]])))
+
+
+def _assert_the_nan_stays_where_it_is(case, problems: rd.Problem):
+    clean, broken = (runs(_keys(3), _solver(case), each) for each in (problems, _with_a_nan(problems, 1)))
+    assert np.array_equal(broken.x[::2], clean.x[::2])
+    assert broken.finite.tolist() == [True, not case.reads_y, True]
+
+
+@every
+def test_a_nan_stays_in_its_item_and_is_reported_for_it_only(case):
+    _assert_the_nan_stays_where_it_is(case, rd.stack([_problem(i) for i in range(3)]))
+
+
+@pytest.mark.slow
+@every
+@pytest.mark.parametrize("operator", MEASURED_BY.values(), ids=MEASURED_BY)
+def test_a_nan_stays_in_its_item_whatever_the_operator(case, operator):
+    problems = [rd.measure(jax.random.key(i), operator, rd.gaussian(0.1), _image(i)) for i in range(3)]
+    _assert_the_nan_stays_where_it_is(case, rd.stack(problems))
 
 
 def _makes_a_solver(value) -> bool:
