@@ -164,6 +164,7 @@ from reddiff_jax.run import best_of as best_of
 from reddiff_jax.run import run as run
 from reddiff_jax.run import run_many as run_many
 from reddiff_jax.schedules import Schedule as Schedule
+from reddiff_jax.sharding import shard_vmap as shard_vmap
 from reddiff_jax.solvers import DAPS as DAPS
 from reddiff_jax.solvers import DDIM as DDIM
 from reddiff_jax.solvers import DDNM as DDNM

@@ -16,12 +16,12 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 # Each part may import those of the rows above it, never one of its own row.
 ORDER = [
     {"_types", "_checks", "_tree", "_conjugate_gradients"},
-    {"schedules", "weightings", "nets", "noise", "metrics", "pictures"},
+    {"schedules", "weightings", "nets", "noise", "metrics", "pictures", "sharding"},
     {"operators"},
     {"priors", "problem", "panels"},
     {"guidance"},
     {"solvers"},
-    {"run", "sharding", "io"},
+    {"run", "io"},
     {"converting"},
     {"tasks"},
     {"measurements"},
