@@ -16,6 +16,7 @@ from reddiff_jax import nets as nets
 from reddiff_jax import schedules as schedules
 from reddiff_jax import weightings as weightings
 from reddiff_jax._tree import stack as stack
+from reddiff_jax.exporting import export_run as export_run
 from reddiff_jax.guidance import ClassifierFree as ClassifierFree
 from reddiff_jax.guidance import ClassifierGuided as ClassifierGuided
 from reddiff_jax.guidance import classifier_free as classifier_free

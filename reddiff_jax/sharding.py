@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from reddiff_jax._checks import is_concrete
+
 
 def shard_vmap(
     fn: Callable[..., Any], mesh: Mesh, in_axes: int | Sequence[Any] = 0, *, axis: str | Sequence[str] | None = None
@@ -58,7 +60,7 @@ def shard_vmap(
                 f"a batch of {size} cannot be divided among {count} devices; fill it up to a multiple of {count}, or "
                 "use rd.run_many(..., mesh=mesh), which does."
             )
-        if isinstance(leaf, jax.core.Tracer):
+        if not is_concrete(leaf):
             return leaf
         sharding = getattr(leaf, "sharding", None)
         if isinstance(sharding, NamedSharding) and sharding.device_set == devices:

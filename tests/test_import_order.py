@@ -22,7 +22,7 @@ ORDER = [
     {"guidance"},
     {"solvers"},
     {"run", "io"},
-    {"converting"},
+    {"converting", "exporting"},
     {"tasks"},
     {"measurements"},
     {"training", "jobs"},

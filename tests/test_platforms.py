@@ -31,7 +31,8 @@ def test_all_solvers_lower_for_cpu_cuda_and_tpu(operator_case):
         try:
             _lower(lambda *args: rd.run(*args).x, jax.random.key(0), make_solver(solver_case, operator_case), problem)
         except TypeError as refusal:
-            assert "rd." in str(refusal)  # a pair that does not fit: the solver says what to use instead
+            if "rd." not in str(refusal):  # a pair that does not fit: the solver says what to use instead
+                raise
 
 
 @pytest.mark.slow
