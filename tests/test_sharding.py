@@ -12,7 +12,7 @@ from pairs import SOLVER_CASES, every_operator, make_problem, make_solver
 
 import reddiff_jax as rd
 from reddiff_jax import io
-from reddiff_jax.nets import UNet
+from reddiff_jax.nets import UNet, parameter_shapes
 
 pytestmark = pytest.mark.skipif(jax.device_count() < 8, reason="needs 8 devices")
 
@@ -145,10 +145,9 @@ def test_no_solver_communicates_and_each_gives_one_device_s_result(solver_case, 
 def big_net():
     """A solver whose network counts as one that fits no device."""
     net = UNet(model_channels=32, num_res_blocks=1, channel_mult=(1,))
-    params = jax.jit(net.init)(jax.random.key(0), jnp.zeros((16, 24, 3)), 0)["params"]
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    params = structure.unflatten([x + 0.05 * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)])
+    rng = np.random.default_rng(0)
+    shapes = parameter_shapes(net)
+    params = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0.02, 0.1, leaf.shape), jnp.float32), shapes)
     prior = rd.NetPrior(schedule=rd.schedules.linear(), params=params, net=net)
     return rd.reddiff(prior, init=rd.init_zeros, num_steps=2)
 
