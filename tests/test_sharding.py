@@ -136,9 +136,10 @@ def test_no_solver_communicates_and_each_gives_one_device_s_result(solver_case, 
         return
     assert _collectives(sharded, *arguments) == []
     x, one = sharded(*arguments).x, plain(*arguments).x
-    # Float32 roundings over 6 steps, relative to the largest pixel; start and step of an iterated or truncated pinv
-    # may amplify them by its condition, 1 / rcond.
-    np.testing.assert_allclose(x, one, atol=1e-5 * float(jnp.abs(one).max()) * (30 if operator_case.truncation else 1))
+    # Float32 roundings over 6 steps, relative to the largest pixel. A truncated pinv amplifies them by up to 1 / rcond,
+    # MMPS's conjugate gradients on phase retrieval more: there the last bit of y alone moves the result by 2e-4.
+    amplified = 100 if solver_case.name == "mmps" else 30 if operator_case.truncation else 1
+    np.testing.assert_allclose(x, one, rtol=0, atol=1e-5 * amplified * float(jnp.abs(one).max()))
 
 
 @pytest.fixture(scope="module")
