@@ -16,6 +16,7 @@ from reddiff_jax import nets as nets
 from reddiff_jax import schedules as schedules
 from reddiff_jax import weightings as weightings
 from reddiff_jax._tree import stack as stack
+from reddiff_jax.exporting import export_run as export_run
 from reddiff_jax.guidance import ClassifierFree as ClassifierFree
 from reddiff_jax.guidance import ClassifierGuided as ClassifierGuided
 from reddiff_jax.guidance import classifier_free as classifier_free
@@ -164,6 +165,7 @@ from reddiff_jax.run import best_of as best_of
 from reddiff_jax.run import run as run
 from reddiff_jax.run import run_many as run_many
 from reddiff_jax.schedules import Schedule as Schedule
+from reddiff_jax.sharding import shard_vmap as shard_vmap
 from reddiff_jax.solvers import DAPS as DAPS
 from reddiff_jax.solvers import DDIM as DDIM
 from reddiff_jax.solvers import DDNM as DDNM

@@ -1,18 +1,20 @@
 """The one loop: ``run`` scans a solver's step; ``best_of`` restarts it; ``run_many`` streams any number of problems."""
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from reddiff_jax import _tree
 from reddiff_jax._types import Key
 from reddiff_jax.problem import Problem
+from reddiff_jax.sharding import shard_vmap
 from reddiff_jax.solvers import Solver
 from reddiff_jax.solvers._base import num_entries
 
@@ -123,8 +125,19 @@ def best_of(
 _run_batch = jax.jit(jax.vmap(run, in_axes=(0, None, 0)))
 
 
+@cache
+def _run_sharded(mesh: Mesh) -> Callable[..., Solution]:
+    return shard_vmap(run, mesh, (0, None, 0))
+
+
 def run_many(
-    key: Key, solver: Solver, problems: Iterable[Problem], *, batch_size: int, progress: bool = False
+    key: Key,
+    solver: Solver,
+    problems: Iterable[Problem],
+    *,
+    batch_size: int,
+    progress: bool = False,
+    mesh: Mesh | None = None,
 ) -> Iterator[Solution]:
     """Solves any number of problems in batches of one shape, and yields each solution as it comes.
 
@@ -137,29 +150,39 @@ def run_many(
         problems: Problems of one structure and shape; read a batch at a time.
         batch_size: How many are solved at once.
         progress: Show a progress bar.
+        mesh: Devices that share each batch, e.g. ``jax.make_mesh((jax.device_count(),), ("batch",))``; one if None.
 
     Yields:
         A Solution for each problem, in order.
 
     Raises:
-        ValueError: If ``batch_size`` is below 1 or the problems differ in structure or shape.
+        ValueError: If ``batch_size`` is below 1 or no multiple of the number of devices, or the problems differ in
+            structure or shape.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size} but must be at least 1.")
+    if mesh is not None and batch_size % mesh.size:
+        raise ValueError(f"batch_size is {batch_size} but must be a multiple of the mesh's {mesh.size} devices.")
     # The loop is a function of its own, so that the check above comes with the call, not with the first solution.
-    return _stream(key, solver, problems, batch_size, progress)
+    return _stream(key, solver, problems, batch_size, progress, mesh)
 
 
 def _stream(
-    key: Key, solver: Solver, problems: Iterable[Problem], batch_size: int, progress: bool
+    key: Key, solver: Solver, problems: Iterable[Problem], batch_size: int, progress: bool, mesh: Mesh | None
 ) -> Iterator[Solution]:
+    run_batch = _run_batch if mesh is None else _run_sharded(mesh)
+    if mesh is not None:
+        solver = jax.device_put(solver, NamedSharding(mesh, PartitionSpec()))
     total = len(problems) if hasattr(problems, "__len__") else None  # type: ignore[arg-type]
     with _ProgressBar(total, progress) as advance:
         source, done = iter(problems), 0
         while chunk := list(islice(source, batch_size)):
             filled = chunk + chunk[-1:] * (batch_size - len(chunk))
             keys = jax.vmap(partial(jax.random.fold_in, key))(done + jnp.arange(batch_size))
-            solutions = _run_batch(keys, solver, _tree.stack(filled))
+            solutions = run_batch(keys, solver, _tree.stack(filled))
+            if mesh is not None:
+                # One transfer; else taking each item would be a collective.
+                solutions = jax.device_put(solutions, mesh.devices.flat[0])
             for i in range(len(chunk)):
                 yield jax.tree.map(lambda leaf, i=i: leaf[i], solutions)
             done += len(chunk)

@@ -16,13 +16,13 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 # Each part may import those of the rows above it, never one of its own row.
 ORDER = [
     {"_types", "_checks", "_tree", "_conjugate_gradients", "_files"},
-    {"schedules", "weightings", "nets", "noise", "metrics", "pictures"},
+    {"schedules", "weightings", "nets", "noise", "metrics", "pictures", "sharding"},
     {"operators"},
     {"priors", "problem", "panels"},
     {"guidance"},
     {"solvers"},
-    {"run", "sharding", "io"},
-    {"converting"},
+    {"run", "io"},
+    {"converting", "exporting"},
     {"tasks"},
     {"measurements", "tuning"},
     {"training", "jobs"},

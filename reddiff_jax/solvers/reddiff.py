@@ -146,6 +146,9 @@ def reddiff_gradient(
         return weighting(alpha_t, sigma_t) * difference, difference
 
     t = jnp.asarray(t)
+    if t.shape == (1,):
+        # A second vmap inside the batch's costs the network a copy of its activations.
+        eps, t = eps[0], t[0]
     weighted, difference = pull(eps, t) if t.ndim == 0 else jax.tree.map(lambda x: x.mean(0), jax.vmap(pull)(eps, t))
     m = num_entries(problem.y)
     data_scale, prior_scale = reduction(mu.size, m)

@@ -1,0 +1,43 @@
+"""Solvers with operators, for the tests that compile pairs of them."""
+
+import functools
+import importlib.util
+
+import jax
+import jax.numpy as jnp
+import pytest
+from cases import EXTRA_CASES, OPERATORS, SOLVERS, OperatorCase, SolverCase
+
+import reddiff_jax as rd
+
+# Left out are those of the same struct: they compile to the same program, or one more loop.
+SOLVER_CASES = [c for c in SOLVERS if c.name not in ("reddiff_averaged", "reddiff_compat", "sds", "sds_var")]
+OPERATOR_CASES = [c for c in OPERATORS if c.name not in EXTRA_CASES]
+
+every_solver = pytest.mark.parametrize("solver_case", SOLVER_CASES, ids=lambda case: case.name)
+every_operator = pytest.mark.parametrize("operator_case", OPERATOR_CASES, ids=lambda case: case.name)
+
+
+@functools.cache
+def make_operator(case: OperatorCase, seed: int = 0) -> rd.operators.Operator:
+    """The operator; skips the test where its extra is not installed."""
+    if case.requires and importlib.util.find_spec(case.requires) is None:
+        pytest.skip(f"needs {case.requires}")
+    return case.make(seed)
+
+
+def make_problem(case: OperatorCase, seed: int = 0) -> rd.Problem:
+    """A measurement of a smooth picture by that operator."""
+    operator = make_operator(case, seed)
+    h, w, c = operator.in_shape
+    rows, columns = jnp.meshgrid(jnp.linspace(0, 1 + seed, h), jnp.linspace(0, 2, w), indexing="ij")
+    x = jnp.broadcast_to(0.5 * jnp.sin(3 * rows + 2 * columns)[..., None], (h, w, c))
+    return rd.problem(jax.jit(type(operator).__call__)(operator, x), operator, rd.gaussian(0.1))
+
+
+def make_solver(case: SolverCase, operator_case: OperatorCase) -> rd.Solver:
+    """The solver, with a prior for the operator's pictures."""
+    shape = make_operator(operator_case).in_shape
+    solver = case.make(rd.gaussian_prior(jnp.zeros(shape), 0.25, rd.schedules.linear()))
+    start = "guess" if hasattr(solver, "guess") else "start"
+    return solver if operator_case.has_pinv else solver.replace(**{start: rd.init_zeros})
