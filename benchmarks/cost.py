@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -65,7 +66,7 @@ def main() -> None:
         solver = build(prior, args.steps)
         began = time.perf_counter()
         compiled = jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0))).lower(keys, solver, problems).compile()
-        memory = compiled.memory_analysis()
+        memory: Any = compiled.memory_analysis()
         rows.append(
             {
                 "solver": name,

@@ -36,10 +36,12 @@ STEPS_OF_A_RUN = 100
 
 def problems_of(x: np.ndarray) -> rd.Problem:
     """Noisy inpainting of each image, 70 % of its pixels missing."""
-    keys = jax.random.split(jax.random.key(1), len(x))
-    operators = [rd.inpainting(rd.random_mask(key, image.shape)) for key, image in zip(keys, x, strict=True)]
-    measured = [rd.measure(key, operators[i], rd.gaussian(SIGMA), jnp.asarray(x[i])) for i, key in enumerate(keys)]
-    return rd.stack([problem.replace(y=problem.y * problem.operator.mask) for problem in measured])
+    problems = []
+    for key, image in zip(jax.random.split(jax.random.key(1), len(x)), x, strict=True):
+        mask = rd.random_mask(key, image.shape)
+        y = rd.measure(key, rd.inpainting(mask), rd.gaussian(SIGMA), jnp.asarray(image)).y
+        problems.append(rd.problem(mask * y, rd.inpainting(mask), rd.gaussian(SIGMA)))
+    return rd.stack(problems)
 
 
 def schedule_of(prior: rd.Prior) -> np.ndarray:

@@ -65,11 +65,11 @@ class BatchSolver:
         one, each = PartitionSpec(), PartitionSpec("batch")
         problems = Problem(y=each, operator=one if shared_operator else each, noise=one)  # type: ignore[arg-type]
 
-        def spread(fn: Callable, *specs: Any) -> Any:
+        def spread(fn: Callable, *specs: Any, donate: tuple[int, ...] = ()) -> Any:
             fn = jax.vmap(fn, in_axes=jax.tree.map(lambda spec: 0 if spec == each else None, specs))
             if self.num_devices > 1:
                 fn = jax.shard_map(fn, mesh=mesh, in_specs=specs, out_specs=each, check_vma=False)
-            return jax.jit(fn)
+            return jax.jit(fn, donate_argnums=donate)
 
         def put(tree: Any, specs: Any) -> Any:
             if self.num_devices == 1:
@@ -85,7 +85,7 @@ class BatchSolver:
         if self.num_devices > 1:
             place = NamedSharding(mesh, each)
             states = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), states)
-        advance = spread(partial(_advance, self.steps_per_call), each, one, problems, each)
+        advance = spread(partial(_advance, self.steps_per_call), each, one, problems, each, donate=(3,))
         finish = spread(_finish, each, one, problems)
         self._advance = advance.lower(keys, self.solver, batch, states).compile()
         self.memory = memory_of(self._advance)
@@ -133,7 +133,7 @@ class BatchSolver:
         times = []
         for _ in range(3):
             began = time.perf_counter()
-            jax.block_until_ready(self._advance(keys, self.solver, batch, states))
+            states, _ = jax.block_until_ready(self._advance(keys, self.solver, batch, states))
             times.append(time.perf_counter() - began)
         return min(times)
 
