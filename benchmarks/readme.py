@@ -20,6 +20,8 @@ def tables() -> dict[str, str]:
         "quality": _quality,
         "order": _order,
         "posterior": _posterior,
+        "cost": _cost,
+        "solver_speed": _solver_speed,
         "forward": _forward,
         "tasks": _tasks,
         "speed": _operators,
@@ -45,7 +47,7 @@ def _presets() -> str:
     measured = {
         (row["task"], row["sigma"]): f"{row['PSNR']:.2f} dB / {row['LPIPS']:.3f}"
         for row in _load("quality")["rows"]
-        if row["method"] == "RED-diff"
+        if row["method"] == "preset"
     }
     rows = []
     for family, presets in tasks.PRESETS.items():
@@ -61,7 +63,7 @@ def _presets() -> str:
                     "from t": preset.start_timestep,
                     "weighting": preset.weighting,
                     "init": preset.init,
-                    "measured (PSNR / LPIPS)": "; ".join(
+                    "measured at 100 steps (PSNR / LPIPS)": "; ".join(
                         f"{name} {measured[name, sigma]}" for name in names if (name, sigma) in measured
                     ),
                 }
@@ -69,31 +71,82 @@ def _presets() -> str:
     return _report.markdown(rows, list(rows[0]))
 
 
+METHODS = {
+    "A+y": "A+y",
+    "classical": "classical",
+    "preset": "RED-diff, preset",
+    "reddiff": "RED-diff",
+    **{name: name for name in ("ddrm", "ddnm", "diffpir", "dps", "pigdm", "daps", "red", "mmps", "mcg")},
+}
+CLASSICAL = ("biharmonic", "bicubic", "wiener")
+
+
+def _cases() -> dict[tuple[str, float], dict[str, dict]]:
+    """(task, sigma) -> method -> row of the quality benchmark."""
+    cases: dict[tuple[str, float], dict[str, dict]] = {}
+    for row in _load("quality")["rows"]:
+        method = "classical" if row["method"] in CLASSICAL else row["method"]
+        cases.setdefault((row["task"], row["sigma"]), {})[method] = row
+    return cases
+
+
 def _quality() -> str:
+    parts = []
+    for metric, title, best, digits in (("PSNR", "PSNR in dB", max, 2), ("LPIPS", "LPIPS, lower is better", min, 3)):
+        rows = []
+        for (task, sigma), of_method in _cases().items():
+            winner = best(row[metric] for row in of_method.values())
+            cells = {"": f"`{task}`, {sigma:g}"}
+            for method, name in METHODS.items():
+                row = of_method.get(method)
+                text = f"{row[metric]:.{digits}f}" if row else ""
+                cells[name] = f"**{text}**" if row and row[metric] == winner else text
+            rows.append(cells)
+        parts.append(f"{title}:\n\n" + _report.markdown(rows, list(rows[0])))
     result = _load("quality")
-    best: dict = {}
-    for row in result["rows"]:
-        for metric, sign in (("PSNR", 1), ("SSIM", 1), ("LPIPS", -1)):
-            key = (row["task"], row["sigma"], metric)
-            best[key] = max(best.get(key, float("-inf")), sign * row[metric])
+    size, pictures = result["settings"]["size"], len(result["settings"]["pictures"])
+    note = _measured_on(result, f"{pictures} pictures of {size} x {size} in a batch, float32")
+    return "\n\n".join(parts) + note + "\n\n" + _winners() + "\n\n" + _pareto()
 
-    def cell(row: dict, metric: str, sign: int, digits: int) -> str:
-        text = f"{row[metric]:.{digits}f}"
-        return f"**{text}**" if sign * row[metric] == best[row["task"], row["sigma"], metric] else text
 
-    rows = [
-        {
-            "task": f"`{row['task']}`",
-            "sigma": f"{row['sigma']:g}",
-            "method": row["method"],
-            "PSNR (dB)": cell(row, "PSNR", 1, 2),
-            "SSIM": cell(row, "SSIM", 1, 3),
-            "LPIPS (lower is better)": cell(row, "LPIPS", -1, 3),
-        }
-        for row in result["rows"]
-    ]
-    note = _measured_on(result, f"batch {len(result['settings']['pictures'])}, float32")
-    return _report.markdown(rows, list(rows[0])) + note + "\n\n" + _where_it_loses(result["rows"])
+def _winners() -> str:
+    """Says in words which method is best where."""
+    said = []
+    for metric, best in (("PSNR", max), ("LPIPS", min)):
+        won: dict[str, list[str]] = {}
+        for (task, sigma), of_method in _cases().items():
+            method = best(of_method, key=lambda name, of_method=of_method, metric=metric: of_method[name][metric])
+            won.setdefault(METHODS[method], []).append(f"`{task}` {sigma:g}")
+        ranking = sorted(won.items(), key=lambda item: -len(item[1]))
+        said.append(
+            f"**Best {metric}:** " + "; ".join(f"{name} on {', '.join(where)}" for name, where in ranking) + "."
+        )
+    return "\n\n".join(said)
+
+
+LINEAR = ("inpaint", "sr", "deblur", "colorize", "cs")
+
+
+def _pareto() -> str:
+    """Says where nothing that takes no longer than RED-diff's 100 steps has a higher PSNR."""
+    ms = {row["solver"]: row["ms a step"] for row in _load("cost")["rows"]}
+    steps = {"daps": 20, "mmps": 25}
+    seconds = {name: each * steps.get(name, 100) for name, each in ms.items()}
+    on, off = [], []
+    for (task, sigma), of_method in _cases().items():
+        if not task.startswith(LINEAR):
+            continue
+        ours = max(of_method[name]["PSNR"] for name in ("preset", "reddiff"))
+        # Times within 10 % are taken as equal.
+        rivals = [name for name in of_method if name in seconds and seconds[name] < 1.1 * seconds["reddiff"]]
+        better = [name for name in rivals if of_method[name]["PSNR"] > ours]
+        where = f"`{task}` {sigma:g}"
+        (off if better else on).append(where + (f" ({', '.join(sorted(better))})" if better else ""))
+    return (
+        f"**Quality against time:** among the solvers, RED-diff at 100 steps (the better of its two columns) has the "
+        f"highest PSNR that its time buys on {', '.join(on) or 'no linear task'}. On the others a solver that takes no "
+        f"longer (in brackets) is better: {', '.join(off) or 'none'}."
+    )
 
 
 def _measured_on(result: dict, how: str) -> str:
@@ -104,23 +157,48 @@ def _measured_on(result: dict, how: str) -> str:
     )
 
 
-def _where_it_loses(rows: list[dict]) -> str:
-    """Says in words on which tasks another method is better."""
-
-    def tasks_where(metric: str, sign: int) -> set[str]:
-        lost = set()
-        for row in rows:
-            rivals = [other for other in rows if (other["task"], other["sigma"]) == (row["task"], row["sigma"])]
-            if row["method"] == "RED-diff" and max(sign * other[metric] for other in rivals) > sign * row[metric]:
-                lost.add(f"`{row['task']}` at {row['sigma']:g}")
-        return lost
-
-    psnr, lpips = tasks_where("PSNR", 1), tasks_where("LPIPS", -1)
-    both, one = sorted(psnr & lpips), sorted(psnr ^ lpips)
+def _cost() -> str:
+    result = _load("cost")
+    settings = result["settings"]
+    rows = [
+        {
+            "solver": row["solver"],
+            "evaluations of the network a step": row["evaluations a step"],
+            "derivatives": row["derivatives a step"],
+            "ms a step": f"{row['ms a step']:.1f}",
+            "times RED-diff's": format(row["times RED-diff's"], ".2f"),
+            "peak MiB": f"{row['peak MiB']:.0f}",
+            "compile seconds": f"{row['compile seconds']:.1f}",
+        }
+        for row in result["rows"]
+    ]
+    size, batch = settings["size"], settings["batch"]
+    note = _measured_on(result, f"{size} x {size}, batch {batch}, per image, float32, medians of interleaved runs")
+    ours = {row["solver"]: row["times RED-diff's"] for row in result["rows"]}
+    verdict = "at least" if ours["dps"] >= 2.5 else "less than"
     return (
-        "**Where RED-diff with the bundled prior does not win:** another method is better in both PSNR and LPIPS on "
-        f"{', '.join(both) or 'no task'}; in one of the two on {', '.join(one) or 'no task'}."
+        _report.markdown(rows, list(rows[0]))
+        + note
+        + f" A step of DPS takes {ours['dps']:.2f} times RED-diff's, {verdict} the 2.5 that were aimed at."
     )
+
+
+def _solver_speed() -> str:
+    result = _load("speed")
+    rows = [
+        {
+            "network": f"{row['network']}, {row['size']} x {row['size']}",
+            "batch": row["batch"],
+            "with": row["with"],
+            "s per image, 100 steps": f"{row['seconds per image']:.3g}",
+            "times PyTorch's": format(row["times PyTorch's"], ".2f") if "times PyTorch's" in row else "",
+            "overhead": f"{100 * row['overhead']:.1f} %" if "overhead" in row else "",
+            "compile seconds": f"{row['compile seconds']:.1f}" if row["compile seconds"] else "",
+        }
+        for row in result["rows"]
+    ]
+    note = _measured_on(result, f"torch {result['settings']['torch']}, float32, medians of interleaved runs")
+    return _report.markdown(rows, list(rows[0])) + note
 
 
 def _order() -> str:

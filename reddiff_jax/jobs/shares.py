@@ -1,5 +1,6 @@
 """Several processes, each of which works on its share and knows nothing of the others."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -9,6 +10,8 @@ import jax
 from reddiff_jax.jobs.errors import JobError
 
 Item = TypeVar("Item")
+
+_CLUSTERS = ("SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "TPU_WORKER_ID", "JOB_COMPLETION_INDEX")
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,16 @@ def detect_share() -> Share:
     Unlike ``jax.distributed.initialize`` it connects to nothing: shares need no word from each other, and there a
     process that dies takes the others with it. Where the cluster starts one process for each GPU, it takes that GPU.
     """
-    from jax._src.clusters import ClusterEnv  # nothing public detects without connecting
+    try:
+        from jax._src.clusters import ClusterEnv  # nothing public detects without connecting
 
-    # Told an address, it does not ask the network for one.
-    _, count, index, devices = ClusterEnv.auto_detect_unset_distributed_params("unused:0", None, None, None, None, None)
+        # Told an address, it does not ask the network for one.
+        detected = ClusterEnv.auto_detect_unset_distributed_params("unused:0", None, None, None, None, None)
+        _, count, index, devices = detected
+    except (ImportError, AttributeError, TypeError) as error:
+        if any(name in os.environ for name in _CLUSTERS):
+            raise JobError("this version of jax does not tell the share; give --processes and --process.") from error
+        return Share()
     if count is None or index is None or count == 1:
         return Share()
     if devices:
