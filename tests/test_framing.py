@@ -10,6 +10,8 @@ import reddiff_jax as rd
 from reddiff_jax import jobs, measurements, pictures, tasks
 from reddiff_jax.jobs.framing import frame_header, framed
 
+pytestmark = pytest.mark.slow
+
 LOCAL = ["denoise", "inpaint_random", "sr2", "colorize", "demosaic", "hdr", "quant2"]
 
 

@@ -31,6 +31,7 @@ def test_a_demonstration_solves_each_task_in_one_call(prior_folder, tmp_path):
     assert json.loads((tmp_path / "metrics.json").read_text())["tasks"][0]["task"] == "sr4"
 
 
+@pytest.mark.slow
 def test_gallery_draws_the_tasks_that_are_asked_for(invoke, tmp_path):
     result = invoke("gallery", "--task", "sr4", "--task", "inpaint_random", "--size", 32, "--out", tmp_path / "drawn")
     assert result.exit_code == 0, result.output

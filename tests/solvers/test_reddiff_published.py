@@ -207,6 +207,7 @@ def test_batch_size_matters_as_in_the_published_code():
 
 
 @pytest.mark.oracle
+@pytest.mark.slow
 def test_trajectory_with_torchs_adam_is_the_published_one():
     scene = Scene("inpainting")
     expected = _published(scene, 1000, "linear", 0.0, _torch_adam())
