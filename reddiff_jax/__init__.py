@@ -161,6 +161,7 @@ from reddiff_jax.problem import problem as problem
 from reddiff_jax.problem import unconditional as unconditional
 from reddiff_jax.run import Solution as Solution
 from reddiff_jax.run import best_of as best_of
+from reddiff_jax.run import mean_of as mean_of
 from reddiff_jax.run import run as run
 from reddiff_jax.run import run_many as run_many
 from reddiff_jax.schedules import Schedule as Schedule
