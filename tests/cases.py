@@ -349,6 +349,7 @@ SOLVERS = [
     SolverCase("dps", "dps", lambda prior: rd.dps(prior, num_steps=6)),
     SolverCase("mcg", "mcg", lambda prior: rd.mcg(prior, num_steps=6)),
     SolverCase("mmps", "mmps", lambda prior: rd.mmps(prior, num_steps=6)),
+    SolverCase("noise_aware", "noise_aware", lambda prior: rd.noise_aware(prior, num_steps=6)),
     SolverCase("pigdm", "pigdm", lambda prior: rd.pigdm(prior, num_steps=6)),
     SolverCase("red", "red", lambda prior: rd.red(prior, num_steps=6)),
     SolverCase("red_admm", "red", lambda prior: rd.red(prior, form=rd.red_admm, num_steps=6)),
