@@ -162,6 +162,7 @@ from reddiff_jax.problem import problem as problem
 from reddiff_jax.problem import unconditional as unconditional
 from reddiff_jax.run import Solution as Solution
 from reddiff_jax.run import best_of as best_of
+from reddiff_jax.run import mean_of as mean_of
 from reddiff_jax.run import run as run
 from reddiff_jax.run import run_many as run_many
 from reddiff_jax.schedules import Schedule as Schedule
@@ -176,6 +177,9 @@ from reddiff_jax.solvers import MMPS as MMPS
 from reddiff_jax.solvers import RED as RED
 from reddiff_jax.solvers import BatchMean as BatchMean
 from reddiff_jax.solvers import DiffPIR as DiffPIR
+from reddiff_jax.solvers import NoiseAware as NoiseAware
+from reddiff_jax.solvers import NoiseAwareInfo as NoiseAwareInfo
+from reddiff_jax.solvers import NoiseAwareState as NoiseAwareState
 from reddiff_jax.solvers import PiGDM as PiGDM
 from reddiff_jax.solvers import RedDiff as RedDiff
 from reddiff_jax.solvers import RedDiffInfo as RedDiffInfo
@@ -206,6 +210,8 @@ from reddiff_jax.solvers import init_pinv as init_pinv
 from reddiff_jax.solvers import init_zeros as init_zeros
 from reddiff_jax.solvers import mcg as mcg
 from reddiff_jax.solvers import mmps as mmps
+from reddiff_jax.solvers import noise_aware as noise_aware
+from reddiff_jax.solvers import noise_aware_pull as noise_aware_pull
 from reddiff_jax.solvers import pigdm as pigdm
 from reddiff_jax.solvers import pigdm_alpha_t as pigdm_alpha_t
 from reddiff_jax.solvers import pigdm_alphas as pigdm_alphas
@@ -225,5 +231,8 @@ from reddiff_jax.solvers import sds as sds
 from reddiff_jax.solvers import sds_var as sds_var
 from reddiff_jax.solvers import sds_var_gradient as sds_var_gradient
 from reddiff_jax.solvers import total as total
+from reddiff_jax.solvers import variate_none as variate_none
+from reddiff_jax.solvers import variate_projected as variate_projected
+from reddiff_jax.solvers import variate_published as variate_published
 
 __version__ = "0.1.0"

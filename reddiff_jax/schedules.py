@@ -21,6 +21,8 @@ Spacing = Callable[[int, int], np.ndarray]
 class Schedule:
     """A table of signal and noise scales, indexed by integer timesteps; t = -1 is the clean image.
 
+    Between integers both scales are interpolated linearly, for networks that take any t.
+
     Args (fields):
         alphas: Signal scales sqrt(alphas_cumprod), shape (T,); all ones for variance-exploding schedules.
         sigmas: Noise scales, shape (T,), ascending.
@@ -29,9 +31,16 @@ class Schedule:
     alphas: jax.Array  # (T,)
     sigmas: jax.Array  # (T,)
 
-    def __call__(self, t: Int[Array, "..."] | int) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    def __call__(
+        self, t: Int[Array, "..."] | Float[Array, "..."] | float
+    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Returns ``(alpha_t, sigma_t)``; ``(1, 0)`` for t = -1."""
         t = jnp.asarray(t)
+        if jnp.issubdtype(t.dtype, jnp.floating):
+            below = jnp.floor(t).astype(jnp.int32)
+            here, there = self(below), self(jnp.minimum(below + 1, self.num_timesteps - 1))
+            alpha_t, sigma_t = (low + (t - below) * (high - low) for low, high in zip(here, there, strict=True))
+            return alpha_t, sigma_t
         index = jnp.maximum(t, 0)
         return jnp.where(t < 0, 1.0, self.alphas[index]), jnp.where(t < 0, 0.0, self.sigmas[index])
 
@@ -68,6 +77,19 @@ class Schedule:
             ratio: Noise level in pixel units, above 0; one beyond the table gives its first or last timestep.
         """
         return jnp.argmin(jnp.abs(jnp.log(self.sigmas / self.alphas) - jnp.log(ratio))).astype(jnp.int32)
+
+    def fractional(self, ratio: Float[Array, ""] | float) -> Float[Array, ""]:
+        """Returns the timestep, not an integer, whose noise-to-signal ratio sigma_t / alpha_t is this one.
+
+        Args:
+            ratio: As for ``nearest``.
+        """
+        last = self.num_timesteps - 1
+        lower = jnp.clip(jnp.searchsorted(self.sigmas / self.alphas, ratio) - 1, 0, max(last - 1, 0)).astype(jnp.int32)
+        (alpha, sigma), (above_alpha, above_sigma) = self(lower), self(jnp.minimum(lower + 1, last))
+        slope = above_sigma - sigma - ratio * (above_alpha - alpha)
+        part = (ratio * alpha - sigma) / jnp.where(slope > 0, slope, 1.0)
+        return jnp.minimum(lower + jnp.clip(part, 0.0, 1.0), float(last))
 
 
 def linspace(total: int, n: int) -> np.ndarray:

@@ -394,6 +394,14 @@ SOLVERS = [
         needs_gaussian=True,
         walks_timesteps=False,
     ),
+    SolverCase(
+        "noise_aware",
+        "noise_aware",
+        lambda prior: rd.noise_aware(prior, num_steps=6),
+        needs_pinv=True,
+        needs_gaussian=True,
+        walks_timesteps=False,
+    ),
     SolverCase("sds", "sds", lambda prior: rd.sds(prior, num_steps=6)),
     SolverCase("sds_var", "sds_var", lambda prior: rd.sds_var(prior, num_steps=8), reads_y=False),
 ]

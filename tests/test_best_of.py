@@ -1,4 +1,4 @@
-"""Restarts: the best is the one that explains the measurement best; single runs, batches and failures."""
+"""Repeated runs: the best is the one that explains the measurement best; single runs, batches, failures; means."""
 
 import jax
 import jax.numpy as jnp
@@ -64,3 +64,23 @@ def test_restarts_that_are_not_finite_come_last():
 def test_no_restart_at_all_is_refused():
     with pytest.raises(ValueError, match="num_restarts is 0"):
         rd.best_of(jax.random.key(0), SOLVER, _problem(0), 0)
+
+
+# ---- mean_of
+
+
+@pytest.mark.slow
+def test_the_mean_is_that_of_runs_of_their_own_keys():
+    key = jax.random.key(3)
+    mean, std = rd.mean_of(key, SOLVER, _problem(0), 3)
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(3))
+    xs = jax.vmap(rd.run, in_axes=(0, None, None))(keys, SOLVER, _problem(0)).x
+    # As above: another program rounds in another order.
+    np.testing.assert_allclose(mean, np.mean(xs, axis=0), atol=1e-3)
+    np.testing.assert_allclose(std, np.std(xs, axis=0, ddof=1), atol=1e-3)
+    assert std.max() > 0.01
+
+
+def test_a_mean_of_one_is_refused():
+    with pytest.raises(ValueError, match=r"num_runs is 1 .*rd\.run"):
+        rd.mean_of(jax.random.key(0), SOLVER, _problem(0), 1)

@@ -207,6 +207,24 @@ def test_the_nearest_timestep_of_a_level_is_its_own(make):
     np.testing.assert_array_equal(jax.vmap(schedule.nearest)(levels), [*ts, 999])
 
 
+@pytest.mark.parametrize("make", [schedules.linear, schedules.ve])
+def test_a_fractional_timestep_has_exactly_its_level(make):
+    schedule = make()
+    alphas, sigmas = schedule(np.array([0, 400, 401, 999]))
+    ends = sigmas / alphas
+    levels = jnp.array([ends[0], 0.7 * ends[1] + 0.3 * ends[2], ends[3]])
+    ts = jax.jit(jax.vmap(schedule.fractional))(jnp.append(levels, jnp.array([0.5 * ends[0], 2 * ends[3]])))
+    alphas, sigmas = schedule(ts[:3])
+    assert 400 < ts[1] < 401
+    np.testing.assert_allclose(ts[jnp.array([0, 2, 3, 4])], [0, 999, 0, 999])
+    np.testing.assert_allclose(sigmas / alphas, levels, rtol=2e-4)  # float32: t near 400 is known to 3e-5
+
+
+def test_whole_numbers_of_any_type_are_the_same_timesteps():
+    schedule = schedules.linear()
+    np.testing.assert_array_equal(schedule(np.float32([-1, 0, 7, 999])), schedule(np.int32([-1, 0, 7, 999])))
+
+
 @pytest.mark.parametrize("spacing", [[3, 5], [1000, 0], [5, -1], [5, 5]], ids=str)
 def test_a_spacing_that_does_not_descend_within_the_table_is_an_error(spacing):
     with pytest.raises(ValueError, match="must descend within"):

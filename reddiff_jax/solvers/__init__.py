@@ -27,6 +27,14 @@ from reddiff_jax.solvers.mcg import MCG as MCG
 from reddiff_jax.solvers.mcg import mcg as mcg
 from reddiff_jax.solvers.mmps import MMPS as MMPS
 from reddiff_jax.solvers.mmps import mmps as mmps
+from reddiff_jax.solvers.noise_aware import NoiseAware as NoiseAware
+from reddiff_jax.solvers.noise_aware import NoiseAwareInfo as NoiseAwareInfo
+from reddiff_jax.solvers.noise_aware import NoiseAwareState as NoiseAwareState
+from reddiff_jax.solvers.noise_aware import noise_aware as noise_aware
+from reddiff_jax.solvers.noise_aware import noise_aware_pull as noise_aware_pull
+from reddiff_jax.solvers.noise_aware import variate_none as variate_none
+from reddiff_jax.solvers.noise_aware import variate_projected as variate_projected
+from reddiff_jax.solvers.noise_aware import variate_published as variate_published
 from reddiff_jax.solvers.pigdm import PiGDM as PiGDM
 from reddiff_jax.solvers.pigdm import pigdm as pigdm
 from reddiff_jax.solvers.pigdm import pigdm_alpha_t as pigdm_alpha_t

@@ -6,8 +6,10 @@ from typing import Any, Generic, TypeVar
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Array, Float
 
 from reddiff_jax._types import Image, Key
+from reddiff_jax.noise import Gaussian
 from reddiff_jax.problem import Problem
 
 State = TypeVar("State")
@@ -46,6 +48,16 @@ def check_in_shape(solver: str, problem: Problem) -> None:
             f"{problem.operator.in_shape} to {problem.operator.out_shape}. A batch goes through "
             "jax.vmap(rd.run, in_axes=(0, None, 0))."
         )
+
+
+def known_sigma_y(solver: str, problem: Problem, remedy: str) -> Float[Array, ""]:
+    """Returns the standard deviation of the measurement noise, or raises TypeError if the noise is not Gaussian."""
+    if not isinstance(problem.noise, Gaussian):
+        raise TypeError(
+            f"{solver} needs Gaussian noise, whose sigma_y it uses; problem.noise is "
+            f"{type(problem.noise).__name__}. {remedy}"
+        )
+    return problem.noise.sigma_y
 
 
 def num_entries(x: jax.Array) -> int:

@@ -10,11 +10,10 @@ from jaxtyping import Array, Float, Int
 
 from reddiff_jax._checks import check_non_negative, is_concrete
 from reddiff_jax._types import Image, Key
-from reddiff_jax.noise import Gaussian
 from reddiff_jax.operators import SpectralOperator
 from reddiff_jax.priors import Prior
 from reddiff_jax.problem import Problem
-from reddiff_jax.solvers._base import Solver, check_in_shape, num_entries
+from reddiff_jax.solvers._base import Solver, check_in_shape, known_sigma_y, num_entries
 from reddiff_jax.solvers._starts import Init
 from reddiff_jax.solvers._transition import Scales
 
@@ -129,12 +128,7 @@ class Sampler(Solver[SamplerState]):
         Raises:
             TypeError: If the noise is not Gaussian.
         """
-        if not isinstance(problem.noise, Gaussian):
-            raise TypeError(
-                f"{self._name} needs Gaussian noise, whose sigma_y it uses; problem.noise is "
-                f"{type(problem.noise).__name__}. {remedy}"
-            )
-        return problem.noise.sigma_y
+        return known_sigma_y(self._name, problem, remedy)
 
     @property
     def _name(self) -> str:

@@ -33,8 +33,6 @@ s is kept at r_t / 2, which hardly widens q_t and lets it return. Levels fall by
 of the steps stays at the lowest.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import optax
@@ -44,10 +42,10 @@ from jaxtyping import Array, Float, Int
 from reddiff_jax import schedules, weightings
 from reddiff_jax._checks import check_non_negative, check_positive
 from reddiff_jax._types import Image, Key
-from reddiff_jax.noise import Gaussian
 from reddiff_jax.priors import Prior
 from reddiff_jax.problem import Problem
-from reddiff_jax.solvers._base import Solver, check_count, check_in_shape, num_entries, scalar
+from reddiff_jax.solvers._base import Solver, check_count, check_in_shape, known_sigma_y, num_entries, scalar
+from reddiff_jax.solvers._optimizers import decayed_adam
 from reddiff_jax.solvers._starts import Init, init_noise, init_pinv
 from reddiff_jax.weightings import Weighting
 
@@ -209,12 +207,8 @@ class RedDiffVar(Solver[RedDiffVarState]):
         return jnp.abs(spread) if self.published else jnp.exp(spread)
 
     def _sigma_y(self, problem: Problem) -> Float[Array, ""]:
-        if not isinstance(problem.noise, Gaussian):
-            raise TypeError(
-                f"reddiff_var needs Gaussian noise, whose sigma_y it weighs the prior by; problem.noise is "
-                f"{type(problem.noise).__name__}. Use rd.reddiff with data_term=rd.likelihood."
-            )
-        return jnp.maximum(problem.noise.sigma_y, _LEAST_SIGMA)
+        sigma_y = known_sigma_y("reddiff_var", problem, "Use rd.reddiff with data_term=rd.likelihood.")
+        return jnp.maximum(sigma_y, _LEAST_SIGMA)
 
 
 def reddiff_var(
@@ -263,7 +257,7 @@ def reddiff_var(
         timesteps=jax.vmap(prior.schedule.nearest)(_levels(r_max, r_min, num_steps)),
         lam=scalar(lam),
         first_std=scalar(first_std),
-        optimizer=_decayed_adam(num_steps) if optimizer is None else optimizer,
+        optimizer=decayed_adam(num_steps) if optimizer is None else optimizer,
         weighting=weightings.linear,
         start=init,
         diagonal=diagonal,
@@ -323,10 +317,5 @@ def _levels(r_max: jax.Array | float, r_min: jax.Array | float, num_steps: int) 
     return r_max * (r_min / jnp.asarray(r_max)) ** fallen
 
 
-# One object each, so that solvers built apart share a compilation.
+# One object, so that solvers built apart share a compilation.
 _ADAM = optax.adam(0.1, b1=0.9, b2=0.99)
-
-
-@functools.cache
-def _decayed_adam(num_steps: int) -> optax.GradientTransformation:
-    return optax.adam(optax.cosine_decay_schedule(0.1, num_steps, alpha=0.02), b1=0.9, b2=0.99)

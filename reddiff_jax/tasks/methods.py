@@ -26,6 +26,7 @@ from reddiff_jax.solvers import (
     dps,
     mcg,
     mmps,
+    noise_aware,
     pigdm,
     red,
     reddiff_var,
@@ -62,6 +63,34 @@ class RedDiffVarPreset(Method):
             init=INITS[self.init],
             first_std=self.first_std,
             r_max=self.r_max,
+        )
+
+
+@dataclass(frozen=True)
+class NoiseAwarePreset(Method):
+    """Settings of noise-aware RED-diff; see ``reddiff_jax.noise_aware``. One for all tasks and noise levels."""
+
+    lam: float = 1.0
+    r_max: float = 3.0
+    sample: bool = False
+    num_steps: int = 100
+    num_cg: int = 10
+    init: str = "pinv"
+
+    name = "noise_aware"
+    help = "RED-diff that knows the noise, untuned; or a sample; Gaussian noise"
+    space = MappingProxyType({"lam": Range(0.05, 20.0, log=True), "r_max": Range(0.3, 30.0, log=True)})
+
+    def solver(self, prior: Prior) -> Solver:
+        """The method with these settings."""
+        return noise_aware(
+            prior,
+            lam=self.lam,
+            r_max=self.r_max,
+            sample=self.sample,
+            num_steps=self.num_steps,
+            num_cg=self.num_cg,
+            init=INITS[self.init],
         )
 
 
@@ -313,6 +342,7 @@ METHODS: dict[str, type[Method]] = {
     for each in (
         Preset,
         RedDiffVarPreset,
+        NoiseAwarePreset,
         DpsPreset,
         PigdmPreset,
         DdrmPreset,

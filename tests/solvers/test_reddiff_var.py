@@ -89,6 +89,28 @@ def test_at_the_cleanest_level_the_fixed_point_is_the_best_gaussian_of_its_famil
     assert np.abs(off[1]).min() > 1e-3
 
 
+@functools.partial(jax.jit, static_argnames="num")
+def _drawn_gradient(prior, problem, mu, s, t, weight, num):
+    draws = jax.random.normal(jax.random.key(0), (num, 2, *SMALL))
+    grads = jax.vmap(lambda z: reddiff_var_gradient(z, prior, problem, mu, s, t, weight=weight))(draws)
+    return grads[1].mean(0)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("x64")
+def test_at_a_level_the_fixed_point_of_s_is_where_curvature_and_entropy_meet():
+    prior, problem, mean, covariance, matrix = _full_gaussian()
+    alpha, sigma = map(float, prior.schedule(20))
+    r = sigma / alpha
+    precision = np.diag(np.linalg.inv(covariance + r**2 * np.eye(16))) + np.diag(matrix.T @ matrix) / SIGMA_Y**2
+    s, mu = np.sqrt(1 / precision - r**2).reshape(SMALL), mean.reshape(SMALL)
+    args = prior, problem, jnp.asarray(mu), jnp.asarray(s), 20, SIGMA_Y**2
+    np.testing.assert_allclose(_expected_gradient(*args)[1], 0, atol=1e-12)  # float64
+    # In units of the entropy's own gradient, the mean over pixels of 256 draws.
+    entropy = SIGMA_Y**2 * s / (s**2 + r**2)
+    assert abs(np.mean(_drawn_gradient(*args, num=256) / entropy)) < 0.05
+
+
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("scalar", [False, True], ids=["diagonal", "scalar"])
 def test_descent_at_a_level_ends_at_its_closed_form(scalar):
