@@ -3,9 +3,10 @@
     python -m benchmarks.quality [--prior PRIOR] [--tasks sr4 ...] [--solvers reddiff ...] [--pictures FOLDER]
 
 First each solver's settings are searched at random for each family of tasks and noise level, from the solver's
-defaults, with the same number of trials, on pictures that are not reported on. Then each task is solved for the
-reported ones, with 100 evaluations of the network (MMPS: 25, each differentiated four times). MMPS and noise_aware are not tuned. What the
-result files hold already is not done again, so that the command may be interrupted; ``--fresh`` starts anew.
+defaults, with the same number of trials, on pictures that are not reported on (MMPS and noise_aware are not tuned).
+Then each task is solved for the reported ones, with 100 evaluations of the network (MMPS: 25, each differentiated four
+times). What the result files hold already is not done again, so that the command may be interrupted; ``--fresh``
+starts anew.
 
 Pictures are the centres of five photos. Numbers are means over them; SSIM is of pixels in [0, 1]. ``preset`` is
 RED-diff as the command line has it. Classical methods come from scikit-image and Pillow, with their noise or
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -224,8 +226,8 @@ def main() -> None:
 
     used = {"prior": str(args.prior or "bundled"), "size": args.size, "pictures": names}
     path = _report.RESULTS / "quality.json"
-    earlier = json.loads(path.read_text()) if path.exists() and not args.fresh else {"settings": None}
-    rows = earlier["rows"] if earlier["settings"] == used else []
+    earlier = json.loads(path.read_text()) if path.exists() and not args.fresh else {}
+    rows: list[dict[str, Any]] = earlier["rows"] if earlier.get("settings") == used else []
     settings = Settings(prior, args.size, fresh=args.fresh or not rows)
     for name in args.tasks:
         for sigma in SIGMAS:
