@@ -54,7 +54,11 @@ def restore(
         typer.Option("--set", metavar="NAME=VALUE", help="Another setting of the solver, e.g. scale=0.3; repeat it."),
     ] = None,
     samples: Annotated[
-        int, typer.Option(help="Restorations of each picture. RED-diff seeks a mode: they differ little.")
+        int,
+        typer.Option(
+            help="Restorations of each picture. RED-diff seeks a mode: they differ little; `--solver noise_aware --set "
+            "sample=true` draws from the posterior."
+        ),
     ] = 1,
     batch_size: Annotated[
         str, typer.Option(help="Pictures restored at once; `auto` finds what is fastest and fits, and remembers it.")
