@@ -78,7 +78,10 @@ def test_each_sample_may_have_its_own_prior_weight(batch):
     lams = jnp.asarray([0.1, 1.0, 10.0])
     sweep = jax.jit(jax.vmap(lambda lam: rd.run(keys[0], SHORT.replace(lam=lam), problems[2])))(lams)
     for lam, x in zip(lams, sweep.x, strict=True):
-        np.testing.assert_allclose(x, rd.run(keys[0], SHORT.replace(lam=float(lam)), problems[2]).x, atol=ROUNDING)
+        alone = rd.run(keys[0], SHORT.replace(lam=float(lam)), problems[2]).x
+        # The prior's gradient, and with it its rounding, grows with lam; where it cancels against the data's, Adam
+        # passes that on.
+        np.testing.assert_allclose(x, alone, atol=ROUNDING * max(1.0, float(lam)))
 
 
 def test_nan_in_one_item_flags_it_only(batch):
