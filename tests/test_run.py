@@ -79,9 +79,9 @@ def test_each_sample_may_have_its_own_prior_weight(batch):
     sweep = jax.jit(jax.vmap(lambda lam: rd.run(keys[0], SHORT.replace(lam=lam), problems[2])))(lams)
     for lam, x in zip(lams, sweep.x, strict=True):
         alone = rd.run(keys[0], SHORT.replace(lam=float(lam)), problems[2]).x
-        # The prior's gradient, and with it its rounding, grows with lam; where it cancels against the data's, Adam
-        # passes that on.
-        np.testing.assert_allclose(x, alone, atol=ROUNDING * max(1.0, float(lam)))
+        # At high noise eps_hat - eps cancels to about 1e-3 of its size, and Adam divides by it: float32's 1e-7 becomes
+        # 1e-4 of a step of 0.1, in each of 6 steps.
+        np.testing.assert_allclose(x, alone, atol=6e-5)
 
 
 def test_nan_in_one_item_flags_it_only(batch):
