@@ -103,6 +103,17 @@ def test_convolution_has_the_gradients_of_jax_s_own(window, strides, padding, ke
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), gradients(Conv), gradients(nn.Conv))
 
 
+def test_convolution_has_the_directional_derivatives_of_jax_s_own(key):
+    arguments = (5, (3, 3), 1, 1)
+    x = jax.random.normal(key, (2, 8, 6, 3))
+    params = nn.Conv(*arguments).init(key, x)
+
+    def derivative(conv):
+        return jax.jvp(conv(*arguments).apply, (params, x), (jax.tree.map(jnp.cos, params), jnp.sin(x)))[1]
+
+    np.testing.assert_allclose(derivative(Conv), derivative(nn.Conv), atol=1e-5)  # float32 sums of 27 products
+
+
 @pytest.mark.cpu_only
 def test_no_convolution_of_a_gradient_in_a_loop_has_labels_that_are_slow_on_a_cpu(key):
     conv = Conv(8, (3, 3), padding=1)
