@@ -46,6 +46,11 @@ SOLVERS: dict[str, Entry] = {
     "reddiff_var": Entry(
         lambda p, n: rd.reddiff_var(p, num_steps=n, init=rd.init_zeros), "lam", (0.03, 0.1, 0.3, 1.0, 3.0), 1000
     ),
+    # Untuned: at sigma_y its weights are the posterior's own.
+    "noise_aware": Entry(lambda p, n: rd.noise_aware(p, num_steps=n, init=rd.init_zeros), "lam", (1.0,), 20),
+    "noise_aware_sample": Entry(
+        lambda p, n: rd.noise_aware(p, num_steps=n, init=rd.init_zeros, sample=True), "lam", (1.0,), 20
+    ),
     "sds": Entry(lambda p, n: rd.sds(p, num_steps=n), "lam", (1.0,), 1000, sees_y=False),
     "ddim": Entry(lambda p, n: rd.ddim(p, num_steps=n), "eta", (0.0, 0.25, 0.5, 0.75, 1.0), 100, sees_y=False),
     "dps": Entry(lambda p, n: rd.dps(p, num_steps=n, init=rd.init_zeros), "scale", (0.015, 0.05, 0.15, 0.5, 1.5), 1000),
@@ -223,7 +228,7 @@ def panel(rows: list[dict], path: Path, *, count: int = 400) -> None:
         for row in rows
         if row["prior"] == family.name and row["measured"] == 1 and row.get("evaluations", EVALUATIONS) == EVALUATIONS
     }
-    figure, axes = plt.subplots(3, 5, figsize=(12.5, 7.8), sharex=True, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(4, 4, figsize=(10, 10.4), sharex=True, sharey=True, layout="constrained")
     for axis in axes.flat[1 + len(SOLVERS) :]:
         axis.axis("off")
     for axis, name in zip(axes.flat, ["exact", *SOLVERS], strict=False):

@@ -1,8 +1,7 @@
 """What the settings of every method have in common: checks, words, and the space in which they are tuned."""
 
-import abc
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -23,6 +22,7 @@ from reddiff_jax.solvers import (
 
 INITS = {"pinv": init_pinv, "zeros": init_zeros, "noise": init_noise, "noised_pinv": init_noised_pinv}
 FORMS = {"fixed_point": red_fixed_point, "admm": red_admm, "descent": red_descent}
+_FUNCTIONS = {"init": INITS, "form": FORMS}
 
 # The command line's words for two fields.
 WORDS = {"num_steps": "steps", "learning_rate": "lr"}
@@ -76,7 +76,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Method(abc.ABC):
+class Method:
     """Settings of a method: what its preset for a task at a noise level is, and what a user may change.
 
     A field's name means the same in every method. ``space`` says where fields are searched when they are tuned: a
@@ -84,6 +84,7 @@ class Method(abc.ABC):
     """
 
     name: ClassVar[str]
+    factory: ClassVar[Callable[..., Solver]]  # takes the fields by name, ``start_timestep`` as a spacing
     help: ClassVar[str]
     remedy: ClassVar[str] = "change its settings with --set."  # of a run that diverged
     space: ClassVar[Mapping[str, Range | Choice]]
@@ -92,7 +93,6 @@ class Method(abc.ABC):
         for field in fields(self):
             _check(field.name, getattr(self, field.name))
 
-    @abc.abstractmethod
     def solver(self, prior: Prior) -> Solver:
         """The method with these settings.
 
@@ -101,6 +101,13 @@ class Method(abc.ABC):
         Raises:
             ValueError: If the prior's schedule has fewer timesteps than there are steps.
         """
+        settings = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name, functions in _FUNCTIONS.items():
+            if name in settings:
+                settings[name] = functions[settings[name]]
+        if settings.pop("start_timestep", None) is not None:
+            settings["spacing"] = self._spacing(prior)
+        return self.factory(prior, **settings)
 
     def sweepable(self, prior: Prior) -> Solver:
         """The same, with every field that has a ``Range`` as a leaf."""
@@ -183,9 +190,8 @@ _AT_LEAST_ZERO = ("lam", "scale")
 _ABOVE_ZERO = ("learning_rate", "step_size", "sigma_f", "beta", "r_max", "first_std")
 _FRACTIONS = ("eta", "eta_b", "zeta")
 _COUNTS = {"num_steps": 1000, "num_ode": 100, "num_langevin": 10_000, "num_cg": 1000}
-_NAMES = {
-    "init": tuple(INITS),
-    "form": tuple(FORMS),
+_NAMES: dict[str, Collection[str]] = {
+    **_FUNCTIONS,
     "weighting": tuple(weightings.WEIGHTINGS),
     "lr_schedule": ("constant", "cosine"),
 }

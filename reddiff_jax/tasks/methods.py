@@ -32,7 +32,7 @@ from reddiff_jax.solvers import (
     reddiff_var,
 )
 from reddiff_jax.tasks.catalogue import by_name
-from reddiff_jax.tasks.method import FORMS, INITS, AnyMethod, Method, Range, Rows, interpolate
+from reddiff_jax.tasks.method import AnyMethod, Method, Range, Rows, interpolate
 from reddiff_jax.tasks.presets import PRESETS, Preset
 from reddiff_jax.tasks.task import Shape, check_sigma
 
@@ -51,19 +51,9 @@ class RedDiffVarPreset(Method):
     init: str = "pinv"
 
     name = "reddiff_var"
+    factory = staticmethod(reddiff_var)
     help = "RED-diff with a learned variance; Gaussian noise"
     space = MappingProxyType({"lam": Range(0.05, 20.0, log=True), "r_max": Range(0.3, 30.0, log=True)})
-
-    def solver(self, prior: Prior) -> Solver:
-        """The method with these settings."""
-        return reddiff_var(
-            prior,
-            lam=self.lam,
-            num_steps=self.num_steps,
-            init=INITS[self.init],
-            first_std=self.first_std,
-            r_max=self.r_max,
-        )
 
 
 @dataclass(frozen=True)
@@ -78,20 +68,9 @@ class NoiseAwarePreset(Method):
     init: str = "pinv"
 
     name = "noise_aware"
+    factory = staticmethod(noise_aware)
     help = "RED-diff that knows the noise, untuned; or a sample; Gaussian noise"
     space = MappingProxyType({"lam": Range(0.05, 20.0, log=True), "r_max": Range(0.3, 30.0, log=True)})
-
-    def solver(self, prior: Prior) -> Solver:
-        """The method with these settings."""
-        return noise_aware(
-            prior,
-            lam=self.lam,
-            r_max=self.r_max,
-            sample=self.sample,
-            num_steps=self.num_steps,
-            num_cg=self.num_cg,
-            init=INITS[self.init],
-        )
 
 
 @dataclass(frozen=True)
@@ -105,19 +84,9 @@ class DpsPreset(Method):
     init: str = "pinv"
 
     name = "dps"
+    factory = staticmethod(dps)
     help = "guided by a gradient through the network; any differentiable operator"
     space = MappingProxyType({"scale": Range(0.05, 5.0, log=True), "eta": _ETA, "start_timestep": _START})
-
-    def solver(self, prior: Prior) -> Solver:
-        """The method with these settings."""
-        return dps(
-            prior,
-            scale=self.scale,
-            eta=self.eta,
-            num_steps=self.num_steps,
-            init=INITS[self.init],
-            spacing=self._spacing(prior),
-        )
 
 
 @dataclass(frozen=True)
@@ -132,20 +101,9 @@ class PigdmPreset(Method):
     init: str = "pinv"
 
     name = "pigdm"
+    factory = staticmethod(pigdm)
     help = "guided by the pseudo-inverse, through the network; any operator with one"
     space = MappingProxyType({"scale": Range(0.05, 5.0, log=True), "eta": _ETA, "start_timestep": _START})
-
-    def solver(self, prior: Prior) -> Solver:
-        """The method with these settings."""
-        return pigdm(
-            prior,
-            scale=self.scale,
-            eta=self.eta,
-            noisy=self.noisy,
-            num_steps=self.num_steps,
-            init=INITS[self.init],
-            spacing=self._spacing(prior),
-        )
 
 
 @dataclass(frozen=True)
@@ -158,12 +116,9 @@ class DdrmPreset(Method):
     start_timestep: int = 999
 
     name = "ddrm"
+    factory = staticmethod(ddrm)
     help = "samples in the singular vectors; needs an SVD and Gaussian noise"
     space = MappingProxyType({"eta": _ETA, "eta_b": _ETA, "start_timestep": _START})
-
-    def solver(self, prior: Prior) -> Solver:
-        """The method with these settings."""
-        return ddrm(prior, eta=self.eta, eta_b=self.eta_b, num_steps=self.num_steps, spacing=self._spacing(prior))
 
 
 @dataclass(frozen=True)
@@ -177,19 +132,9 @@ class DdnmPreset(Method):
     init: str = "pinv"
 
     name = "ddnm"
+    factory = staticmethod(ddnm)
     help = "keeps the null space of the estimate; any operator with a pseudo-inverse"
     space = MappingProxyType({"eta": _ETA, "start_timestep": _START})
-
-    def solver(self, prior: Prior) -> Solver:
-        """The method with these settings."""
-        return ddnm(
-            prior,
-            eta=self.eta,
-            noisy=self.noisy,
-            num_steps=self.num_steps,
-            init=INITS[self.init],
-            spacing=self._spacing(prior),
-        )
 
 
 @dataclass(frozen=True)
@@ -203,19 +148,9 @@ class McgPreset(Method):
     init: str = "pinv"
 
     name = "mcg"
+    factory = staticmethod(mcg)
     help = "gradient through the network and projection; linear operators"
     space = MappingProxyType({"scale": Range(0.01, 5.0, log=True), "eta": _ETA, "start_timestep": _START})
-
-    def solver(self, prior: Prior) -> Solver:
-        """The method with these settings."""
-        return mcg(
-            prior,
-            scale=self.scale,
-            eta=self.eta,
-            num_steps=self.num_steps,
-            init=INITS[self.init],
-            spacing=self._spacing(prior),
-        )
 
 
 @dataclass(frozen=True)
@@ -230,20 +165,9 @@ class DiffpirPreset(Method):
     init: str = "pinv"
 
     name = "diffpir"
+    factory = staticmethod(diffpir)
     help = "proximal steps; linear operators and Gaussian noise"
     space = MappingProxyType({"lam": Range(0.03, 30.0, log=True), "zeta": _ETA, "start_timestep": _START})
-
-    def solver(self, prior: Prior) -> Solver:
-        """The method with these settings."""
-        return diffpir(
-            prior,
-            lam=self.lam,
-            zeta=self.zeta,
-            num_steps=self.num_steps,
-            num_cg=self.num_cg,
-            init=INITS[self.init],
-            spacing=self._spacing(prior),
-        )
 
 
 @dataclass(frozen=True)
@@ -258,6 +182,7 @@ class DapsPreset(Method):
     init: str = "pinv"
 
     name = "daps"
+    factory = staticmethod(daps)
     help = "decoupled annealing by Langevin steps; any differentiable operator"
     space = MappingProxyType({"step_size": Range(0.003, 1.0, log=True), "start_timestep": _START})
 
@@ -265,18 +190,6 @@ class DapsPreset(Method):
     def num_evaluations(self) -> int:
         """Evaluations of the network in a run."""
         return self.num_steps * self.num_ode
-
-    def solver(self, prior: Prior) -> Solver:
-        """The method with these settings."""
-        return daps(
-            prior,
-            num_steps=self.num_steps,
-            num_ode=self.num_ode,
-            num_langevin=self.num_langevin,
-            step_size=self.step_size,
-            init=INITS[self.init],
-            spacing=self._spacing(prior),
-        )
 
 
 @dataclass(frozen=True)
@@ -290,19 +203,9 @@ class MmpsPreset(Method):
     init: str = "pinv"
 
     name = "mmps"
+    factory = staticmethod(mmps)
     help = "knows the estimate's covariance, through the network; Gaussian noise"
     space = MappingProxyType({"eta": _ETA, "start_timestep": _START})
-
-    def solver(self, prior: Prior) -> Solver:
-        """The method with these settings."""
-        return mmps(
-            prior,
-            eta=self.eta,
-            num_steps=self.num_steps,
-            num_cg=self.num_cg,
-            init=INITS[self.init],
-            spacing=self._spacing(prior),
-        )
 
 
 @dataclass(frozen=True)
@@ -319,22 +222,9 @@ class RedPreset(Method):
     init: str = "pinv"
 
     name = "red"
+    factory = staticmethod(red)
     help = "classic regularisation by one denoiser; any operator"
     space = MappingProxyType({"lam": Range(0.002, 5.0, log=True), "sigma_f": Range(0.01, 0.5, log=True)})
-
-    def solver(self, prior: Prior) -> Solver:
-        """The method with these settings."""
-        return red(
-            prior,
-            lam=self.lam,
-            sigma_f=self.sigma_f,
-            num_steps=self.num_steps,
-            form=FORMS[self.form],
-            beta=self.beta,
-            step_size=self.step_size,
-            num_cg=self.num_cg,
-            init=INITS[self.init],
-        )
 
 
 METHODS: dict[str, type[Method]] = {
