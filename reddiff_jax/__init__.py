@@ -11,6 +11,7 @@ A Solver turns a Problem (measurement y, Operator, Noise, condition) and a Prior
 Everything is written for one image ``(H, W, C)`` in [-1, 1]; a batch is ``jax.vmap``.
 """
 
+from reddiff_jax import diagnostics as diagnostics
 from reddiff_jax import metrics as metrics
 from reddiff_jax import nets as nets
 from reddiff_jax import schedules as schedules

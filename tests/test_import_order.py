@@ -22,7 +22,7 @@ ORDER = [
     {"guidance"},
     {"solvers"},
     {"run", "io"},
-    {"converting", "exporting"},
+    {"converting", "exporting", "diagnostics"},
     {"tasks"},
     {"measurements", "tuning"},
     {"training", "jobs"},
