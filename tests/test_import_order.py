@@ -21,7 +21,7 @@ ORDER = [
     {"priors", "problem", "panels"},
     {"guidance"},
     {"solvers"},
-    {"run", "io"},
+    {"run", "io", "repulsion"},
     {"converting", "exporting", "diagnostics"},
     {"tasks"},
     {"measurements", "tuning"},
