@@ -5,8 +5,8 @@
 On the tuning pictures only. ``loss`` is the error of the network by noise level r = sigma_t / alpha_t: of its noise
 prediction (1 is what predicting zero has), and of the clean picture, in pixels, at three inputs: ``noised`` is a photo
 with noise, as in training; ``smoothed`` a photo that lost its fine detail (a Gaussian of 1 pixel) before the noise was
-added, like a mu that carries too little; ``noiseless`` the smoothed photo without noise, whose prediction should be
-zero. ``sweep`` is the quality of ``rd.noise_aware`` for a grid of r_min and gamma and both control variates.
+added, like a mu that carries too little; ``noiseless`` the smoothed photo without noise, where all that it predicts is
+made up. ``sweep`` is the quality of ``rd.noise_aware`` for a grid of r_min and gamma and both control variates.
 
 Rows already in results/net_error.json are kept. ``--prior`` measures another prior, in another file.
 """
@@ -35,12 +35,10 @@ VARIATES = {"projected": rd.variate_projected, "published": rd.variate_published
 
 
 @jax.jit
-def errors(prior: rd.Prior, x: jax.Array, z: jax.Array, r: jax.Array) -> dict[str, jax.Array]:
-    """Mean squared errors at one level, over pictures (B, H, W, C) and draws (K, H, W, C)."""
+def errors(prior: rd.Prior, x: jax.Array, smooth: jax.Array, z: jax.Array, r: jax.Array) -> dict[str, jax.Array]:
+    """Mean squared errors at one level, over pictures and smoothed ones (B, H, W, C) and draws (K, H, W, C)."""
     t = prior.schedule.nearest(r)
     alpha_t, sigma_t = prior.schedule(t)
-    height, width, channels = x.shape[1:]
-    smooth = jax.vmap(rd.gaussian_blur((height, width, channels), sigma=1.0, size=7))(x)
 
     def one(u: jax.Array, z: jax.Array) -> jax.Array:
         return jnp.mean((prior.eps(alpha_t * u + sigma_t * z, t) - z) ** 2)
@@ -110,9 +108,10 @@ def main(argv: list[str] | None = None) -> None:
 
     if "loss" in args.only:
         z = jax.random.normal(jax.random.key(1), (NUM_DRAWS, *x.shape[1:]))
+        smooth = jax.jit(jax.vmap(rd.gaussian_blur((args.size, args.size, 3), sigma=1.0, size=7)))(x)
         for r in LEVELS:
             if not known({"part": "loss", "r": r}):
-                found = errors(prior, x, z, jnp.asarray(r))
+                found = errors(prior, x, smooth, z, jnp.asarray(r))
                 add({"part": "loss", "r": r, **{key: round(float(value), 6) for key, value in found.items()}})
     if "sweep" in args.only:
         lpips = metrics.load_lpips()

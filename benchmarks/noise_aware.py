@@ -77,7 +77,8 @@ class Runs:
 
     def __call__(self, keys: jax.Array, solver: rd.Solver, problems: rd.Problem, *, mean: bool) -> tuple[Any, float]:
         """The restored pictures, and the seconds that they took."""
-        structure = jax.tree.structure((solver, problems)), mean
+        leaves, tree = jax.tree.flatten((solver, problems))
+        structure = tree, mean, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
         if structure not in self.compiled:
             one = (lambda *a: rd.mean_of(*a, NUM_MEAN)[0]) if mean else (lambda *a: rd.run(*a).x)
             batched = jax.jit(jax.vmap(one, in_axes=(0, None, 0)))
