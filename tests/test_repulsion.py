@@ -79,6 +79,7 @@ def _reddiff():
     return rd.reddiff(_prior(), optax.sgd(0.1), lam=0.5, num_steps=8, init=rd.init_noise)
 
 
+@pytest.mark.slow
 def test_a_step_is_the_paper_s_with_the_repulsion_beside_the_score():
     solver, problem, key = rd.repulsive(_reddiff(), P, weight=1.5), _problem(1), jax.random.key(3)
     state = jax.jit(solver.init)(jax.random.key(2), problem)
