@@ -54,6 +54,7 @@ TUNING_TASK = {
     "compressed_sensing": "cs4",
     "hdr": "hdr",
     "phase_retrieval": "phase_retrieval",
+    "denoise": "denoise",
 }
 BUDGET = 8
 TUNED = tuple(name for name in SOLVERS if name not in ("mmps", "noise_aware"))
@@ -120,14 +121,22 @@ def pictures(size: int) -> dict[str, np.ndarray]:
     return {name: x[inner, inner] for name, x in _pictures.held_out(256).items()}
 
 
-def tuned(prior: rd.Prior, solver: str, task: str, sigma: float, size: int) -> tasks.Method:
-    """The best of ``BUDGET`` trials with a quarter of the steps on two pictures, for tasks of this one's family."""
+def tuned(
+    prior: rd.Prior, solver: str, task: str, sigma: float, size: int, num_steps: int | None = None
+) -> tasks.Method:
+    """The best of ``BUDGET`` trials with a quarter of the steps on two pictures, for tasks of this one's family.
+
+    ``num_steps`` are 100 for RED-diff unless told otherwise, and for others their defaults; if told, no trial has less
+    than 25 of them.
+    """
     first = tasks.METHODS[solver]()
-    first = replace(first, num_steps=100) if solver == "reddiff" else first
-    if solver not in TUNED:
+    if num_steps is None and solver not in TUNED:
         return first
+    if num_steps is not None or solver == "reddiff":
+        first = replace(first, num_steps=num_steps or 100)  # type: ignore[call-arg]
     tuned_on = TUNING_TASK[tasks.by_name(task).family]
     crops = np.stack(list(_pictures.tuning(size).values()))[::3]
+    trial_steps = first.num_steps // 4 if num_steps is None else max(num_steps // 4, min(num_steps, 25))  # type: ignore[attr-defined]
     found = tuning.tune(
         jax.random.key(2),
         prior,
@@ -135,7 +144,7 @@ def tuned(prior: rd.Prior, solver: str, task: str, sigma: float, size: int) -> t
         sigma,
         jnp.asarray(crops),
         solver=solver,
-        first=replace(first, num_steps=first.num_steps // 4),  # type: ignore[attr-defined]
+        first=replace(first, num_steps=trial_steps),  # type: ignore[call-arg]
         budget=BUDGET,
     )
     return replace(found.preset, num_steps=first.num_steps)  # type: ignore[attr-defined]
@@ -155,23 +164,32 @@ runs = jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))
 
 
 class Settings:
-    """Tuned settings, kept in results/quality_settings.json."""
+    """Tuned settings, kept in results/quality_settings.json or another file."""
 
-    def __init__(self, prior: rd.Prior, size: int, *, fresh: bool):
-        self.prior, self.size = prior, size
-        path = _report.RESULTS / "quality_settings.json"
+    def __init__(
+        self,
+        prior: rd.Prior,
+        size: int,
+        *,
+        fresh: bool,
+        name: str = "quality_settings",
+        out: Path = _report.RESULTS,
+    ):
+        self.prior, self.size, self.name, self.out = prior, size, name, out
+        path = out / f"{name}.json"
         self.rows = json.loads(path.read_text())["rows"] if path.exists() and not fresh else []
 
-    def __call__(self, solver: str, task: str, sigma: float) -> tasks.Method:
+    def __call__(self, solver: str, task: str, sigma: float, num_steps: int | None = None) -> tasks.Method:
         """The settings of a solver, searched now if they are not known."""
         place = {"solver": solver, "family": tasks.by_name(task).family, "sigma": sigma}
+        place |= {} if num_steps is None else {"num_steps": num_steps}
         for row in self.rows:
             if place.items() <= row.items():
                 return tasks.METHODS[solver](**row["settings"])
-        found = tuned(self.prior, solver, task, sigma, self.size)
+        found = tuned(self.prior, solver, task, sigma, self.size, num_steps)
         self.rows.append({**place, "settings": asdict(found)})
         settings = {"size": self.size, "budget": BUDGET, "pictures": 2, "search": "random, from the solver's defaults"}
-        _report.write("quality_settings", settings=settings, rows=self.rows)
+        _report.write(self.name, settings=settings, rows=self.rows, out=self.out)
         return found
 
 

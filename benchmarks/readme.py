@@ -20,6 +20,8 @@ def tables() -> dict[str, str]:
         "quality": _quality,
         "order": _order,
         "posterior": _posterior,
+        "repulsion": _repulsion,
+        "overfitting": _overfitting,
         "cost": _cost,
         "solver_speed": _solver_speed,
         "forward": _forward,
@@ -248,6 +250,36 @@ def _posterior() -> str:
     repeats = sorted({row["repeats"] for row in result["rows"]})
     how = f"{' or '.join(map(str, repeats))} measurements of each kind, {evaluations} network evaluations"
     return _report.markdown(rows, list(rows[0])) + _measured_on(result, how)
+
+
+def _overfitting() -> str:
+    result = _load("overfitting")
+    settings = result["settings"]
+    ends = ", ".join(f"{row['solver']} {row['PSNR'][-1]:.1f} dB" for row in result["rows"])
+    return (
+        f"*`{settings['task']}`, sigma {settings['sigma']:g}, the photo {settings['picture']} "
+        f"(`python -m benchmarks.overfitting`). At the end: A+ y {settings['A+ y']}, {ends}. The published form, with "
+        "its paper's settings, goes back to the noisy measurement, the more so the more steps it has.*"
+    )
+
+
+def _repulsion() -> str:
+    result = _load("repulsion")
+    rows = [
+        {
+            "solver": row["solver"],
+            "weight": f"{row['weight']:g}" if "weight" in row else "",
+            "found": f"{row['found']:.2f}",
+            "in modes": f"{row['in modes']:.2f}",
+            "SW": f"{row['SW']:.2f}",
+            "coverage": f"{row['coverage']:.2f}",
+            "wrong weight": f"{row['weights']:.2f}",
+        }
+        for row in result["rows"]
+    ]
+    settings = result["settings"]
+    how = f"{settings['groups']} groups of {settings['particles']} for each of {settings['repeats']} measurements"
+    return _report.markdown(rows, list(rows[0])) + _measured_on(result, f"{how}, {settings['steps']} steps")
 
 
 def _forward() -> str:

@@ -11,6 +11,7 @@ A Solver turns a Problem (measurement y, Operator, Noise, condition) and a Prior
 Everything is written for one image ``(H, W, C)`` in [-1, 1]; a batch is ``jax.vmap``.
 """
 
+from reddiff_jax import diagnostics as diagnostics
 from reddiff_jax import metrics as metrics
 from reddiff_jax import nets as nets
 from reddiff_jax import schedules as schedules
@@ -160,6 +161,11 @@ from reddiff_jax.problem import likelihood as likelihood
 from reddiff_jax.problem import measure as measure
 from reddiff_jax.problem import problem as problem
 from reddiff_jax.problem import unconditional as unconditional
+from reddiff_jax.repulsion import Repulsive as Repulsive
+from reddiff_jax.repulsion import RepulsiveInfo as RepulsiveInfo
+from reddiff_jax.repulsion import RepulsiveState as RepulsiveState
+from reddiff_jax.repulsion import repulsion as repulsion
+from reddiff_jax.repulsion import repulsive as repulsive
 from reddiff_jax.run import Solution as Solution
 from reddiff_jax.run import best_of as best_of
 from reddiff_jax.run import mean_of as mean_of

@@ -1,5 +1,6 @@
 """Picture files to arrays in [-1, 1] and back."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -67,18 +68,29 @@ def read_picture(path: str | Path, *, channels: int = 3) -> np.ndarray:
     return to_float(read_uint8(path, channels=channels))
 
 
-def write_picture(path: str | Path, x: np.ndarray) -> None:
+def write_picture(path: str | Path, x: np.ndarray, *, text: Mapping[str, str] | None = None) -> None:
     """Writes an image (H, W, 1 or 3) in [-1, 1] as a picture; values outside are cut, then rounded to 8 bit.
 
     The file appears only when complete.
+
+    Args:
+        path: Where; its ending says the format.
+        x: The image.
+        text: Words for the metadata of a PNG, by keyword.
     """
     from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
     path = Path(path)
     array = to_uint8(x)
     image = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+    options = {}
+    if text:
+        options["pnginfo"] = PngInfo()
+        for keyword, words in text.items():
+            options["pnginfo"].add_text(keyword, words)
     with replacing(path) as partial:
-        image.save(partial, format=Image.registered_extensions().get(path.suffix.lower(), "PNG"))
+        image.save(partial, format=Image.registered_extensions().get(path.suffix.lower(), "PNG"), **options)
 
 
 def to_float(array: np.ndarray) -> np.ndarray:

@@ -88,6 +88,18 @@ def test_the_other_solvers_run_as_written():
     assert variables["x"].shape == variables["std"].shape == shape
 
 
+@pytest.mark.slow
+def test_samples_are_judged_as_written():
+    key, shape = jax.random.key(0), (8, 8, 3)
+    prior = rd.gaussian_prior(jnp.zeros(shape), 0.25, rd.schedules.linear())
+    modes = jnp.zeros((2, *shape))
+    variables = {"rd": rd, "key": key, "prior": prior, "operator": rd.super_resolution(shape, 2), "modes": modes}
+    exec(code("diagnostics").replace("64)", "4)").replace("num_steps=1000", "num_steps=50"), variables)
+    assert variables["samples"].shape == (4, 19, *shape)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables["judged"]))
+    assert variables["shares"].shape == (2,)
+
+
 def test_the_tables_are_those_of_the_committed_results():
     benchmarks = pytest.importorskip("benchmarks.readme")
     assert benchmarks.filled(README) == README

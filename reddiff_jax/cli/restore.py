@@ -85,7 +85,7 @@ def restore(
     options, it continues and gives the same files, bit for bit on the same devices. Started once on each of several
     machines (srun, a TPU pod, or --processes and --process), each does its share.
 
-    With --samples K: NAME_0.png, ..., NAME_mean.png, NAME_std.png.
+    With --samples K: NAME_0.png, ..., NAME_mean.png, NAME_std.png (its metadata says what white is), NAME_panel.png.
     """
     from dataclasses import replace
 

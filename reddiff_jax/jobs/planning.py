@@ -131,7 +131,7 @@ def is_finished(plan: Plan, manifest: Manifest, out: Path, *, overwrite: bool) -
 def _output_names(name: str, samples: int) -> tuple[str, ...]:
     if samples == 1:
         return (f"{name}.png",)
-    return tuple(f"{name}_{end}.png" for end in [*range(samples), "mean", "std"])
+    return tuple(f"{name}_{end}.png" for end in [*range(samples), "mean", "std", "panel"])
 
 
 def _header(settings: Settings, channels: int, item: Item) -> Header:

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from reddiff_jax import measurements, pictures, tasks
+from reddiff_jax import measurements, panels, pictures, tasks
 from reddiff_jax.jobs.batch_sizes import RememberedSizes, find_batch_size
 from reddiff_jax.jobs.batches import BatchSolver, OutOfMemoryError, Scalars, steps_per_call
 from reddiff_jax.jobs.errors import JobError, brief, with_path
@@ -51,8 +51,9 @@ def restore(
 ) -> Outcome:
     """Restores degraded pictures and measurement files: ``NAME.png`` each, and ``manifest.jsonl``.
 
-    With several samples ``NAME_0.png``, ``NAME_1.png``, ..., their mean ``NAME_mean.png`` and the standard deviation
-    ``NAME_std.png`` (a gray picture, white = its largest value, which the manifest tells).
+    With several samples ``NAME_0.png``, ``NAME_1.png``, ..., their mean ``NAME_mean.png``, the standard deviation
+    ``NAME_std.png`` (a gray picture, white = its largest value, which its metadata and the manifest tell), and
+    ``NAME_panel.png``, which shows them side by side.
 
     Killed at any moment and called again, it does what is missing and gives the files of an unbroken run, bit for bit
     on the same devices. What cannot be read, diverges, or does not fit into memory even alone is noted and passed over.
@@ -119,6 +120,9 @@ def restore(
             if any(plan.item.name not in work.finished_before for plan in group):
                 _Group(work, group).restore()
     return work.outcome
+
+
+_NUM_SHOWN, _SHOWN_SIDE = 4, 256  # samples of a panel, and their pixels
 
 
 @dataclass
@@ -422,21 +426,34 @@ class _Group:
         if not np.isfinite(images).all():
             work.fail(plan.item, ValueError(f"the restoration diverged; {plan.preset.remedy}"), **entry)
             return
-        written = [*images]
+        written, words = [*images], {}
         if len(samples) > 1:
             clipped = np.clip(images, -1, 1)
-            std = clipped.std(axis=0).mean(axis=-1, keepdims=True)  # (H, W, 1)
-            entry["std_white"] = float(std.max())
-            written += [clipped.mean(axis=0), 2 * std / max(float(std.max()), 1e-12) - 1]
+            mean, std = clipped.mean(axis=0), clipped.std(axis=0, ddof=1).mean(axis=-1, keepdims=True)  # (H, W, 1)
+            white = entry["std_white"] = float(std.max())
+            std = 2 * std / max(white, 1e-12) - 1
+            words = {
+                plan.outputs[-2]: {"Comment": f"standard deviation of pixels in [-1, 1]: black 0, white {white:.6g}"}
+            }
+            written += [mean, std, pictures.to_float(_samples_panel(images, mean, std, white))]
         with writing(work.out / plan.outputs[0]):
             (work.out / plan.outputs[0]).parent.mkdir(parents=True, exist_ok=True)
             for output, x in zip(plan.outputs, written, strict=True):
-                pictures.write_picture(work.out / output, x)
+                pictures.write_picture(work.out / output, x, text=words.get(output))
         entry["residual"] = [round(sample.residual, 6) for sample in samples]
         entry["seconds"] = round(sum(sample.seconds for sample in samples), 3)
         work.manifest.add({**entry, **_scores(plan, written[0]), "status": "restored"})
         work.outcome.done.append(plan.item.name)
         work.report(Event("restored", plan.item.name, work.done))
+
+
+def _samples_panel(images: np.ndarray, mean: np.ndarray, std: np.ndarray, white: float) -> np.ndarray:
+    """The first samples, the mean, and the standard deviation, uint8 (H, W, 3)."""
+    shown = images[:_NUM_SHOWN]
+    cells = [pictures.shrink(x, _SHOWN_SIDE) for x in (*shown, mean, std)]
+    columns = [*(f"sample {i}" for i in range(len(shown))), f"mean of {len(images)}", "standard deviation"]
+    captions = [""] * (len(cells) - 1) + [f"black 0, white {white:.3g}"]
+    return panels.panel([cells], columns=columns, rows=[""], captions=[captions], min_cell=160)
 
 
 def _scores(plan: Plan, x: np.ndarray) -> dict[str, float]:

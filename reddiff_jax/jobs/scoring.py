@@ -29,8 +29,8 @@ class Pairs:
 def pair(restored: str | Path, reference: str | Path) -> Pairs:
     """Pairs pictures by name: the place below the folder, or else the stem.
 
-    Of several samples each ``NAME_0``, ``NAME_1``, ... and ``NAME_mean`` goes with ``NAME``; maps ``NAME_std`` and
-    films ``NAME_film`` are left out.
+    Of several samples each ``NAME_0``, ``NAME_1``, ... and ``NAME_mean`` goes with ``NAME``; maps ``NAME_std``,
+    panels ``NAME_panel`` and films ``NAME_film`` are left out.
 
     Args:
         restored: Picture or folder.
@@ -51,7 +51,7 @@ def pair(restored: str | Path, reference: str | Path) -> Pairs:
         original = _original(item.name, by_name, by_stem)
         if original is None:
             without_original.append(item.path)
-        elif original.stem == item.stem or not item.name.endswith(("_std", "_film")):
+        elif original.stem == item.stem or not item.name.endswith(("_std", "_film", "_panel")):
             pairs.append((item.name, item.path, original.path))
             used.add(original.name)
     return Pairs(pairs, without_original, [item.path for item in right if item.name not in used])
@@ -66,7 +66,7 @@ def _pictures(given: str | Path) -> list[Item]:
 
 def _original(name: str, by_name: Mapping[str, Item], by_stem: Mapping[str, list[Item]]) -> Item | None:
     """The original of that name, or else of the name without the ending of a sample."""
-    for tried in (name, re.sub(r"_(\d+|mean|std|film)$", "", name)):
+    for tried in (name, re.sub(r"_(\d+|mean|std|film|panel)$", "", name)):
         stem = tried.rsplit("/", 1)[-1]
         found = [by_name[tried]] if tried in by_name else by_stem.get(stem, [])
         if len(found) > 1:

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from reddiff_jax._checks import check_non_negative, is_concrete
@@ -81,7 +82,7 @@ def check_odd(name: str, size: int) -> None:
 def check_sigma(name: str, sigma: float | Array) -> None:
     """Raises ValueError if a concrete ``sigma`` is not above 0."""
     check_non_negative(name, sigma)
-    if is_concrete(sigma) and not jnp.all(jnp.asarray(sigma) > 0):
+    if is_concrete(sigma) and not (np.asarray(sigma) > 0).all():
         raise ValueError(f"{name} is {sigma} but must be above 0. For no blur use rd.denoising.")
 
 

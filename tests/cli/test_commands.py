@@ -97,7 +97,7 @@ def test_evaluate_without_lpips_says_so(invoke, photos, monkeypatch):
 
 def test_several_samples_are_paired_with_their_original(photos, tmp_path):
     (tmp_path / "restored").mkdir()
-    for name in ("a_0", "a_1", "a_mean", "a_std", "b"):
+    for name in ("a_0", "a_1", "a_mean", "a_std", "a_panel", "b"):
         pictures.write_picture(tmp_path / "restored" / f"{name}.png", np.zeros((32, 32, 3)))
     pairs = jobs.pair(tmp_path / "restored", photos)
     assert [(name, original.stem) for name, _, original in pairs.pairs] == [

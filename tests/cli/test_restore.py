@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 from cli_outputs import entries, pixels
+from PIL import Image
 
 import reddiff_jax as rd
 from reddiff_jax import measurements, pictures, tasks
@@ -135,12 +136,17 @@ def test_samples_differ_and_the_first_is_the_single_one(restore, restored, measu
     result = restore(measured / "a.npz", "--out", tmp_path / "out", *OPTIONS, "--samples", 3)
     assert result.exit_code == 0, result.output
     names = sorted(path.name for path in (tmp_path / "out").glob("*.png"))
-    assert names == ["a_0.png", "a_1.png", "a_2.png", "a_mean.png", "a_std.png"]
+    assert names == ["a_0.png", "a_1.png", "a_2.png", "a_mean.png", "a_panel.png", "a_std.png"]
     samples = [pixels(tmp_path / "out" / f"a_{k}.png") for k in range(3)]
     assert (samples[0] != samples[1]).any()
     assert abs(samples[0] - pixels(restored.out / "a.png")).max() <= 1  # 8-bit rounding, other neighbours
     assert abs(np.mean(samples, axis=0) - pixels(tmp_path / "out" / "a_mean.png")).max() <= 1
-    assert entries(tmp_path / "out")["a"]["std_white"] > 0
+    white = entries(tmp_path / "out")["a"]["std_white"]
+    with Image.open(tmp_path / "out" / "a_std.png") as image:
+        assert image.info["Comment"] == f"standard deviation of pixels in [-1, 1]: black 0, white {white:.6g}"
+    spread = np.std([sample / 127.5 for sample in samples], axis=0, ddof=1).mean(axis=-1)
+    # Samples are 8-bit: their standard deviation is off by at most one step of 2 / 255.
+    assert abs(pixels(tmp_path / "out" / "a_std.png")[..., 0] / 255 * white - spread).max() < 2 / 255
 
 
 def test_what_an_own_mask_hides_has_no_influence(restore, photos, tmp_path):

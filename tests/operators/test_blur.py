@@ -166,3 +166,8 @@ def test_gaussian_kernel_has_its_sum_and_its_variance():
 def test_errors_name_the_argument_and_the_remedy(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_blur_may_be_built_within_jit():
+    blurred = jax.eval_shape(lambda x: ops.gaussian_blur((8, 8, 1), sigma=1.0, size=5)(x), jnp.zeros((8, 8, 1)))
+    assert blurred.shape == (8, 8, 1)

@@ -1,0 +1,269 @@
+"""Noise-aware RED-diff, untuned, against the published form and other solvers, by noise level and evaluations.
+
+    python -m benchmarks.noise_aware [--tasks sr4 ...] [--sigmas 0 0.1 ...] [--evaluations 20 100 ...] [--methods ...]
+                                     [--estimate] [--plot]
+
+Five held-out photos (benchmarks/quality.py), the bundled prior. ``published`` is RED-diff with its paper's settings;
+``published, tuned`` the best of random trials for each family of tasks, noise level and number of evaluations, as is
+``noise_aware, tuned``, against which the untuned is measured; other solvers are tuned at 100 evaluations for each
+family and noise level, on pictures that are not reported on. ``noise_aware, sample`` is one posterior sample,
+``noise_aware, mean`` the mean of eight, whose evaluations are eight times as many.
+
+What results/noise_aware.json holds is not done again. Seconds are of one picture in the batch, without compiling; only
+those of an idle machine are worth anything. ``--estimate`` counts the network's evaluations that are left, and does
+nothing.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import reddiff_jax as rd
+from benchmarks import _report, quality
+from reddiff_jax import metrics, tasks
+
+TASKS = ("denoise", "inpaint_random", "inpaint_freeform", "sr4", "deblur_gauss61", "cs4")
+SIGMAS = (0.0, 0.02, 0.05, 0.1, 0.2)
+EVALUATIONS = (10, 20, 50, 100, 1000)
+METRICS = ("PSNR", "SSIM", "LPIPS")
+NUM_MEAN = 8
+# Seconds of a method relative to RED-diff's (benchmarks/cost.py); trials of what is tuned for each number of
+# evaluations are 8 of a quarter of the steps on 2 of 5 pictures.
+COST = {
+    "published": 1.0,
+    "published, tuned": 1.8,
+    "noise_aware": 1.0,
+    "noise_aware, tuned": 1.8,
+    "noise_aware, sample": 1.0,
+    "noise_aware, mean": float(NUM_MEAN),
+    "ddrm": 1.0,
+    "diffpir": 1.14,
+    "daps": 1.17,
+    "dps": 2.24,
+    "pigdm": 2.64,
+}
+METHODS = tuple(COST)
+
+Settings = Callable[..., tasks.Method]
+
+
+def method(name: str, settings: Settings, task: str, sigma: float, evaluations: int) -> tasks.Method | None:
+    """A method's settings, searched now if they are not known; None where it has no run of so many evaluations."""
+    if name in ("published", "published, tuned"):
+        first = tasks.Preset(lam=0.25, num_steps=evaluations)
+        return first if name == "published" else settings("reddiff", task, sigma, evaluations)
+    if name == "noise_aware, tuned":
+        return settings("noise_aware", task, sigma, evaluations)
+    if name.startswith("noise_aware"):
+        return replace(tasks.METHODS["noise_aware"](), num_steps=evaluations, sample=name != "noise_aware")  # type: ignore[call-arg]
+    found = tasks.fitted(settings(name, task, sigma), task)
+    steps = evaluations * found.num_steps // found.num_evaluations  # type: ignore[attr-defined]
+    return replace(found, num_steps=steps) if steps else None  # type: ignore[call-arg]
+
+
+class Runs:
+    """Compiled runs of a batch, kept while a task lasts."""
+
+    def __init__(self) -> None:
+        self.compiled: dict[Any, Any] = {}
+
+    def __call__(self, keys: jax.Array, solver: rd.Solver, problems: rd.Problem, *, mean: bool) -> tuple[Any, float]:
+        """The restored pictures, and the seconds that they took."""
+        leaves, tree = jax.tree.flatten((solver, problems))
+        structure = tree, mean, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+        if structure not in self.compiled:
+            one = (lambda *a: rd.mean_of(*a, NUM_MEAN)[0]) if mean else (lambda *a: rd.run(*a).x)
+            batched = jax.jit(jax.vmap(one, in_axes=(0, None, 0)))
+            self.compiled[structure] = batched.lower(keys, solver, problems).compile()
+        start = time.perf_counter()
+        images = jax.block_until_ready(self.compiled[structure](keys, solver, problems))
+        return images, time.perf_counter() - start
+
+
+@jax.jit
+def judge(lpips: metrics.Lpips, restored: jax.Array, originals: jax.Array) -> dict[str, jax.Array]:
+    """Each metric of each picture."""
+
+    def one(a: jax.Array, b: jax.Array) -> dict[str, jax.Array]:
+        ssim = metrics.ssim((a + 1) / 2, (b + 1) / 2, data_range=1.0)
+        return {"PSNR": metrics.psnr(a, b), "SSIM": ssim, "LPIPS": lpips(a, b)}
+
+    return jax.vmap(one)(jnp.clip(restored, -1, 1), originals)
+
+
+def cases(args: argparse.Namespace, done: set[tuple]) -> list[tuple[str, str, int, float]]:
+    """What is to be done: (task, method, evaluations, sigma), in an order that compiles little."""
+    return [
+        (task, name, evaluations, sigma)
+        for task in args.tasks
+        for name in args.methods
+        for evaluations in args.evaluations
+        for sigma in args.sigmas
+        if not (task == "denoise" and sigma == 0)
+        and not (name == "noise_aware, mean" and evaluations > 100)
+        and (task, name, evaluations, sigma) not in done
+    ]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs the comparison; writes results/noise_aware.json, noise_aware_settings.json and a plot of each metric."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", default=TASKS, choices=TASKS)
+    parser.add_argument("--sigmas", nargs="+", type=float, default=SIGMAS)
+    parser.add_argument("--evaluations", nargs="+", type=int, default=EVALUATIONS)
+    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
+    parser.add_argument("--size", type=int, default=quality.SIZE)
+    parser.add_argument("--pictures", type=int, default=5, help="how many of the photos")
+    parser.add_argument("--out", type=Path, default=_report.RESULTS)
+    parser.add_argument("--estimate", action="store_true", help="say how much is left, and stop")
+    parser.add_argument("--plot", action="store_true", help="only draw what is known")
+    args = parser.parse_args(argv)
+    cut = dict(list(quality.pictures(args.size).items())[: args.pictures])
+    used = {"prior": "bundled", "size": args.size, "pictures": list(cut)}
+    path = args.out / "noise_aware.json"
+    earlier = json.loads(path.read_text()) if path.exists() else {}
+    rows: list[dict[str, Any]] = earlier["rows"] if earlier.get("settings") == used else []
+    left = cases(args, {(row["task"], row["method"], row["evaluations"], row["sigma"]) for row in rows})
+    if args.estimate:
+        count = sum(COST[name] * evaluations * len(cut) for _, name, evaluations, _ in left)
+        print(f"{len(left)} cases, about {count / 1e3:.0f} thousand evaluations of the network")
+        return
+    if not args.plot:
+        compare(left, rows, used, cut, args)
+    if rows:
+        for metric in METRICS:
+            plot(rows, metric, args.out)
+        print(_report.markdown(goals(rows), ["goal", "cases", "mean", "worst"]))
+
+
+def compare(left: list, rows: list[dict], used: dict, cut: dict[str, np.ndarray], args: argparse.Namespace) -> None:
+    """Does what is left; each row is written at once."""
+    prior, lpips = rd.load_prior(), metrics.load_lpips()
+    settings = quality.Settings(prior, args.size, fresh=False, name="noise_aware_settings", out=args.out)
+    names, x = list(cut), np.stack(list(cut.values()))
+    keys, runs, now = jax.random.split(jax.random.key(0), len(x)), Runs(), ""
+    for task, name, evaluations, sigma in left:
+        if task != now:
+            runs, now = Runs(), task
+        problems = rd.stack(quality.simulate(task, sigma, x))
+        chosen = method(name, settings, task, sigma, evaluations)
+        if chosen is None:
+            continue
+        try:
+            tasks.check_serves(task, chosen)
+        except ValueError:
+            continue
+        images, seconds = runs(keys, chosen.solver(prior), problems, mean=name == "noise_aware, mean")
+        values = {metric: np.asarray(value) for metric, value in judge(lpips, images, jnp.asarray(x)).items()}
+        row = {"task": task, "sigma": sigma, "method": name, "evaluations": evaluations}
+        row |= {metric: round(float(value.mean()), 4) for metric, value in values.items()}
+        row |= {"seconds": round(seconds / len(x), 4), "settings": chosen.describe()}
+        row |= {"per picture PSNR": dict(zip(names, values["PSNR"].round(2).tolist(), strict=True))}
+        rows.append(row)
+        _report.write("noise_aware", settings=used, rows=rows, out=args.out)
+        columns = ["task", "sigma", "method", "evaluations", *METRICS, "seconds"]
+        print(_report.markdown([row], columns).splitlines()[-1], flush=True)
+
+
+def goals(rows: list[dict]) -> list[dict[str, Any]]:
+    """How much the untuned form is better (positive) than what it is to be measured against, in dB or LPIPS."""
+    known = {(row["method"], row["task"], row["sigma"], row["evaluations"]): row for row in rows}
+
+    def compared(goal: str, left: str, right: str, metric: str, steps: Callable[[int], int], kept: Callable) -> dict:
+        sign = -1 if metric == "LPIPS" else 1
+        gains = [
+            sign * (row[metric] - other[metric])
+            for (name, task, sigma, evaluations), row in known.items()
+            if name == left and kept(sigma, evaluations)
+            if (other := known.get((right, task, sigma, steps(evaluations))))
+        ]
+        stated = {"goal": goal, "cases": len(gains)}
+        return stated | ({"mean": float(np.mean(gains)), "worst": float(min(gains))} if gains else {})
+
+    def same(evaluations: int) -> int:
+        return evaluations
+
+    return [
+        compared(
+            "(a) own optimum, dB: worst >= -0.3", "noise_aware", "noise_aware, tuned", "PSNR", same, lambda s, n: True
+        ),
+        compared(
+            "(a) published tuned, dB: worst >= 0", "noise_aware", "published, tuned", "PSNR", same, lambda s, n: True
+        ),
+        compared(
+            "(a) the same, sigma > 0: mean >= 1", "noise_aware", "published, tuned", "PSNR", same, lambda s, n: s > 0
+        ),
+        compared(
+            "(b) 20 against published 1000, dB",
+            "noise_aware",
+            "published",
+            "PSNR",
+            lambda n: 1000,
+            lambda s, n: n == 20,
+        ),
+        compared(
+            "(c) sample against published, LPIPS",
+            "noise_aware, sample",
+            "published",
+            "LPIPS",
+            same,
+            lambda s, n: n >= 100,
+        ),
+    ]
+
+
+def plot(rows: list[dict], metric: str, folder: Path) -> None:
+    """Writes ``noise_aware_METRIC.png``: the metric against evaluations; a row a task, a column a sigma."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    names = [name for name in TASKS if any(row["task"] == name for row in rows)]
+    sigmas = sorted({row["sigma"] for row in rows})
+    figure, axes = pyplot.subplots(
+        len(names),
+        len(sigmas),
+        figsize=(1.5 + 2.2 * len(sigmas), 1 + 1.9 * len(names)),
+        squeeze=False,
+        layout="constrained",
+    )
+    colors = pyplot.get_cmap("tab20").colors  # type: ignore[attr-defined]
+    for panels, task in zip(axes, names, strict=True):
+        for panel, sigma in zip(panels, sigmas, strict=True):
+            for i, name in enumerate(METHODS):
+                points = sorted(
+                    (row["evaluations"], row[metric])
+                    for row in rows
+                    if (row["task"], row["sigma"], row["method"]) == (task, sigma, name)
+                )
+                if points:
+                    ours = name == "noise_aware"
+                    panel.plot(
+                        *zip(*points, strict=True), "o-", color=colors[i], lw=2.5 if ours else 1, ms=3, label=name
+                    )
+            panel.set_title(f"{task}, sigma {sigma:g}", fontsize=8)
+            panel.set_xscale("log")
+            panel.grid(alpha=0.3)
+            panel.tick_params(labelsize=7)
+    labelled = {
+        label: line for panel in axes.flat for line, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    figure.supxlabel("network evaluations", fontsize=9)
+    figure.supylabel(f"{metric}{' (dB)' if metric == 'PSNR' else ''}", fontsize=9)
+    figure.legend(labelled.values(), labelled.keys(), loc="outside right upper", fontsize=7)
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / f"noise_aware_{metric}.png", dpi=90)
+    pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    main()
