@@ -14,6 +14,7 @@ def train(
     steps: Annotated[int, typer.Option(min=1, help="Updates. May be changed when a run is continued.")] = 100_000,
     crop: Annotated[list[int], typer.Option(help="Crop sizes, taken in turn; repeat the option.")] = [64, 64, 64, 128],  # noqa: B006
     batch: Annotated[int, typer.Option(min=1, help="Crops of 64 x 64 in a batch; of larger ones as many pixels.")] = 16,
+    mirror: Annotated[bool, typer.Option(help="Mirror half of the crops; not for pictures with text.")] = True,
     gray: Annotated[bool, typer.Option("--gray", help="Train on gray pictures.")] = False,
     width: Annotated[int, typer.Option(help="Channels of the first level, a multiple of 32.")] = 64,
     mult: Annotated[str, typer.Option(help="Width of each level as a multiple of the first.")] = "1,2,2",
@@ -87,7 +88,7 @@ def train(
         ema=ema,
         seed=seed,
     )
-    crops = training.Crops(tuple(paths), channels=channels, min_size=min(crop), seed=seed)
+    crops = training.Crops(tuple(paths), channels=channels, min_size=min(crop), seed=seed, mirror=mirror)
     out.mkdir(parents=True, exist_ok=True)
 
     def as_prior(state: training.TrainState) -> io.NetPrior:
@@ -133,6 +134,7 @@ def train(
             "steps": steps,
             "batch_pixels": config.batch_pixels,
             "crops": list(crop),
+            "mirror": mirror,
             "learning_rate": learning_rate,
             "ema": ema,
             "seed": seed,
