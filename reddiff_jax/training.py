@@ -329,14 +329,14 @@ def loss_by_noise_level(
 ) -> dict[int, float]:
     """Noise-prediction loss of a prior on crops (B, H, W, C), uint8, at each of some timesteps."""
     x = jnp.asarray(pictures.to_float(crops))
+    return {t: float(_eps_loss(prior, x, jnp.asarray(t), jax.random.key(seed))) for t in timesteps}
 
-    @jax.jit
-    def loss(prior: Prior, t: jax.Array) -> jax.Array:
-        alpha_t, sigma_t = prior.schedule(t)
-        eps = jax.random.normal(jax.random.fold_in(jax.random.key(seed), t), x.shape)
-        return jnp.mean(jnp.square(jax.vmap(lambda x_t: prior.eps(x_t, t))(alpha_t * x + sigma_t * eps) - eps))
 
-    return {t: float(loss(prior, jnp.asarray(t))) for t in timesteps}
+@jax.jit
+def _eps_loss(prior: Prior, x: jax.Array, t: jax.Array, key: jax.Array) -> jax.Array:
+    alpha_t, sigma_t = prior.schedule(t)
+    eps = jax.random.normal(jax.random.fold_in(key, t), x.shape)
+    return jnp.mean(jnp.square(jax.vmap(lambda x_t: prior.eps(x_t, t))(alpha_t * x + sigma_t * eps) - eps))
 
 
 def _read_ahead(crops: Crops, config: TrainingConfig, start: int) -> Iterator[np.ndarray]:

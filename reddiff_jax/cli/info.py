@@ -74,7 +74,9 @@ def _short(preset: Any) -> str:
 def _flat(card: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     rows = []
     for name, value in card.items():
-        if isinstance(value, dict):
+        if name == "curves":
+            rows.append((prefix + name, ", ".join(value)))
+        elif isinstance(value, dict):
             rows += _flat(value, f"{prefix}{name}.")
         else:
             rows.append((prefix + name, f"{value:,}" if name == "num_parameters" else str(value)))
