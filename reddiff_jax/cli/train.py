@@ -218,7 +218,7 @@ def _curve(log: list[dict[str, float]], name: str, points: int = 50) -> dict[int
 
 def _command(context: typer.Context) -> str:
     """The command as it was given, without the folders in front of the names of files."""
-    words = context.command_path.split()
+    words = ["reddiff-jax", "train"]
     for parameter in context.command.params:
         value = context.params.get(parameter.name or "")
         if parameter.param_type_name == "argument":
