@@ -163,7 +163,9 @@ class Mri:
 def mri_methods(prior: rd.Prior, magnitudes: np.ndarray, coils: int, weight: float) -> dict[str, np.ndarray]:
     """Magnitudes (N, H, W, 1) in [0, 1], restored in every way."""
     case = Mri(magnitudes, coils)
-    gray, preset = rd.gray_prior(prior), tasks.by_name("mri4").preset(SIGMA)
+    # Real and imaginary part are in [-1, 1] as they are, the magnitude becomes so by doubling, its noise too.
+    gray, task = rd.gray_prior(prior), tasks.by_name("mri4")
+    halved, preset = task.preset(SIGMA / 2), task.preset(SIGMA)
     whole, sized = case.complex_problems(), case.magnitude_problems()
     aware = rd.noise_aware(gray, num_steps=preset.num_steps)
     pinv = np.stack([each.operator.pinv(each.y) for each in case.problems])  # type: ignore[attr-defined]
@@ -171,7 +173,7 @@ def mri_methods(prior: rd.Prior, magnitudes: np.ndarray, coils: int, weight: flo
     return {
         "A+y": _size(pinv),
         "total variation": _size(tv),
-        "RED-diff, real and imaginary": _size(restore(preset.solver(gray), whole)),
+        "RED-diff, real and imaginary": _size(restore(halved.solver(gray), whole)),
         "noise-aware, real and imaginary": _size(restore(aware, whole)),
         "RED-diff, magnitude": restore(preset.solver(gray), sized) / 2 + 0.5,
         "noise-aware, magnitude": restore(aware, sized) / 2 + 0.5,
