@@ -50,8 +50,16 @@ def head_slice(size: int = 128) -> np.ndarray:
     # Only the file is wanted: importing nilearn takes seconds.
     file = Path(spec.origin).parent / "datasets" / "data" / "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
     volume: np.ndarray = nibabel.load(file).get_fdata()  # type: ignore[attr-defined]  # (left to right, back to front, up)
-    axial = volume[:, ::-1, volume.shape[2] // 2].T  # nose up
-    gray = np.round(255 * np.clip(axial / np.quantile(axial, 0.999), 0, 1)).astype(np.uint8)
+    return axial(volume, 0.5, size)
+
+
+def axial(volume: np.ndarray, fraction: float, size: int) -> np.ndarray:
+    """An axial slice of a head (left to right, back to front, up), (size, size, 1) in [-1, 1], nose up.
+
+    Its height is a fraction of the volume's, and its brightest thousandth is cut.
+    """
+    flat = volume[:, ::-1, int(fraction * volume.shape[2])].T
+    gray = np.round(255 * np.clip(flat / np.quantile(flat, 0.999), 0, 1)).astype(np.uint8)
     side = max(gray.shape)
     margins = [((side - length) // 2, side - length - (side - length) // 2) for length in gray.shape]
     return pictures.to_float(pictures.center_crop(np.pad(gray, margins)[..., None], size))

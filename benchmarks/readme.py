@@ -14,7 +14,7 @@ README = Path(__file__).parents[1] / "README.md"
 
 
 def tables() -> dict[str, str]:
-    """Name of each marked place in README.md -> its text."""
+    """Name of each marked place that README.md has -> its text."""
     made = {
         "presets": _presets,
         "quality": _quality,
@@ -27,8 +27,12 @@ def tables() -> dict[str, str]:
         "forward": _forward,
         "tasks": _tasks,
         "speed": _operators,
+        "denoising": _denoising,
+        "eps_loss": _eps_loss,
+        "emoji64": _emoji64,
+        "medical": _medical,
     }
-    return {name: make() for name, make in made.items()}
+    return {name: make() for name, make in made.items() if f"<!-- {name}:begin -->" in README.read_text()}
 
 
 def filled(text: str) -> str:
@@ -330,6 +334,63 @@ def _operators() -> str:
         result, f"{size} x {size}, three channels (MRI two, CT one), float32, medians of interleaved runs"
     )
     return _report.markdown(rows, list(rows[0])) + note + f" Slower than deepinv: {', '.join(slower) or 'none'}."
+
+
+def _denoising() -> str:
+    result = _load("denoising")
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for row in result["rows"]:
+        if row["what"] == "denoising":
+            cells = rows.setdefault((row["pictures"], row["method"]), {"": row["method"], "photos": row["pictures"]})
+            cells[f"sigma {row['sigma']}"] = f"{row['PSNR']:.2f} dB, {row['SSIM']:.3f}"
+            cells.pop("ms a picture", None)  # to be the last column
+            cells["ms a picture"] = f"{row['ms a picture']:.0f}"
+    table = list(rows.values())
+    size = result["settings"]["size"]
+    names = {row["method"] for row in result["rows"] if row["what"] == "denoising"}
+    bm3d = " BM3D: Mäkinen, Azzari, Foi 2020 (non-commercial licence; installed for this comparison only)."
+    return (
+        _report.markdown(table, list(table[0]))
+        + _measured_on(result, f"{len(result['settings']['pictures'])} photos of {size} x {size}, one at a time")
+        + (bm3d if "BM3D" in names else "")
+    )
+
+
+def _eps_loss() -> str:
+    result = _load("denoising")
+    rows: dict[str, dict[str, str]] = {}
+    for row in result["rows"]:
+        if row["what"] == "eps loss":
+            rows.setdefault(row["prior"], {"prior": row["prior"]})[f"t = {row['timestep']}"] = f"{row['loss']:.3g}"
+    table = list(rows.values())
+    return _report.markdown(table, list(table[0])) + _measured_on(result, "pictures that were not trained on")
+
+
+def _emoji64() -> str:
+    result = _load("emoji64")
+    memory, halves = (
+        [{key: value for key, value in row.items() if key != "what"} for row in result["rows"] if row["what"] == what]
+        for what in ("distance to the nearest training picture", "half a face")
+    )
+    tables = [_report.markdown(rows, [name for name in rows[0] if name not in LISTS]) for rows in (memory, halves)]
+    settings = result["settings"]
+    note = _measured_on(result, f"{settings['samples']} samples, {settings['steps']} steps, sigma {settings['sigma']}")
+    return "\n\n".join(tables) + note
+
+
+LISTS = ("nearest", "each")  # one value a picture
+
+
+def _medical() -> str:
+    result = _load("medical")
+    rows: dict[str, dict[str, str]] = {}
+    for row in result["rows"]:
+        cells = rows.setdefault(row["method"], {"": row["method"]})
+        cells[row["case"]] = f"{row['PSNR']:.2f} dB, {row['SSIM']:.3f}"
+    cases = list(dict.fromkeys(row["case"] for row in result["rows"]))
+    size, sigma = result["settings"]["size"], result["settings"]["sigma"]
+    note = _measured_on(result, f"{size} x {size}, sigma {sigma} for pixels in [-1, 1], means over slices")
+    return _report.markdown(list(rows.values()), ["", *cases]) + note
 
 
 def _duration(microseconds: float) -> str:

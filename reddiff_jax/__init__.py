@@ -141,6 +141,7 @@ from reddiff_jax.operators import view_angles as view_angles
 from reddiff_jax.priors import EdmPrior as EdmPrior
 from reddiff_jax.priors import FunctionPrior as FunctionPrior
 from reddiff_jax.priors import GaussianPrior as GaussianPrior
+from reddiff_jax.priors import GrayPrior as GrayPrior
 from reddiff_jax.priors import MixturePrior as MixturePrior
 from reddiff_jax.priors import NetPrior as NetPrior
 from reddiff_jax.priors import Prior as Prior
@@ -151,6 +152,7 @@ from reddiff_jax.priors import from_score as from_score
 from reddiff_jax.priors import from_v as from_v
 from reddiff_jax.priors import from_x0 as from_x0
 from reddiff_jax.priors import gaussian_prior as gaussian_prior
+from reddiff_jax.priors import gray_prior as gray_prior
 from reddiff_jax.priors import mixture_prior as mixture_prior
 from reddiff_jax.priors import prior as prior
 from reddiff_jax.priors import tiled as tiled

@@ -35,9 +35,17 @@ Placement = Sharding | Callable[[str, tuple[int, ...]], Sharding]
 _RUNTIME_FIELDS = {"parent", "name", "dtype", "remat"}
 
 
-def bundled_prior() -> Path:
-    """Folder of the prior that comes with the package, `photo64`."""
-    return Path(__file__).parent / "data" / "photo64"
+def bundled_priors() -> dict[str, Path]:
+    """Folders of the priors that come with the package, by name; the first is the default, `photo64`."""
+    folders = sorted(card.parent for card in (Path(__file__).parent / "data").glob(f"*/{CARD}"))
+    return {folder.name: folder for folder in sorted(folders, key=lambda folder: folder.name != "photo64")}
+
+
+def find_prior(folder: str | Path | None = None) -> Path:
+    """Folder of a prior: that given, or where there is none, the bundled one of that name; `photo64` if None."""
+    if folder is None:
+        return Path(__file__).parent / "data" / "photo64"
+    return Path(folder) if Path(folder).exists() else bundled_priors().get(str(folder), Path(folder))
 
 
 def along_largest_axis(mesh: Mesh, axis: str) -> Placement:
@@ -69,7 +77,8 @@ def load_prior(
     """Loads a prior from its folder.
 
     Args:
-        folder: Folder written by ``save_prior``, ``reddiff-jax train`` or the converter; the bundled prior if None.
+        folder: Folder written by ``save_prior``, ``reddiff-jax train`` or the converter, or the name of a bundled
+            prior; the bundled `photo64` if None.
         dtype: Compute type of the network (parameters are float32 either way).
         remat: Recompute activations in backward passes.
         sharding: Where the arrays go, the first device if None: ``NamedSharding(mesh, PartitionSpec())`` replicates
@@ -79,7 +88,7 @@ def load_prior(
         FileNotFoundError: If there is no prior in the folder.
         ValueError: If its card or its arrays are not what this version can read, or the sharding does not fit them.
     """
-    folder = Path(folder or bundled_prior()).absolute()
+    folder = find_prior(folder).absolute()
     card = read_card(folder)
     if card["prediction"] == LOGITS:
         raise ValueError(f"{folder} holds a classifier, not a prior; load it with io.load_classifier.")

@@ -41,14 +41,16 @@ class Crops:
         channels: 1 (gray) or 3 (RGB).
         min_size: Pyramids of halvings end before a side falls below this.
         seed: Seed of everything drawn.
-        cache_pictures: How many decoded pyramids are kept in memory.
+        mirror: Whether half of the crops are mirrored; not for pictures with text.
+        cache_bytes: Memory for decoded pyramids, approximately.
     """
 
     paths: tuple[Path, ...]
     channels: int = 3
     min_size: int = 64
     seed: int = 0
-    cache_pictures: int = 256
+    mirror: bool = True
+    cache_bytes: int = 2**31
     levels: tuple[tuple[int, int, int, int], ...] = field(init=False)  # (path, level, height, width)
 
     def __post_init__(self):
@@ -65,10 +67,12 @@ class Crops:
                 "give larger pictures or a smaller crop."
             )
         object.__setattr__(self, "levels", tuple(levels))
-        object.__setattr__(self, "_pyramid", lru_cache(self.cache_pictures)(self._read_pyramid))
+        pixels = sum(height * width for _, _, height, width in levels)
+        fitting = self.cache_bytes * len(self.paths) // (pixels * self.channels)
+        object.__setattr__(self, "_pyramid", lru_cache(max(1, fitting))(self._read_pyramid))
 
     def batch(self, step: int, size: int, count: int) -> np.ndarray:
-        """Returns crops (count, size, size, channels), uint8, half of them mirrored."""
+        """Returns crops (count, size, size, channels), uint8."""
         fitting = [level for level in self.levels if min(level[2:]) >= size]
         if not fitting:
             raise ValueError(f"no picture is at least {size} pixels high and wide; give a smaller crop.")
@@ -86,7 +90,7 @@ class Crops:
             crop = array[top : top + size, left : left + size]
             flipped, refused = rng.random(2)
             if crop.std() >= MIN_CROP_STD or refused >= FLAT_REFUSED:
-                return crop[:, ::-1] if flipped < 0.5 else crop
+                return crop[:, ::-1] if self.mirror and flipped < 0.5 else crop
 
     def _read_pyramid(self, index: int) -> tuple[np.ndarray, ...]:
         from PIL import Image
@@ -325,14 +329,14 @@ def loss_by_noise_level(
 ) -> dict[int, float]:
     """Noise-prediction loss of a prior on crops (B, H, W, C), uint8, at each of some timesteps."""
     x = jnp.asarray(pictures.to_float(crops))
+    return {t: float(_eps_loss(prior, x, jnp.asarray(t), jax.random.key(seed))) for t in timesteps}
 
-    @jax.jit
-    def loss(prior: Prior, t: jax.Array) -> jax.Array:
-        alpha_t, sigma_t = prior.schedule(t)
-        eps = jax.random.normal(jax.random.fold_in(jax.random.key(seed), t), x.shape)
-        return jnp.mean(jnp.square(jax.vmap(lambda x_t: prior.eps(x_t, t))(alpha_t * x + sigma_t * eps) - eps))
 
-    return {t: float(loss(prior, jnp.asarray(t))) for t in timesteps}
+@jax.jit
+def _eps_loss(prior: Prior, x: jax.Array, t: jax.Array, key: jax.Array) -> jax.Array:
+    alpha_t, sigma_t = prior.schedule(t)
+    eps = jax.random.normal(jax.random.fold_in(key, t), x.shape)
+    return jnp.mean(jnp.square(jax.vmap(lambda x_t: prior.eps(x_t, t))(alpha_t * x + sigma_t * eps) - eps))
 
 
 def _read_ahead(crops: Crops, config: TrainingConfig, start: int) -> Iterator[np.ndarray]:

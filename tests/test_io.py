@@ -327,3 +327,20 @@ def test_a_classifier_is_no_prior(classifier_folder):
 def test_a_prior_is_no_classifier(saved):
     with pytest.raises(ValueError, match="holds a prior, not a classifier"):
         io.load_classifier(saved)
+
+
+# ---- bundled priors
+
+
+def test_the_first_bundled_prior_is_the_default():
+    assert next(iter(io.bundled_priors().values())) == io.find_prior()
+
+
+def test_a_bundled_prior_is_found_by_its_name():
+    assert all(io.find_prior(name) == folder for name, folder in io.bundled_priors().items())
+
+
+def test_a_folder_comes_before_a_bundled_prior_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photo64").mkdir()
+    assert io.find_prior("photo64").resolve() == tmp_path / "photo64"

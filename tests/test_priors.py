@@ -431,3 +431,44 @@ def test_every_tile_is_seen_once():
 def test_tiles_that_do_not_move_on_are_an_error(size, overlap):
     with pytest.raises(ValueError, match="overlap is"):
         rd.tiled(POINTWISE, size, overlap)
+
+
+# ---- gray pictures
+
+LUMA, CHROMA, PIXELS = 0.3, 0.1, (2, 2)  # standard deviations
+
+
+@jax.jit
+def _gray_eps(mean, x_t, t):
+    """Noise predicted in x_t by an RGB prior whose channel mean and chroma are independent."""
+    along = np.full((3, 3), 1 / 3)
+    pixel = 3 * LUMA**2 * along + CHROMA**2 * (np.eye(3) - along)  # the mean of three channels has variance LUMA^2
+    rgb = rd.gaussian_prior(jnp.repeat(mean, 3, axis=-1), np.kron(np.eye(4), pixel), LINEAR)
+    return rd.gray_prior(rgb).eps(x_t, t)
+
+
+@pytest.mark.parametrize("t", [0, 10, 500, 900])
+def test_a_gray_prior_is_the_channel_mean_s_in_each_channel_where_chroma_is_independent(t):
+    mean, x_t = _normal(4, *PIXELS, 1), _normal(5, *PIXELS, 2)
+    expected = rd.gaussian_prior(jnp.repeat(mean, 2, axis=-1), LUMA**2, LINEAR).eps(x_t, t)
+    # eigh misses the variances by a few 1e-8, which count against sigma_t^2 (1e-4 at t = 0); float32 elsewhere.
+    np.testing.assert_allclose(_gray_eps(mean, x_t, t), expected, rtol=1e-3, atol=1e-4)
+
+
+GRAY = rd.gray_prior(rd.gaussian_prior(jnp.zeros((64, 64, 3)), 1.0, LINEAR))
+
+
+@pytest.mark.parametrize("t", [50, 800])
+def test_gray_noise_comes_to_the_rgb_prior_as_white_noise_of_its_timestep(t):
+    x_rgb, t_rgb = GRAY.lift(LINEAR(t)[1] * _normal(5, 64, 64, 1), t)
+    covariance = np.cov(x_rgb.reshape(-1, 3).T) / float(LINEAR(t_rgb)[1]) ** 2
+    # 4096 pixels: standard errors of 1.6 % (off the diagonal) and 2.2 %; five of them.
+    np.testing.assert_allclose(covariance, np.eye(3), atol=0.11)
+
+
+def test_a_gray_picture_comes_to_the_rgb_prior_three_times():
+    x_0 = _normal(5, 64, 64, 1)
+    x_rgb, t_rgb = GRAY.lift(LINEAR(0)[0] * x_0, 0)
+    alpha, sigma = LINEAR(t_rgb)
+    # The rest is chroma noise, of which 12288 entries of a normal distribution stay within 5 deviations.
+    np.testing.assert_allclose(x_rgb / alpha, np.repeat(x_0, 3, axis=-1), atol=5 * float(sigma / alpha))

@@ -71,6 +71,13 @@ def test_flat_crops_are_mostly_refused(tmp_path, rng):
     assert flat < 0.2
 
 
+def test_whole_pictures_come_unmirrored_if_asked(tmp_path):
+    x = np.broadcast_to(np.linspace(-1, 1, 16)[None, :, None], (16, 16, 3))  # brighter to the right
+    pictures.write_picture(tmp_path / "ramp.png", x)
+    batch = training.Crops((tmp_path / "ramp.png",), min_size=16, mirror=False).batch(0, 16, 20)
+    assert np.array_equal(batch, np.broadcast_to(batch[0], batch.shape))
+
+
 @pytest.mark.slow
 def test_a_resumed_run_equals_an_undisturbed_one_bit_for_bit(crops, tmp_path):
     whole = run(crops, tmp_path / "whole")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from reddiff_jax.jobs import Outcome
 
 SIGMA = "Standard deviation of the noise, for pixels in [-1, 1] (twice that of pixels in [0, 1])."
-PRIOR = "Folder of a prior; the bundled one if left out."
+PRIOR = "Folder of a prior, or name of a bundled one; photo64 if left out."
 
 PriorOption = Annotated[Path | None, typer.Option("--prior", help=PRIOR, show_default=False)]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything drawn.")]
@@ -52,7 +52,7 @@ def load_prior(folder: Path | None) -> tuple[Any, int, str]:
     from reddiff_jax import io, jobs
 
     keep_programs()
-    folder = folder or io.bundled_prior()
+    folder = io.find_prior(folder)
     try:
         prior = io.load_prior(folder)
     except UserError:

@@ -21,7 +21,7 @@ def info(
     import reddiff_jax
     from reddiff_jax import io, tasks
 
-    folder = prior or io.bundled_prior()
+    folder = io.find_prior(prior)
     try:
         card = io.read_card(folder)
     except FileNotFoundError as error:
@@ -42,6 +42,7 @@ def info(
     devices = ", ".join(f"{device.device_kind} ({device.platform}:{device.id})" for device in jax.devices())
     console.print(f"devices: {devices}\n", soft_wrap=True, markup=False)
 
+    console.print(f"bundled priors: {', '.join(io.bundled_priors()) or 'none'}\n", soft_wrap=True, markup=False)
     if card is None:
         console.print(f"prior: none bundled ({folder})\n", soft_wrap=True, markup=False)
     else:
@@ -73,7 +74,9 @@ def _short(preset: Any) -> str:
 def _flat(card: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     rows = []
     for name, value in card.items():
-        if isinstance(value, dict):
+        if name == "curves":
+            rows.append((prefix + name, ", ".join(value)))
+        elif isinstance(value, dict):
             rows += _flat(value, f"{prefix}{name}.")
         else:
             rows.append((prefix + name, f"{value:,}" if name == "num_parameters" else str(value)))

@@ -10,7 +10,9 @@ from reddiff_jax.jobs.batches import BatchSolver as BatchSolver
 from reddiff_jax.jobs.batches import OutOfMemoryError as OutOfMemoryError
 from reddiff_jax.jobs.batches import steps_per_call as steps_per_call
 from reddiff_jax.jobs.demonstration import DemoResult as DemoResult
+from reddiff_jax.jobs.demonstration import Show as Show
 from reddiff_jax.jobs.demonstration import demonstrate as demonstrate
+from reddiff_jax.jobs.demonstration import sample_emoji as sample_emoji
 from reddiff_jax.jobs.demonstration import sample_photos as sample_photos
 from reddiff_jax.jobs.errors import JobError as JobError
 from reddiff_jax.jobs.events import Event as Event

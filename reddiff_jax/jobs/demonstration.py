@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,21 +18,49 @@ from reddiff_jax.jobs.scoring import mean, score_arrays
 from reddiff_jax.jobs.settings import check_seed
 from reddiff_jax.operators import mask_key
 from reddiff_jax.priors import Prior
-from reddiff_jax.tasks import Preset
+from reddiff_jax.problem import Problem
+from reddiff_jax.tasks import Method, Preset
+
+
+@dataclass(frozen=True)
+class Show:
+    """What is shown of one prior.
+
+    Args (fields):
+        prior: The diffusion prior, of colour pictures.
+        name: For metrics.json.
+        pictures: The originals.
+        size: Side to which they are reduced, in pixels.
+        tasks: Names of tasks, and noise levels.
+        folder: Where its files go, below the output folder.
+    """
+
+    prior: Prior
+    name: str
+    pictures: Sequence[Path]
+    size: int
+    tasks: Sequence[tuple[str, float]]
+    folder: str = ""
 
 
 @dataclass(frozen=True)
 class DemoResult:
     """One task of the demonstration; lists are in the order of ``names``."""
 
+    show: Show
     task: str
     sigma: float
     preset: Preset
     names: list[str]
     pinv_scores: list[dict[str, float]]
     scores: list[dict[str, float]]
+    baseline_scores: list[dict[str, float]]
     compile_seconds: float
     solve_seconds: float
+
+
+# Of the other solvers the best on two of the photos' four tasks, within 0.2 dB on two (benchmarks/quality.py).
+BASELINE = "diffpir"
 
 
 def sample_photos() -> list[Path]:
@@ -40,28 +68,28 @@ def sample_photos() -> list[Path]:
     return pictures.find_pictures(Path(__file__).parents[1] / "data" / "photos")
 
 
+def sample_emoji() -> list[Path]:
+    """The emoji that come with the package; no prior here was trained on their like by any vendor."""
+    return pictures.find_pictures(Path(__file__).parents[1] / "data" / "emoji")
+
+
 def demonstrate(
-    prior: Prior,
+    shows: Sequence[Show],
     out: str | Path,
-    tasks_and_sigmas: Sequence[tuple[str, float]],
     *,
-    prior_name: str = "",
     steps: int = 100,
-    size: int = 128,
     seed: int = 0,
     say: Callable[[str], Any] = lambda text: None,
 ) -> Iterator[DemoResult]:
-    """Restores the sample photos from several kinds of measurements, each kind in one compiled call.
+    """Restores sample pictures from several kinds of measurements, each kind in one compiled call, beside a baseline.
 
-    Writes ``TASK.png`` and ``restored/TASK/NAME.png`` for each task, and at the end ``panel.png`` and ``metrics.json``.
+    Writes ``TASK.png`` and ``restored/TASK/NAME.png`` for each task, and at the end ``panel.png``, with one picture of
+    each task, and ``metrics.json``.
 
     Args:
-        prior: The diffusion prior, of colour pictures.
+        shows: Priors, each with its pictures and tasks.
         out: Output folder.
-        tasks_and_sigmas: Names of tasks and noise levels.
-        prior_name: For metrics.json.
         steps: Steps of each restoration.
-        size: Side of the photos in pixels.
         seed: Seed of everything drawn.
         say: Called with what is being done.
 
@@ -75,78 +103,97 @@ def demonstrate(
     replace(Preset(), num_steps=steps)
     check_seed(seed)
     out = Path(out)
-    prepare_folder(out)
-    paths = sample_photos()
-    names = [path.stem for path in paths]
-    photos = [pictures.to_float(pictures.center_crop(pictures.read_uint8(path), size)) for path in paths]
-    rows: list[tuple[str, list[np.ndarray]]] = [("original", photos)]
-    results = []
-    for task, sigma in tasks_and_sigmas:
-        preset = replace(tasks.by_name(task).preset(sigma), num_steps=steps)
-        solver = preset.solver(prior)
-        measured = [simulate(name, x, task, sigma, seed) for name, x in zip(names, photos, strict=True)]
-        shared = not measured[0].arrays
-        operator = measured[0].operator() if shared else None
-        problems = [measurement.problem(operator) for measurement in measured]
-        keys = [jax.random.fold_in(mask_key(name, seed), 0) for name in names]
-        say(f"{task}: compiling")
-        batch = BatchSolver(solver, problems[0], batch_size=len(problems), shared_operator=shared)
-        say(f"{task}: restoring {len(problems)} photos in one call")
-        began = time.perf_counter()
-        xs, _ = batch(keys, problems)
-        seconds = time.perf_counter() - began
-        xs = np.clip(xs, -1, 1)
-        pinvs = [np.clip(np.asarray(each.operator.pinv(each.y)), -1, 1) for each in problems]
-        scores = [score_arrays(x, photo) for x, photo in zip(xs, photos, strict=True)]
-        pinv_scores = [score_arrays(x, photo) for x, photo in zip(pinvs, photos, strict=True)]
-        result = DemoResult(task, sigma, preset, names, pinv_scores, scores, batch.compile_seconds, seconds)
-        results.append(result)
-        views = [measurement.preview() for measurement in measured]
-        with writing(out):
-            panels.write_panel(out / f"{task}.png", _task_panel(result, photos, views, pinvs, list(xs)))
-            (out / "restored" / task).mkdir(parents=True, exist_ok=True)
-            for name, x in zip(names, xs, strict=True):
-                pictures.write_picture(out / "restored" / task / f"{name}.png", x)
-        rows += [(f"{task}, sigma {sigma:g}", views), ("restored", list(xs))]
-        yield result
-    overall = panels.panel([cells for _, cells in rows], columns=names, rows=[name for name, _ in rows])
+    results, rows = [], []
+    for show in shows:
+        folder = out / show.folder
+        prepare_folder(folder)
+        names = [path.stem for path in show.pictures]
+        originals = [
+            pictures.to_float(pictures.center_crop(pictures.read_uint8(path), show.size)) for path in show.pictures
+        ]
+        for index, (task, sigma) in enumerate(show.tasks):
+            measured = [simulate(name, x, task, sigma, seed) for name, x in zip(names, originals, strict=True)]
+            shared = not measured[0].arrays
+            operator = measured[0].operator() if shared else None
+            problems = [measurement.problem(operator) for measurement in measured]
+            keys = [jax.random.fold_in(mask_key(name, seed), 0) for name in names]
+            preset = replace(tasks.by_name(task).preset(sigma), num_steps=steps)
+            baseline = replace(tasks.METHODS[BASELINE](), num_steps=steps)  # type: ignore[call-arg]
+
+            xs, compile_seconds, seconds = _solve(preset, show.prior, problems, keys, shared, say)
+            others, *_ = _solve(baseline, show.prior, problems, keys, shared, say)
+            pinvs = [np.clip(np.asarray(each.operator.pinv(each.y)), -1, 1) for each in problems]
+            pinv_scores, scores, baseline_scores = (
+                [score_arrays(x, original) for x, original in zip(each, originals, strict=True)]
+                for each in (pinvs, xs, others)
+            )
+            result = DemoResult(
+                show, task, sigma, preset, names, pinv_scores, scores, baseline_scores, compile_seconds, seconds
+            )
+            results.append(result)
+            views = [measurement.preview() for measurement in measured]
+            cells = [list(row) for row in zip(originals, views, pinvs, list(xs), list(others), strict=True)]
+            with writing(out):
+                panels.write_panel(folder / f"{task}.png", _task_panel(result, cells))
+                (folder / "restored" / task).mkdir(parents=True, exist_ok=True)
+                for name, x in zip(names, xs, strict=True):
+                    pictures.write_picture(folder / "restored" / task / f"{name}.png", x)
+            chosen = index % len(names)
+            rows.append((f"{task}, sigma {sigma:g}", cells[chosen], _captions(result, chosen)))
+            yield result
+    overall = panels.panel(
+        [cells for _, cells, _ in rows],
+        columns=COLUMNS,
+        rows=[name for name, _, _ in rows],
+        captions=[captions for _, _, captions in rows],
+        min_cell=192,
+    )
     with writing(out):
         panels.write_panel(out / "panel.png", overall)
-        (out / "metrics.json").write_text(
-            json.dumps(_demo_metrics(results, prior_name, steps, size, seed), indent=1) + "\n"
-        )
+        (out / "metrics.json").write_text(json.dumps(_demo_metrics(results, steps, seed), indent=1) + "\n")
 
 
-def _task_panel(
-    result: DemoResult, photos: list, views: list[np.ndarray], pinvs: list[np.ndarray], xs: list[np.ndarray]
-) -> np.ndarray:
-    def said(score: Mapping[str, float]) -> str:
-        return f"{score['psnr']:.2f} dB, SSIM {score['ssim']:.3f}"
+def _solve(
+    method: Method, prior: Prior, problems: list[Problem], keys: list, shared: bool, say: Callable[[str], Any]
+) -> tuple[np.ndarray, float, float]:
+    """Restorations, cut to [-1, 1], and the seconds of compiling and of solving."""
+    say(f"{method.name}: compiling")
+    batch = BatchSolver(method.solver(prior), problems[0], batch_size=len(problems), shared_operator=shared)
+    say(f"{method.name}: restoring {len(problems)} pictures in one call")
+    began = time.perf_counter()
+    xs, _ = batch(keys, problems)
+    return np.clip(xs, -1, 1), batch.compile_seconds, time.perf_counter() - began
 
-    cells = [list(row) for row in zip(photos, views, pinvs, xs, strict=True)]
-    captions = [
-        ["", "", said(before), said(after)] for before, after in zip(result.pinv_scores, result.scores, strict=True)
-    ]
+
+COLUMNS = ("original", "measurement y", "A+ y", "RED-diff", "DiffPIR")
+
+
+def _task_panel(result: DemoResult, cells: list[list[np.ndarray]]) -> np.ndarray:
     return panels.panel(
         cells,
-        columns=("original", "measurement y", "A+ y", "RED-diff"),
+        columns=COLUMNS,
         rows=result.names,
-        captions=captions,
+        captions=[_captions(result, index) for index in range(len(cells))],
         title=f"{result.task}, sigma {result.sigma:g}: {tasks.by_name(result.task).help}",
     )
 
 
-def _demo_metrics(results: list[DemoResult], prior_name: str, steps: int, size: int, seed: int) -> dict[str, Any]:
+def _captions(result: DemoResult, index: int) -> list[str]:
+    scores = (each[index] for each in (result.pinv_scores, result.scores, result.baseline_scores))
+    return ["", "", *(f"{score['psnr']:.2f} dB, SSIM {score['ssim']:.3f}" for score in scores)]
+
+
+def _demo_metrics(results: list[DemoResult], steps: int, seed: int) -> dict[str, Any]:
     device = jax.devices()[0]
     return {
-        "prior": prior_name,
         "steps": steps,
-        "size": size,
         "seed": seed,
         "device": f"{device.device_kind} ({device.platform})",
         "jax": jax.__version__,
         "tasks": [
             {
+                "prior": result.show.name,
+                "size": result.show.size,
                 "task": result.task,
                 "sigma": result.sigma,
                 "preset": asdict(result.preset),
@@ -154,13 +201,17 @@ def _demo_metrics(results: list[DemoResult], prior_name: str, steps: int, size: 
                 "solve_seconds": round(result.solve_seconds, 2),
                 "mean": {
                     kind: {key: mean(score[key] for score in scores) for key in ("psnr", "ssim")}
-                    for kind, scores in (("pinv", result.pinv_scores), ("reddiff", result.scores))
+                    for kind, scores in _kinds(result).items()
                 },
                 "pictures": {
-                    name: {"pinv": before, "reddiff": after}
-                    for name, before, after in zip(result.names, result.pinv_scores, result.scores, strict=True)
+                    name: {kind: scores[index] for kind, scores in _kinds(result).items()}
+                    for index, name in enumerate(result.names)
                 },
             }
             for result in results
         ],
     }
+
+
+def _kinds(result: DemoResult) -> dict[str, list[dict[str, float]]]:
+    return {"pinv": result.pinv_scores, "reddiff": result.scores, BASELINE: result.baseline_scores}

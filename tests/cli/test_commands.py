@@ -25,8 +25,14 @@ def test_help_of_restore_says_the_range_of_sigma(invoke):
 @pytest.mark.slow
 def test_a_demonstration_solves_each_task_in_one_call(prior_folder, tmp_path):
     prior = rd.load_prior(prior_folder)
-    (result,) = jobs.demonstrate(prior, tmp_path, [("sr4", 0.05)], steps=2, size=32)
-    assert len(result.scores) == len(result.pinv_scores) == len(result.names) == 6
+    shows = [
+        jobs.Show(prior, "tiny", jobs.sample_photos(), 32, [("sr4", 0.05)]),
+        jobs.Show(prior, "tiny", jobs.sample_emoji()[:2], 32, [("sr4", 0.05)], folder="emoji"),
+    ]
+    result, emoji = jobs.demonstrate(shows, tmp_path, steps=2)
+    assert len(result.scores) == len(result.pinv_scores) == len(result.baseline_scores) == len(result.names) == 6
+    assert len(list((tmp_path / "emoji" / "restored" / "sr4").iterdir())) == len(emoji.names) == 2
+    assert pixels(tmp_path / "panel.png").shape[0] > 2 * 192
     assert pixels(tmp_path / "sr4.png").shape[0] > 6 * 128
     assert json.loads((tmp_path / "metrics.json").read_text())["tasks"][0]["task"] == "sr4"
 
@@ -59,6 +65,15 @@ def test_demo_writes_panels_pictures_and_metrics(invoke, prior_folder, tmp_path)
         assert name in result.stdout
     assert all(task["compile_seconds"] > 0 and task["solve_seconds"] > 0 for task in metrics["tasks"])
     assert pixels(out / "panel.png").ndim == 3
+
+
+def test_sample_emoji_are_of_held_out_codepoints_and_credited():
+    data = pytest.importorskip("benchmarks.emoji64_data")
+    paths = jobs.sample_emoji()
+    assert paths
+    assert all(data.is_held_out(path.stem.split("_")[0]) for path in paths)
+    credit = (paths[0].parent / "CREDITS.md").read_text()
+    assert all(f"*_{path.stem.split('_')[1]}.png" in credit for path in paths)
 
 
 def test_sample_photos_are_credited_and_small():

@@ -17,7 +17,9 @@ def trained(tmp_path_factory, invoke):
     (folder / "photos").mkdir()
     noise = np.random.default_rng(0).uniform(-1, 1, (16, 16, 3))
     pictures.write_picture(folder / "photos" / "a.png", noise)
-    result = invoke("train", folder / "photos", "--out", folder / "run", *TINY, "--note", "one picture")
+    (folder / "CREDITS").write_text("by nobody\n")
+    told = ("--validation", folder / "photos", "--credits", folder / "CREDITS", "--note", "one picture", "--no-mirror")
+    result = invoke("train", folder / "photos", "--out", folder / "run", *TINY, *told)
     assert result.exit_code == 0, result.output
     return folder
 
@@ -25,6 +27,15 @@ def trained(tmp_path_factory, invoke):
 def test_the_prior_s_card_says_how_it_was_trained(trained):
     card = json.loads((trained / "run" / "prior" / "card.json").read_text())
     assert (card["training"]["pictures"], card["training"]["steps"], card["training"]["note"]) == (1, 2, "one picture")
+
+
+def test_the_card_tells_the_command_the_credits_and_the_curves(trained):
+    told = json.loads((trained / "run" / "prior" / "card.json").read_text())["training"]
+    assert told["command"].startswith("reddiff-jax train photos --out run --steps 2")
+    assert "--no-mirror" in told["command"]
+    assert told["credits"] == ["by nobody"]
+    assert told["curves"]["training"].keys() == told["curves"]["validation t999"].keys() == {"2"}
+    assert told["validation_eps_loss_by_timestep"].keys() == told["eps_loss_by_timestep"].keys()
 
 
 def test_a_sample_sheet_is_written(trained):
@@ -60,3 +71,18 @@ def test_a_folder_without_pictures_is_an_error(invoke, tmp_path):
     result = invoke("train", tmp_path, "--out", tmp_path / "run")
     assert result.exit_code == 2
     assert "no pictures in" in result.output
+
+
+def test_the_time_of_a_continued_run_is_that_of_all_its_parts():
+    from reddiff_jax.cli.train import _seconds
+
+    steps_and_seconds = [(20, 5.0), (40, 9.0), (20, 4.0), (40, 8.0), (60, 12.0), (80, 13.0)]  # killed at 40, or after
+    log = [{"step": float(step), "seconds": seconds} for step, seconds in steps_and_seconds]
+    assert _seconds(log) == 9.0 + 13.0
+
+
+def test_a_curve_takes_the_last_of_updates_done_twice():
+    from reddiff_jax.cli.train import _curve
+
+    log = [{"step": step, "loss": loss} for step, loss in [(20, 3.0), (40, 2.0), (40, 1.0), (60, 0.5)]]
+    assert _curve(log, "loss", points=2) == {40: 2.0, 60: 0.5}
