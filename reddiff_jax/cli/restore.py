@@ -75,6 +75,9 @@ def restore(
     log: Annotated[
         Path | None, typer.Option(help="File for the solver's scalars: a JSON line for each step of each picture.")
     ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Folder for the same in TensorBoard, a run for each picture.")
+    ] = None,
     film: Annotated[int, typer.Option(help="Frames of a film of the first picture: NAME_film.gif and .png.")] = 0,
     processes: ProcessesOption = None,
     process: ProcessOption = None,
@@ -133,6 +136,7 @@ def restore(
             share=share,
             cache=cache_folder(),
             log=log,
+            tensorboard=tensorboard,
             film=film,
             report=report,
         )
