@@ -15,7 +15,7 @@ import numpy as np
 
 from reddiff_jax import measurements, pictures, tasks
 from reddiff_jax.jobs.batch_sizes import RememberedSizes, find_batch_size
-from reddiff_jax.jobs.batches import BatchSolver, OutOfMemoryError, Scalars, steps_per_call
+from reddiff_jax.jobs.batches import BatchSolver, OutOfMemoryError, Scalars
 from reddiff_jax.jobs.errors import JobError, brief, with_path
 from reddiff_jax.jobs.events import Event, Failure, Outcome, Report
 from reddiff_jax.jobs.framing import framed
@@ -31,6 +31,7 @@ from reddiff_jax.measurements import Header, Measurement
 from reddiff_jax.operators import mask_key
 from reddiff_jax.priors import Prior, tiled
 from reddiff_jax.problem import Problem
+from reddiff_jax.run import describe_step, steps_per_call
 from reddiff_jax.solvers import Solver
 from reddiff_jax.tasks import Method
 
@@ -367,9 +368,8 @@ class _Group:
             log.add(slots, step, scalars)
         if work.film is not None:
             self._film(units, step, estimate)
-        means = {name: float(values[present, -1].mean()) for name, values in scalars.items() if name != "t"}
-        said = "".join(f", {name.replace('_', ' ')} {value:.3g}" for name, value in means.items())
-        work.report(Event("step", self.name, done, f"step {step}/{num_steps}{said}"))
+        said = describe_step(step, num_steps, {name: values[present] for name, values in scalars.items()})
+        work.report(Event("step", self.name, done, said))
 
     def _film(self, units: Sequence[_Unit | None], step: int, estimate: Callable[[int], np.ndarray]) -> None:
         film: Film = self.work.film  # type: ignore[assignment]
