@@ -119,11 +119,12 @@ def test_of_two_processes_one_is_killed_and_the_other_finishes(tmp_path):
     photos, out = write_photos(tmp_path / "photos"), tmp_path / "out"
     with Server(tmp_path / "programs", devices=4) as one, Server(tmp_path / "programs2", devices=4) as other:
         whole = one.run(photos, tmp_path / "whole")
+        assert whole["devices"] == restoring_jobs.SETTINGS.batch_size == 4  # a picture for each
         one.start(photos, out, share=(0, 2), kill_at=whole["operations"] // 3)
         other.start(photos, out, share=(1, 2))
         assert one.answer()["status"] == -9
         finished = other.answer()
-        assert finished["status"] == 0
+        assert (finished["status"], finished["devices"]) == (0, 4)
         assert len(finished["done"]) == len(SIZES) / 2
         again = one.run(photos, out, share=(0, 2))
         assert {*again["done"], *again["skipped"]} == {f"{i:02}" for i in range(0, len(SIZES), 2)}
