@@ -18,7 +18,6 @@ from reddiff_jax.cli._common import (
     load_prior,
     progress_bar,
     show_preset,
-    stdout,
 )
 from reddiff_jax.cli._processes import ProcessesOption, ProcessOption, choose_share, parse_batch_size
 
@@ -115,15 +114,15 @@ def restore(
     loaded, channels, prior_name = load_prior(prior)
     if presets is not None:
         settings = replace(settings, presets=jobs.read_presets(presets, prior_name))
-    console = stdout()
     with progress_bar("restoring") as update:
 
         def report(event: "Event") -> None:
             if event.kind == "preset":
                 text = f"{event.name} ({event.detail}): {show_preset(event.preset)}"
-                console.print(text, soft_wrap=True)
+                update.console.print(text, soft_wrap=True)
             if event.kind in ("compiled", "retry"):
-                console.print(f"{event.name}: {compiled(event.detail) if event.kind == 'compiled' else event.detail}")
+                said = compiled(event.detail) if event.kind == "compiled" else event.detail
+                update.console.print(f"{event.name}: {said}", soft_wrap=True)
             update(event.done, f"{event.name}, {event.kind if event.kind != 'step' else event.detail}")
 
         outcome = jobs.restore(
