@@ -266,7 +266,7 @@ def main() -> None:
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(threads)
     settings = {"steps": args.steps, "rounds": args.rounds, "threads": threads, "torch": torch.__version__}
-    settings |= {"peak": args.peak}
+    settings |= {"peak": args.peak, "methods": list(args.methods)}
     rows = _report.read("speed", settings=settings, out=args.out)
 
     def fits(case: Case, *, alone: bool) -> bool:
@@ -280,7 +280,8 @@ def main() -> None:
                 for row in rows:
                     if place(row) == case._replace(batch=case.batch // 2):
                         row["largest that fits"] = True
-            rows[:] = sorted([row for row in rows if place(row) != case] + known, key=place)
+            rows[:] = [row for row in rows if place(row) != case] + known
+            rows.sort(key=lambda row: (list(NETWORKS).index(row["network"]), *place(row)))
             _report.write("speed", settings=settings, rows=rows, out=args.out)
         return bool(known) and not known[0].get("largest that fits")
 
