@@ -274,21 +274,20 @@ def _in_parts(
     num_steps = arguments[1].num_steps
     count, num_axes = steps_per_call(num_steps), int(axes is not None)
     proceed = _compiled(_proceed(count), axes and (*axes, 0), mesh)
-    state, parts = _compiled(start, axes, mesh)(*arguments), []
+    state, infos = _compiled(start, axes, mesh)(*arguments), []
 
     def show_last() -> None:
-        step = count * len(parts)
-        show(step, describe_step(step, num_steps, scalars_of(parts[-1].info, num_axes)))
+        step = count * len(infos)
+        show(step, describe_step(step, num_steps, scalars_of(infos[-1], num_axes)))
 
     for _ in range(num_steps // count):
-        part = proceed(*arguments, state)
-        if parts:
+        solution = proceed(*arguments, state)
+        if infos:
             show_last()  # it waits for the device, which has its next work already
-        parts.append(part)
-        state = part.state
+        infos.append(solution.info)
+        state = solution.state
     show_last()
-    info = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, num_axes), *(part.info for part in parts))
-    return parts[-1].replace(info=info)
+    return solution.replace(info=jax.tree.map(lambda *leaves: jnp.concatenate(leaves, num_axes), *infos))
 
 
 @cache
