@@ -4,23 +4,24 @@ import json
 import os
 import platform
 import subprocess
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 
+
+def _describe_commit() -> str:
+    """The commit, "-dirty" if more than results differs from it."""
+    git = partial(subprocess.run, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+    commit = git(["git", "rev-parse", "--short", "HEAD"]).stdout.strip()
+    changed = git(["git", "diff", "--quiet", "HEAD", "--", ".", ":!benchmarks/results", ":!README.md"]).returncode
+    return (commit + "-dirty" * bool(changed)) if commit else "unknown"
+
+
 # Read at the start: commits made while a benchmark runs are not what it measures.
-_COMMIT = (
-    subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
-    or "unknown"
-)
+_COMMIT = _describe_commit()
 
 
 def environment() -> dict[str, Any]:
@@ -46,6 +47,16 @@ def write(name: str, *, settings: dict[str, Any], rows: list[dict[str, Any]], ou
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"environment": environment(), "settings": settings, "rows": rows}, indent=1) + "\n")
     return path
+
+
+def read(name: str, *, settings: dict[str, Any], out: Path | None = None) -> list[dict[str, Any]]:
+    """Rows of ``results/NAME.json`` if they were measured with these settings at this commit on this machine."""
+    path = (out or RESULTS) / f"{name}.json"
+    if not path.exists():
+        return []
+    earlier, now = json.loads(path.read_text()), environment()
+    same = all(earlier["environment"].get(each) == now[each] for each in ("commit", "device", "cpu", "jax"))
+    return earlier["rows"] if same and earlier["settings"] == json.loads(json.dumps(settings)) else []
 
 
 def markdown(rows: list[dict[str, Any]], columns: list[str]) -> str:

@@ -25,6 +25,9 @@ def tables() -> dict[str, str]:
         "cost": _cost,
         "solver_speed": _solver_speed,
         "forward": _forward,
+        "compiling": _compiling,
+        "progress": _progress,
+        "framing": _framing,
         "tasks": _tasks,
         "speed": _operators,
         "denoising": _denoising,
@@ -32,7 +35,12 @@ def tables() -> dict[str, str]:
         "emoji64": _emoji64,
         "medical": _medical,
     }
-    return {name: make() for name, make in made.items() if f"<!-- {name}:begin -->" in README.read_text()}
+    wanted = README.read_text()
+    return {
+        name: make() if _measured(name) else f"Not measured yet: `python -m benchmarks.{name}`."
+        for name, make in made.items()
+        if f"<!-- {name}:begin -->" in wanted
+    }
 
 
 def filled(text: str) -> str:
@@ -43,6 +51,11 @@ def filled(text: str) -> str:
             f"{begin}.*{end}", lambda _, table=table, b=begin, e=end: f"{b}\n{table}\n{e}", text, flags=re.DOTALL
         )
     return text
+
+
+def _measured(table: str) -> bool:
+    """Whether there is the result that a table shows; tables of other names than their benchmark's have one."""
+    return table not in ("compiling", "progress", "framing") or (_report.RESULTS / f"{table}.json").exists()
 
 
 def _load(name: str) -> dict:
@@ -200,17 +213,89 @@ def _solver_speed() -> str:
     rows = [
         {
             "network": f"{row['network']}, {row['size']} x {row['size']}",
-            "batch": row["batch"],
+            "devices": row["devices"],
+            "batch": f"{row['batch']}{', the largest' if row.get('largest that fits') else ''}",
             "with": row["with"],
             "s per image, 100 steps": f"{row['seconds per image']:.3g}",
+            "images per minute": f"{60 * row['images per second']:.3g}",
             "times PyTorch's": format(row["times PyTorch's"], ".2f") if "times PyTorch's" in row else "",
             "overhead": f"{100 * row['overhead']:.1f} %" if "overhead" in row else "",
             "compile seconds": f"{row['compile seconds']:.1f}" if row["compile seconds"] else "",
         }
         for row in result["rows"]
     ]
-    note = _measured_on(result, f"torch {result['settings']['torch']}, float32, medians of interleaved runs")
-    return _report.markdown(rows, list(rows[0])) + note
+    dtypes = " and ".join(dict.fromkeys(row["dtype"] for row in result["rows"]))
+    note = _measured_on(result, f"torch {result['settings']['torch']}, {dtypes}, medians of interleaved runs")
+    return _report.markdown(rows, list(rows[0])) + note + _scaling(result["rows"])
+
+
+def _scaling(rows: list[dict]) -> str:
+    """Says how images per second of RED-diff grow with the batch, and with the devices."""
+    said, ours = [], [row for row in rows if row["with"] == "RED-diff, JAX"]
+    for network, size, dtype in dict.fromkeys((row["network"], row["size"], row["dtype"]) for row in ours):
+        per_second = {
+            (row["devices"], row["batch"]): row["images per second"]
+            for row in ours
+            if (row["network"], row["size"], row["dtype"]) == (network, size, dtype)
+        }
+        where = f"{network}, {size} x {size}, {dtype}"
+        batches = sorted(batch for devices, batch in per_second if devices == 1)
+        if len(batches) > 1:
+            ratio = per_second[1, batches[-1]] / per_second[1, batches[0]]
+            said.append(f"{where}: batch {batches[-1]} gives {ratio:.2f} times the images of batch {batches[0]}")
+        for devices in sorted({devices for devices, _ in per_second} - {1}):
+            batch = max(batch for count, batch in per_second if count == devices)
+            if (1, batch) in per_second:
+                ratio = per_second[devices, batch] / per_second[1, batch]
+                said.append(f"{where}, batch {batch}: {devices} devices give {ratio:.2f} times the images of one")
+    return "\n\n" + "; ".join(said) + "." if said else ""
+
+
+def _compiling() -> str:
+    result = _load("compiling")
+    rows = [
+        {
+            "network": f"{row['parameters'] / 1e6:.1f} M parameters, {row['size']} x {row['size']}",
+            "batch": row["batch"],
+            "cache": row["cache"],
+            **{part: f"{row[part]:.1f}" for part in ("trace", "lower", "compile", "total")},
+        }
+        for row in result["rows"]
+    ]
+    return _report.markdown(rows, list(rows[0])) + _measured_on(result, "seconds, medians")
+
+
+def _progress() -> str:
+    result = _load("progress")
+    rows = [
+        {
+            "size": row["size"],
+            "with": row["with"],
+            "seconds": f"{row['seconds']:.3g}",
+            "slower by": f"{100 * row['slower']:.1f} %",
+            "half of the runs between": f"{100 * row['lower quartile']:.1f} and {100 * row['upper quartile']:.1f} %",
+        }
+        for row in result["rows"]
+    ]
+    return _report.markdown(rows, list(rows[0])) + _measured_on(result, "of the same without a bar, in turns")
+
+
+def _framing() -> str:
+    result = _load("framing")
+    rows = [
+        {
+            "task": f"`{row['task']}`",
+            "sigma": f"{row['sigma']:g}",
+            "exact size (dB)": f"{row['exact']:.2f}",
+            "in a frame (dB)": f"{row['framed']:.2f}",
+            "difference": f"{row['framed'] - row['exact']:+.2f}",
+            "worst picture": f"{row['worst']:+.2f}",
+        }
+        for row in result["rows"]
+    ]
+    settings = result["settings"]
+    sizes = f"{settings['width']} x {settings['height']} within {settings['frame'][1]} x {settings['frame'][0]}"
+    return _report.markdown(rows, list(rows[0])) + _measured_on(result, f"{sizes}, {settings['pictures']} pictures")
 
 
 def _order() -> str:

@@ -173,6 +173,7 @@ from reddiff_jax.run import best_of as best_of
 from reddiff_jax.run import mean_of as mean_of
 from reddiff_jax.run import run as run
 from reddiff_jax.run import run_many as run_many
+from reddiff_jax.run import run_with_progress as run_with_progress
 from reddiff_jax.schedules import Schedule as Schedule
 from reddiff_jax.sharding import shard_vmap as shard_vmap
 from reddiff_jax.solvers import DAPS as DAPS

@@ -1,8 +1,8 @@
 """A server of tiny restoration jobs for the tests of faults: each in a process of its own, forked after the imports.
 
 Reads one JSON object a line: out (folder), photos (folder), kill_at (operation at which the process kills itself, or
-null), share ([index, count], or null). Answers with the exit status, negative for a signal, what the job did, and how
-many operations there were: files opened for writing, renamed or removed, and calls of the compiled step.
+null), share ([index, count], or null). Answers with the exit status, negative for a signal, what the job did, how
+many devices and operations there were: files opened for writing, renamed or removed, and calls of the compiled step.
 """
 
 import json
@@ -51,7 +51,8 @@ def work(job):
     prior = rd.prior(predict, rd.schedules.linear())
     outcome = jobs.restore([job["photos"]], prior, out=job["out"], settings=SETTINGS, share=share, report=report)
     failed = [failure.name for failure in outcome.failures]
-    return {"done": outcome.done, "skipped": outcome.skipped, "failed": failed, "operations": operations}
+    said = {"failed": failed, "operations": operations, "devices": jax.local_device_count()}
+    return {"done": outcome.done, "skipped": outcome.skipped, **said}
 
 
 def serve():

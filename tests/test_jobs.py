@@ -56,11 +56,6 @@ def test_progress_of_a_batch_ends_with_the_last_step():
     assert seen == [2, 4, 6]
 
 
-@pytest.mark.parametrize(("steps", "at_most", "expected"), [(100, 20, 20), (97, 20, 1), (30, 20, 15), (3, 20, 3)])
-def test_steps_of_a_call_divide_the_run(steps, at_most, expected):
-    assert jobs.steps_per_call(steps, at_most) == expected
-
-
 def test_the_last_manifest_line_of_a_name_holds(tmp_path):
     manifest = jobs.Manifest(tmp_path / "manifest.jsonl")
     for status in ("writing", "restored"):

@@ -119,11 +119,12 @@ def test_of_two_processes_one_is_killed_and_the_other_finishes(tmp_path):
     photos, out = write_photos(tmp_path / "photos"), tmp_path / "out"
     with Server(tmp_path / "programs", devices=4) as one, Server(tmp_path / "programs2", devices=4) as other:
         whole = one.run(photos, tmp_path / "whole")
+        assert whole["devices"] == restoring_jobs.SETTINGS.batch_size == 4  # a picture for each
         one.start(photos, out, share=(0, 2), kill_at=whole["operations"] // 3)
         other.start(photos, out, share=(1, 2))
         assert one.answer()["status"] == -9
         finished = other.answer()
-        assert finished["status"] == 0
+        assert (finished["status"], finished["devices"]) == (0, 4)
         assert len(finished["done"]) == len(SIZES) / 2
         again = one.run(photos, out, share=(0, 2))
         assert {*again["done"], *again["skipped"]} == {f"{i:02}" for i in range(0, len(SIZES), 2)}
@@ -156,7 +157,7 @@ def prior():
 def restore(photos, out, **changes):
     settings = {**vars(restoring_jobs.SETTINGS), "batch_size": 2, **changes}
     events = []
-    options = {name: settings.pop(name) for name in ("share", "log", "film") if name in settings}
+    options = {name: settings.pop(name) for name in ("share", "log", "tensorboard", "film") if name in settings}
     outcome = jobs.restore(
         [photos], prior(), out=out, settings=jobs.Settings(**settings), report=events.append, **options
     )
@@ -301,3 +302,46 @@ def test_a_log_and_a_film_tell_how_it_went(photos, restored, tmp_path):
     assert contents(out).items() >= restored.items()
     assert [name for name, _, _ in jobs.pair(out, photos).pairs] == ["00", "01", "02", "03"]
     assert jobs.pair(out, photos).without_original == []
+
+
+def event_files(folder):
+    return sorted(folder.rglob("events.out.tfevents.*"))
+
+
+def test_a_run_for_tensorboard_has_an_event_for_each_step(photos, restored, tmp_path):
+    event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
+    restore(photos, tmp_path / "out", tensorboard=tmp_path / "board")
+    files = event_files(tmp_path / "board")
+    assert [file.parent.name for file in files] == ["00", "01", "02", "03"]
+    content, events = files[0].read_bytes(), []
+    while content:
+        size = int.from_bytes(content[:8], "little")
+        events.append(event_pb2.Event.FromString(content[12 : 12 + size]))
+        content = content[16 + size :]  # a length, its checksum, an event, its checksum
+    assert events[0].file_version == "brain.Event:2"
+    assert [event.step for event in events[2:]] == [1, 2, 3, 4, 5, 6]
+    assert {value.tag for value in events[-1].summary.value} >= {"t", "residual", "prior_gradient"}
+
+
+@pytest.mark.oracle
+@pytest.mark.filterwarnings("ignore")  # what TensorBoard is told by others
+def test_tensorboard_reads_what_the_log_says_of_the_last_attempt(photos, restored, tmp_path):
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    log, board = tmp_path / "log.jsonl", tmp_path / "board"
+    for overwrite in (False, True):
+        options = {"log": log, "tensorboard": board, "samples": 2, "overwrite": overwrite}
+        restore(photos, tmp_path / "out", **options)
+    assert len(event_files(board / "02_1")) == 2
+    run = reader.EventAccumulator(str(board / "02_1")).Reload()
+    logged = [json.loads(line) for line in log.read_text().splitlines()]
+    of_run = [row for row in logged if (row["name"], row["sample"]) == ("02", 1)][-6:]
+    for tag in run.Tags()["scalars"]:
+        scalars = run.Scalars(tag)
+        assert [scalar.step for scalar in scalars] == [1, 2, 3, 4, 5, 6]
+        np.testing.assert_allclose([scalar.value for scalar in scalars], [row[tag] for row in of_run], rtol=1e-5)
+
+
+def test_tensorboard_without_its_package_names_the_extra(photos, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX.proto", None)
+    with pytest.raises(ImportError, match=r"pip install \"reddiff-jax\[tensorboard\]\""):
+        restore(photos, tmp_path / "out", tensorboard=tmp_path / "board")

@@ -1,6 +1,7 @@
 """The loop: batches, resuming, records, tracing, streaming, sharding; and how a call reads."""
 
 import functools
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import pytest
 
 import reddiff_jax as rd
 from reddiff_jax import schedules
-from reddiff_jax.run import _run_batch
+from reddiff_jax.run import _AXES, _compiled, _in_parts, steps_per_call
 
 SHAPE = (8, 8, 3)
 LINEAR = schedules.linear()
@@ -237,10 +238,11 @@ def test_a_sweep_by_vmap_is_traced_once(traced, batch):
 
 
 def test_solving_ever_more_problems_compiles_once(untraced):
-    compiled = _run_batch._cache_size()
+    run_batch = _compiled(rd.run, _AXES, None)
+    compiled = run_batch._cache_size()
     for count in (3, 5):
         list(rd.run_many(jax.random.key(0), untraced, [_problem(i) for i in range(count)], batch_size=2))
-    assert _run_batch._cache_size() == compiled + 1
+    assert run_batch._cache_size() == compiled + 1
 
 
 # ---- streaming
@@ -294,7 +296,30 @@ def test_no_problems_no_solutions():
 def test_a_progress_bar_changes_nothing(source, batch, singles, capsys):
     streamed = list(rd.run_many(jax.random.key(5), SHORT, source(batch[1][:3]), batch_size=2, progress=True))
     np.testing.assert_allclose(streamed[2].x, singles[2].x, atol=ROUNDING)
-    assert "restoring" in capsys.readouterr().out
+    np.testing.assert_allclose(streamed[2].info.residual, singles[2].info.residual, atol=ROUNDING)
+    assert "restoring: step 6/6, residual" in capsys.readouterr().out
+
+
+def test_a_run_with_progress_is_the_run_bit_for_bit(batch, monkeypatch, capsys):
+    keys, problems, _ = batch
+    monkeypatch.setattr(sys.modules["reddiff_jax.run"], "steps_per_call", lambda num_steps: 2)
+    assert _equal(rd.run_with_progress(keys[1], SHORT, problems[1]), rd.run(keys[1], SHORT, problems[1]))
+    assert "step 6/6, residual" in capsys.readouterr().out
+
+
+def test_progress_comes_in_steps_and_is_traced_once(batch, traced, monkeypatch):
+    (keys, problems, _), (solver, traces), shown = batch, traced, []
+    before = len(traces)
+    monkeypatch.setattr(sys.modules["reddiff_jax.run"], "steps_per_call", lambda num_steps: 1)
+    for _ in range(2):
+        _in_parts((keys[0], solver, problems[0]), lambda step, text: shown.append(step))
+    assert shown == 2 * list(range(1, solver.num_steps + 1))
+    assert len(traces) == before + 1
+
+
+@pytest.mark.parametrize(("steps", "at_most", "expected"), [(100, 20, 20), (97, 20, 1), (30, 20, 15), (3, 20, 3)])
+def test_steps_of_a_call_divide_the_run(steps, at_most, expected):
+    assert steps_per_call(steps, at_most) == expected
 
 
 def test_a_batch_size_below_one_is_an_error_of_the_call(batch):

@@ -88,11 +88,12 @@ def test_items_of_a_sharded_batch_can_be_taken(blurred, alone, sharded):
 
 
 @pytest.mark.slow
-def test_run_many_spreads_its_batches(blurred, mesh):
+@pytest.mark.parametrize("progress", [False, True])
+def test_run_many_spreads_its_batches(blurred, mesh, progress):
     _, solver, problems = blurred
     items = [jax.tree.map(lambda leaf, i=i: leaf[i], problems) for i in range(3)]
     key = jax.random.key(1)
-    spread = [s.x for s in rd.run_many(key, solver, items, batch_size=8, mesh=mesh)]
+    spread = [s.x for s in rd.run_many(key, solver, items, batch_size=8, mesh=mesh, progress=progress)]
     np.testing.assert_allclose(spread, [s.x for s in rd.run_many(key, solver, items, batch_size=2)], atol=1e-5)
 
 

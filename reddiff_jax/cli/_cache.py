@@ -1,9 +1,10 @@
 """Compiled programs kept from one command to the next, in the user's cache folder."""
 
 import os
-import sys
 from functools import cache
 from pathlib import Path
+
+from platformdirs import user_cache_path
 
 CACHE = "REDDIFF_JAX_CACHE"
 """Environment variable with another folder, or "off"."""
@@ -15,15 +16,9 @@ _MIN_COMPILE_SECONDS = 0.5
 def cache_folder() -> Path | None:
     """The cache folder; None where the user wants none."""
     chosen = os.environ.get(CACHE)
-    if chosen is not None:
-        return None if chosen.lower() in ("", "0", "off") else Path(chosen).expanduser()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
-    elif sys.platform == "darwin":
-        base = "~/Library/Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "reddiff-jax"
+    if chosen is None:
+        return user_cache_path("reddiff-jax", appauthor=False)
+    return None if chosen.lower() in ("", "0", "off") else Path(chosen).expanduser()
 
 
 def keep_programs() -> None:

@@ -84,7 +84,7 @@ def show_preset(preset: Any) -> str:
 
 @contextmanager
 def progress_bar(description: str) -> Iterator[Any]:
-    """A progress bar on stderr; yields ``update(fraction, text)``."""
+    """A progress bar on stderr; yields ``update(fraction, text)``, whose ``console`` is for what is said meanwhile."""
     from rich.progress import (
         BarColumn,
         Progress,
@@ -109,7 +109,9 @@ def progress_bar(description: str) -> Iterator[Any]:
         def update(fraction: float, text: str) -> None:
             bar.update(task, completed=fraction, description=f"{description}: {text}")
 
-        update.console = bar.console  # type: ignore[attr-defined]
+        # On a terminal only the bar's own console can write above the bar.
+        above = console.is_terminal and stdout().is_terminal
+        update.console = bar.console if above else stdout()  # type: ignore[attr-defined]
         yield update
 
 

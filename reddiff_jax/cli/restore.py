@@ -18,7 +18,6 @@ from reddiff_jax.cli._common import (
     load_prior,
     progress_bar,
     show_preset,
-    stdout,
 )
 from reddiff_jax.cli._processes import ProcessesOption, ProcessOption, choose_share, parse_batch_size
 
@@ -75,6 +74,9 @@ def restore(
     log: Annotated[
         Path | None, typer.Option(help="File for the solver's scalars: a JSON line for each step of each picture.")
     ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Folder for the same in TensorBoard, a run for each picture.")
+    ] = None,
     film: Annotated[int, typer.Option(help="Frames of a film of the first picture: NAME_film.gif and .png.")] = 0,
     processes: ProcessesOption = None,
     process: ProcessOption = None,
@@ -112,15 +114,15 @@ def restore(
     loaded, channels, prior_name = load_prior(prior)
     if presets is not None:
         settings = replace(settings, presets=jobs.read_presets(presets, prior_name))
-    console = stdout()
     with progress_bar("restoring") as update:
 
         def report(event: "Event") -> None:
             if event.kind == "preset":
                 text = f"{event.name} ({event.detail}): {show_preset(event.preset)}"
-                console.print(text, soft_wrap=True)
+                update.console.print(text, soft_wrap=True)
             if event.kind in ("compiled", "retry"):
-                console.print(f"{event.name}: {compiled(event.detail) if event.kind == 'compiled' else event.detail}")
+                said = compiled(event.detail) if event.kind == "compiled" else event.detail
+                update.console.print(f"{event.name}: {said}", soft_wrap=True)
             update(event.done, f"{event.name}, {event.kind if event.kind != 'step' else event.detail}")
 
         outcome = jobs.restore(
@@ -133,6 +135,7 @@ def restore(
             share=share,
             cache=cache_folder(),
             log=log,
+            tensorboard=tensorboard,
             film=film,
             report=report,
         )

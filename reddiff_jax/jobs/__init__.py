@@ -8,7 +8,7 @@ Several processes, each with its ``Share``, work on one folder without a word to
 
 from reddiff_jax.jobs.batches import BatchSolver as BatchSolver
 from reddiff_jax.jobs.batches import OutOfMemoryError as OutOfMemoryError
-from reddiff_jax.jobs.batches import steps_per_call as steps_per_call
+from reddiff_jax.jobs.batches import Scalars as Scalars
 from reddiff_jax.jobs.demonstration import DemoResult as DemoResult
 from reddiff_jax.jobs.demonstration import Show as Show
 from reddiff_jax.jobs.demonstration import demonstrate as demonstrate

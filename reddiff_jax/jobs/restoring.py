@@ -15,7 +15,7 @@ import numpy as np
 
 from reddiff_jax import measurements, panels, pictures, tasks
 from reddiff_jax.jobs.batch_sizes import RememberedSizes, find_batch_size
-from reddiff_jax.jobs.batches import BatchSolver, OutOfMemoryError, Scalars, steps_per_call
+from reddiff_jax.jobs.batches import BatchSolver, OutOfMemoryError, Scalars
 from reddiff_jax.jobs.errors import JobError, brief, with_path
 from reddiff_jax.jobs.events import Event, Failure, Outcome, Report
 from reddiff_jax.jobs.framing import framed
@@ -26,11 +26,12 @@ from reddiff_jax.jobs.planning import Plan, check_not_onto_inputs, is_finished, 
 from reddiff_jax.jobs.scoring import score_arrays
 from reddiff_jax.jobs.settings import Settings
 from reddiff_jax.jobs.shares import Share
-from reddiff_jax.jobs.watching import Film, ScalarLog
+from reddiff_jax.jobs.watching import Film, ScalarEvents, ScalarLog
 from reddiff_jax.measurements import Header, Measurement
 from reddiff_jax.operators import mask_key
 from reddiff_jax.priors import Prior, tiled
 from reddiff_jax.problem import Problem
+from reddiff_jax.run import describe_step, steps_per_call
 from reddiff_jax.solvers import Solver
 from reddiff_jax.tasks import Method
 
@@ -46,6 +47,7 @@ def restore(
     share: Share | None = None,
     cache: str | Path | None = None,
     log: str | Path | None = None,
+    tensorboard: str | Path | None = None,
     film: int = 0,
     report: Report = lambda event: None,
 ) -> Outcome:
@@ -68,6 +70,7 @@ def restore(
         share: Which of the inputs are this process's, of several that share the output folder; all if None.
         cache: Folder where batch sizes that were found are remembered.
         log: File that gets a JSON line for each step of each picture, with the scalars of the solver's Info.
+        tensorboard: Folder that gets the same for TensorBoard, a run for each picture. Needs tensorboardX.
         film: Frames of a film of the first picture's estimates, ``NAME_film.png`` and ``NAME_film.gif``; none if 0.
         report: Called with progress.
 
@@ -96,7 +99,11 @@ def restore(
             out, prior, prior_name, channels, settings, manifest, sizes, Outcome(failures=failures), report, pool
         )
         if log is not None:
-            work.log = ScalarLog(Path(log).with_name(share.file(Path(log).name)))
+            work.logs.append(ScalarLog(Path(log).with_name(share.file(Path(log).name))))
+        if tensorboard is not None:
+            events = ScalarEvents(Path(tensorboard), settings.samples)
+            stack.callback(events.close)
+            work.logs.append(events)
         if film:
             work.film = Film(film)
         own = share.of(items)
@@ -139,7 +146,7 @@ class _Work:
     outcome: Outcome
     report: Report
     pool: ThreadPoolExecutor
-    log: ScalarLog | None = None
+    logs: list[ScalarLog | ScalarEvents] = field(default_factory=list)
     film: Film | None = None
     finished_before: set[str] = field(default_factory=set)
     total: int = 1
@@ -360,14 +367,13 @@ class _Group:
         work, num_steps = self.work, self.solver.num_steps
         present = [i for i, unit in enumerate(units) if unit is not None]
         done = (work.finished + len(present) / work.settings.samples * step / num_steps) / work.total
-        if work.log is not None:
-            slots = {i: {"name": units[i].plan.item.name, "sample": units[i].sample} for i in present}  # type: ignore[union-attr]
-            work.log.add(slots, step, scalars)
+        slots = {i: {"name": units[i].plan.item.name, "sample": units[i].sample} for i in present}  # type: ignore[union-attr]
+        for log in work.logs:
+            log.add(slots, step, scalars)
         if work.film is not None:
             self._film(units, step, estimate)
-        means = {name: float(values[present, -1].mean()) for name, values in scalars.items() if name != "t"}
-        said = "".join(f", {name.replace('_', ' ')} {value:.3g}" for name, value in means.items())
-        work.report(Event("step", self.name, done, f"step {step}/{num_steps}{said}"))
+        said = describe_step(step, num_steps, {name: values[present] for name, values in scalars.items()})
+        work.report(Event("step", self.name, done, said))
 
     def _film(self, units: Sequence[_Unit | None], step: int, estimate: Callable[[int], np.ndarray]) -> None:
         film: Film = self.work.film  # type: ignore[assignment]

@@ -1,6 +1,7 @@
-"""Looking into a restoration while it goes: the solver's scalars as JSON lines, and a film of the first picture."""
+"""Looking into a restoration while it goes: the solver's scalars, as JSON lines or for TensorBoard, and a film."""
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,61 @@ class ScalarLog:
                 lines.append(json.dumps({**identity, "step": step - count + i + 1, **numbers}))
         with writing(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write("".join(line + "\n" for line in lines))
+
+
+class ScalarEvents:
+    """A folder for TensorBoard: a run for each picture, NAME, or of several samples for each, NAME_0, NAME_1, ...
+
+    A picture that is done again has another file in its run, at whose beginning TensorBoard forgets the earlier one.
+
+    Raises:
+        ImportError: Without tensorboardX.
+    """
+
+    def __init__(self, folder: Path, samples: int):
+        try:
+            from tensorboardX.proto import event_pb2, summary_pb2
+            from tensorboardX.record_writer import RecordWriter
+        except ImportError as error:
+            raise ImportError('--tensorboard needs tensorboardX: pip install "reddiff-jax[tensorboard]".') from error
+        # Its SummaryWriter writes in a thread, for which a full disk would make the job wait for ever.
+        self._open, self._event, self._summary = RecordWriter, event_pb2, summary_pb2.Summary  # type: ignore[attr-defined]
+        self.folder, self.samples = folder, samples
+        self._files: dict[int, Any] = {}  # slot -> file, of the batch under way
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, slots: Mapping[int, Mapping[str, Any]], step: int, scalars: Scalars) -> None:
+        """As of ``ScalarLog``."""
+        count = min((values.shape[1] for values in scalars.values()), default=0)
+        with writing(self.folder):
+            if step == count:
+                self._begin(slots)
+            for slot, file in self._files.items():
+                for i in range(count):
+                    values = [
+                        self._summary.Value(tag=name, simple_value=values[slot, i]) for name, values in scalars.items()
+                    ]
+                    self._write(file, step=step - count + i + 1, summary=self._summary(value=values))
+                file.flush()
+
+    def close(self) -> None:
+        """Closes the files of the last batch."""
+        with writing(self.folder):
+            while self._files:
+                self._files.popitem()[1].close()
+
+    def _begin(self, slots: Mapping[int, Mapping[str, Any]]) -> None:
+        self.close()
+        for slot, identity in slots.items():
+            run = identity["name"] if self.samples == 1 else f"{identity['name']}_{identity['sample']}"
+            (self.folder / run).mkdir(parents=True, exist_ok=True)
+            file = self._files[slot] = self._open(str(self.folder / run / f"events.out.tfevents.{time.time_ns()}"))
+            self._write(file, file_version="brain.Event:2")
+            self._write(file, step=1, session_log=self._event.SessionLog(status=self._event.SessionLog.START))
+
+    def _write(self, file: Any, **content: Any) -> None:
+        file.write(self._event.Event(wall_time=time.time(), **content).SerializeToString())
 
 
 class Film:

@@ -9,6 +9,7 @@ from cli_outputs import pixels
 
 import reddiff_jax as rd
 from reddiff_jax import jobs, pictures
+from reddiff_jax.cli._common import progress_bar
 
 
 @pytest.mark.parametrize("command", ["demo", "measure", "restore", "evaluate", "train", "convert", "gallery", "info"])
@@ -129,3 +130,14 @@ def test_info_tells_versions_prior_and_tasks(invoke, prior_folder):
     assert result.exit_code == 0, result.output
     for part in ("jax", "num_parameters", "inpaint_freeform", "deblur_motion"):
         assert part in result.stdout
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_is_said_meanwhile_stands_above_the_bar_on_a_terminal(monkeypatch, capsys, terminal):
+    monkeypatch.setenv("FORCE_COLOR", "1" if terminal else "")
+    with progress_bar("restoring") as update:
+        update(0.5, "a picture")
+        update.console.print("said")
+    written = capsys.readouterr()
+    assert ("said\n" in written.err, "said\n" in written.out) == (terminal, not terminal)
+    assert ("restoring: a picture" in written.err) == terminal
