@@ -1,6 +1,6 @@
 """What it costs to restore a picture of an odd size within a larger frame: PSNR against that of its own size.
 
-    python -m benchmarks.framing [--height 74] [--width 90] [--steps 100]
+    python -m benchmarks.framing [--height 76] [--width 92] [--steps 100]
 
 The centres of the five reporting pictures and the bundled prior, with each task's preset, the same measurements and
 keys. ``worst`` is the largest loss of a picture. The frames are those of ``reddiff-jax restore``.
