@@ -142,7 +142,7 @@ def test_an_output_folder_that_is_a_file(restore, photos, tmp_path):
 
 
 def test_a_full_disk(denoise, photos, monkeypatch):
-    def full(path, x):
+    def full(path, x, **options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(pictures, "write_picture", full)

@@ -89,7 +89,7 @@ def test_an_interrupted_run_continues(restore, restored, measured, tmp_path, mon
     out = tmp_path / "out"
     write, written = pictures.write_picture, []
 
-    def interrupted(path, x):
+    def interrupted(path, x, **options):
         if written:
             raise KeyboardInterrupt
         written.append(path)
