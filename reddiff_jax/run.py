@@ -314,7 +314,7 @@ class _ProgressBar:
             return lambda completed, text: None
         from rich.progress import Progress
 
-        self.bar = Progress(refresh_per_second=4).__enter__()
+        self.bar = Progress(refresh_per_second=1).__enter__()
         task = self.bar.add_task("restoring", total=self.total)
         return lambda completed, text: self.bar.update(task, completed=completed, description=f"restoring: {text}")
 

@@ -100,6 +100,14 @@ def test_samples_are_judged_as_written():
     assert variables["shares"].shape == (2,)
 
 
+@pytest.mark.slow
+def test_gray_priors_serve_complex_pictures_as_written():
+    key, mask = jax.random.key(0), jnp.ones((8, 8, 1))
+    variables = {"rd": rd, "key": key, "mask": mask, "y": jnp.zeros((8, 8), complex), "h": 8, "w": 8}
+    exec(code("gray").replace("aware(gray)", "aware(gray, num_steps=2)"), variables)
+    assert np.isfinite(variables["x"]).all()
+
+
 def test_the_tables_are_those_of_the_committed_results():
     benchmarks = pytest.importorskip("benchmarks.readme")
     assert benchmarks.filled(README) == README

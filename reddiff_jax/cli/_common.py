@@ -103,7 +103,9 @@ def progress_bar(description: str) -> Iterator[Any]:
         TimeRemainingColumn(),
     )
     console = stderr()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    # Drawing takes milliseconds of a core that the solver could use.
+    options = {"refresh_per_second": 1, "transient": True, "disable": not console.is_terminal}
+    with Progress(*columns, console=console, **options) as bar:
         task = bar.add_task(description, total=1.0)
 
         def update(fraction: float, text: str) -> None:
