@@ -36,11 +36,7 @@ def tables() -> dict[str, str]:
         "medical": _medical,
     }
     wanted = README.read_text()
-    return {
-        name: make() if _measured(name) else f"Not measured yet: `python -m benchmarks.{name}`."
-        for name, make in made.items()
-        if f"<!-- {name}:begin -->" in wanted
-    }
+    return {name: make() for name, make in made.items() if f"<!-- {name}:begin -->" in wanted}
 
 
 def filled(text: str) -> str:
@@ -51,11 +47,6 @@ def filled(text: str) -> str:
             f"{begin}.*{end}", lambda _, table=table, b=begin, e=end: f"{b}\n{table}\n{e}", text, flags=re.DOTALL
         )
     return text
-
-
-def _measured(table: str) -> bool:
-    """Whether there is the result that a table shows; tables of other names than their benchmark's have one."""
-    return table not in ("compiling", "progress", "framing") or (_report.RESULTS / f"{table}.json").exists()
 
 
 def _load(name: str) -> dict:
@@ -210,23 +201,35 @@ def _cost() -> str:
 
 def _solver_speed() -> str:
     result = _load("speed")
-    rows = [
-        {
-            "network": f"{row['network']}, {row['size']} x {row['size']}",
-            "devices": row["devices"],
-            "batch": f"{row['batch']}{', the largest' if row.get('largest that fits') else ''}",
-            "with": row["with"],
-            "s per image, 100 steps": f"{row['seconds per image']:.3g}",
-            "images per minute": f"{60 * row['images per second']:.3g}",
-            "times PyTorch's": format(row["times PyTorch's"], ".2f") if "times PyTorch's" in row else "",
-            "overhead": f"{100 * row['overhead']:.1f} %" if "overhead" in row else "",
-            "compile seconds": f"{row['compile seconds']:.1f}" if row["compile seconds"] else "",
-        }
-        for row in result["rows"]
-    ]
+    cases: dict[tuple, dict[str, dict]] = {}
+    for row in result["rows"]:
+        case = tuple(row[part] for part in ("network", "size", "dtype", "batch", "devices"))
+        cases.setdefault(case, {})[row["with"]] = row
+    rows = [_speed_of(case, rivals, cases[*case[:-1], 1]) for case, rivals in cases.items()]
     dtypes = " and ".join(dict.fromkeys(row["dtype"] for row in result["rows"]))
     note = _measured_on(result, f"torch {result['settings']['torch']}, {dtypes}, medians of interleaved runs")
     return _report.markdown(rows, list(rows[0])) + note + _scaling(result["rows"])
+
+
+def _speed_of(case: tuple, ours: dict[str, dict], of_one_device: dict[str, dict]) -> dict[str, str]:
+    """A row: seconds per image of each solver, and how many times that of its best rival in PyTorch it is.
+
+    PyTorch has all cores of a CPU, as the devices together have.
+    """
+    network, size, dtype, batch, devices = case
+    cells = {"network": f"{network}, {size} x {size}, {dtype}", "devices": str(devices), "batch": str(batch)}
+    cells["batch"] += ", the largest" if any(row.get("largest that fits") for row in ours.values()) else ""
+    for method in ("RED-diff", "DPS", "DDRM"):
+        rivals = [
+            row["seconds per image"]
+            for name, row in of_one_device.items()
+            if name.startswith(f"{method},") and "JAX" not in name
+        ]
+        seconds = ours.get(f"{method}, JAX", {}).get("seconds per image")
+        times = f" ({seconds / min(rivals):.2f})" if seconds and rivals else ""
+        cells[method] = f"{seconds:.3g}{times}" if seconds else ""
+    overhead = ours["RED-diff, JAX"].get("overhead")
+    return cells | {"overhead": "" if overhead is None else f"{100 * overhead:.1f} %"}
 
 
 def _scaling(rows: list[dict]) -> str:

@@ -1,5 +1,7 @@
-"""Options of a job that is spread over processes and batches."""
+"""Options of a job that is spread over processes, batches and processor cores."""
 
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +16,24 @@ ProcessesOption = Annotated[
     typer.Option(help="Processes that share the inputs, where no cluster says so itself.", show_default="detected"),
 ]
 ProcessOption = Annotated[int | None, typer.Option(help="Which of them this is, from 0.", show_default="detected")]
+
+
+_MOST_CORES = 8  # each a device: batches must be multiples
+
+
+def use_cores() -> None:
+    """Makes a device of each processor core, among which batches are divided.
+
+    That is faster than to divide each operation (benchmarks/speed.py). The number is a power of two, as most batches'
+    is. Nothing happens where the user has chosen a number, or JAX has begun to compute.
+    """
+    import jax
+
+    if "device_count" in os.environ.get("XLA_FLAGS", "") or jax.config.jax_num_cpu_devices != -1:  # type: ignore[attr-defined]
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", 1 << (min(cores, _MOST_CORES).bit_length() - 1))
 
 
 def choose_share(processes: int | None, process: int | None) -> "Share":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reddiff_jax.cli._common import OutOption, PriorOption, SeedOption, UserError, load_prior, stderr, stdout
+from reddiff_jax.cli._processes import use_cores
 
 if TYPE_CHECKING:
     from reddiff_jax.jobs import DemoResult
@@ -33,6 +34,7 @@ def demo(
 
     from reddiff_jax import io, jobs
 
+    use_cores()
     loaded, channels, name = load_prior(prior)
     if channels != 3:
         raise UserError("the demo's photos have colours; take a prior of colour pictures.")

@@ -19,7 +19,7 @@ from reddiff_jax.cli._common import (
     progress_bar,
     show_preset,
 )
-from reddiff_jax.cli._processes import ProcessesOption, ProcessOption, choose_share, parse_batch_size
+from reddiff_jax.cli._processes import ProcessesOption, ProcessOption, choose_share, parse_batch_size, use_cores
 
 if TYPE_CHECKING:
     from reddiff_jax.jobs import Event
@@ -110,6 +110,7 @@ def restore(
         exact_sizes=exact_sizes,
     )
     settings.check()
+    use_cores()
     share = choose_share(processes, process)
     loaded, channels, prior_name = load_prior(prior)
     if presets is not None:

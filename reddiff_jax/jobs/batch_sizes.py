@@ -30,7 +30,7 @@ def find_batch_size(make: Callable[[int], BatchSolver], problem: Any, at_most: i
     Raises:
         OutOfMemoryError: If not even the smallest fits.
     """
-    size = jax.local_device_count()
+    size = min(jax.local_device_count(), at_most)
     best = make(size)
     seconds = best.seconds_per_call(problem) / size
     while size < at_most:
