@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from reddiff_jax._checks import is_concrete
@@ -21,6 +22,9 @@ def shard_vmap(
     tomography; here nothing is communicated. Arguments that are not on the mesh yet are put there, split where they
     have a batch axis and copied where not; ``jax.device_put(solver, NamedSharding(mesh, PartitionSpec()))`` does that
     once for many calls.
+
+    The devices may be those of several processes (``jax.distributed.initialize``). Then each process calls it with the
+    same arguments, or with arrays that are on the mesh already, and holds its devices' part of the result.
 
     Axes of the mesh other than ``axis`` are for networks that do not fit a device: parameters split over them
     (``rd.load_prior(sharding=io.along_largest_axis(mesh, "model"))``) stay split, and XLA communicates along them only.
@@ -65,7 +69,7 @@ def shard_vmap(
         sharding = getattr(leaf, "sharding", None)
         if isinstance(sharding, NamedSharding) and sharding.device_set == devices:
             spec = sharding.spec
-        return jax.device_put(leaf, NamedSharding(mesh, spec))
+        return _put(leaf, NamedSharding(mesh, spec))
 
     compiled = jax.jit(mapped)
 
@@ -73,6 +77,16 @@ def shard_vmap(
         return compiled(*_map_prefix(place, specs, args))
 
     return call
+
+
+def _put(leaf: Any, sharding: NamedSharding) -> jax.Array:
+    if sharding.is_fully_addressable or not getattr(leaf, "is_fully_addressable", True):
+        return jax.device_put(leaf, sharding)
+    # Onto devices of other processes only numbers can be put, not an array of a device of one's own.
+    if jnp.issubdtype(jnp.asarray(leaf).dtype, jax.dtypes.prng_key):
+        numbers = jax.device_put(np.asarray(jax.random.key_data(leaf)), sharding)
+        return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(leaf))
+    return jax.device_put(np.asarray(leaf), sharding)
 
 
 def _spec(in_axis: int | None, axes: tuple[str, ...]) -> PartitionSpec:

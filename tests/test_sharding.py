@@ -1,6 +1,10 @@
 """Batches over a mesh: the single device's results, and no communication."""
 
 import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -95,6 +99,26 @@ def test_run_many_spreads_its_batches(blurred, mesh, progress):
     key = jax.random.key(1)
     spread = [s.x for s in rd.run_many(key, solver, items, batch_size=8, mesh=mesh, progress=progress)]
     np.testing.assert_allclose(spread, [s.x for s in rd.run_many(key, solver, items, batch_size=2)], atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.cpu_only
+def test_two_hosts_of_four_devices_share_a_batch():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    script = Path(__file__).parent / "one_of_two_hosts.py"
+    hosts = [
+        subprocess.Popen([sys.executable, str(script), address, str(i)], stdout=subprocess.PIPE, text=True)
+        for i in range(2)
+    ]
+    try:
+        for host in hosts:
+            # In other batch sizes the programs may round otherwise: float32, pictures of order 1.
+            assert float(host.communicate(timeout=300)[0].splitlines()[-1]) <= 1e-5
+            assert host.returncode == 0
+    finally:
+        for host in hosts:
+            host.kill()
 
 
 def test_a_batch_that_cannot_be_divided_is_an_error_that_says_what_to_do(blurred, sharded):
