@@ -8,7 +8,7 @@ from jaxtyping import Array, Shaped
 
 
 def conjugate_gradients(
-    matvec: Callable[[Array], Array], b: Shaped[Array, "..."], num_steps: int
+    matvec: Callable[[Array], Array], b: Shaped[Array, "..."], num_steps: int, *, smallest: jax.Array | float = 0.0
 ) -> Shaped[Array, "..."]:
     """Approaches the solution x of ``matvec(x) = b`` of smallest norm, from 0.
 
@@ -18,9 +18,11 @@ def conjugate_gradients(
         matvec: A symmetric positive semi-definite linear map; what it does off the range of b plays no part.
         b: Right-hand side, any shape.
         num_steps: Number of steps, one ``matvec`` each; as many as there are distinct eigenvalues are exact.
+        smallest: What no eigenvalue is below. Along a direction that shows another ``matvec`` no step is taken.
 
     Source:
-        Hestenes & Stiefel 1952, "Methods of conjugate gradients for solving linear systems".
+        Hestenes & Stiefel 1952, "Methods of conjugate gradients for solving linear systems"; the test of the curvature:
+        Steihaug 1983, "The conjugate gradient method and trust regions in large scale optimization".
     """
     b_norm2 = _dot(b, b)
     # Past rounding, CG on a singular system amplifies what rounding left in the null space: stand still there.
@@ -30,7 +32,7 @@ def conjugate_gradients(
         x, residual, direction, norm2 = carry
         image = matvec(direction)
         curvature = _dot(direction, image)
-        active = (norm2 > floor) & (curvature > 0)
+        active = (norm2 > floor) & (curvature > 0) & (curvature > smallest * _dot(direction, direction))
         alpha = jnp.where(active, norm2 / jnp.where(active, curvature, 1), 0)
         x = x + alpha * direction
         residual = residual - alpha * image

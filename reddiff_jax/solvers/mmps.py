@@ -42,6 +42,7 @@ class MMPS(Sampler):
 
     eta: jax.Array
     num_cg: int = struct.field(pytree_node=False)
+    clip: bool = struct.field(pytree_node=False)
 
     def update(
         self, z: Image, x_t: Image, t: Int[Array, ""], s: Int[Array, ""], problem: Problem
@@ -56,10 +57,16 @@ class MMPS(Sampler):
             # J is symmetric where the prior is exact, and a pull-back is what networks have.
             return sigmas[0] ** 2 / alphas[0] * pull(v)
 
+        # A network's J need be no covariance. Where V_t is negative, the steps would grow without bound; half, because
+        # rounding may take a V_t of zero below zero.
         weights = conjugate_gradients(
-            lambda v: sigma_y**2 * v + forward(covariance(adjoint(v))), -problem.residual(x_hat), self.num_cg
+            lambda v: sigma_y**2 * v + forward(covariance(adjoint(v))),
+            -problem.residual(x_hat),
+            self.num_cg,
+            smallest=sigma_y**2 / 2,
         )
         x_y = x_hat + covariance(adjoint(weights))
+        x_y = jnp.clip(x_y, -1, 1) if self.clip else x_y
         eps_y = (x_t - alphas[0] * x_y) / sigmas[0]
         return ddim_transition(z, x_y, eps_y, alphas, sigmas, self.eta), self.report(t, x_y, problem)
 
@@ -85,6 +92,7 @@ def mmps(
     eta: jax.Array | float = 1.0,
     num_steps: int = 100,
     num_cg: int = 3,
+    clip: bool = False,
     init: Init = init_zeros,
     spacing: schedules.Spacing = schedules.linspace,
 ) -> MMPS:
@@ -95,6 +103,8 @@ def mmps(
         eta: Part of the noise that is fresh, in [0, 1]; 1 is the ancestral sampler.
         num_steps: Number of network evaluations, each differentiated ``num_cg + 1`` times.
         num_cg: Steps of conjugate gradients; the paper finds that few suffice. Too few understate the pull of y.
+        clip: Clip x_y to [-1, 1]. A trained network's derivative is not exact, and at high noise sigma_t^2 / alpha_t
+            multiplies its errors by thousands: without it some pictures diverge.
         init: Guess whose ``alpha_T guess + sigma_T z`` is the start; ``init_zeros`` for pure noise.
         spacing: How the grid of timesteps is chosen, see ``Schedule.timesteps``.
 
@@ -102,8 +112,9 @@ def mmps(
         ValueError: For values that make no sense.
 
     Source:
-        Rozet et al. 2024 (arXiv 2405.13712), section 4.2 and algorithm 2. Departure: the sampler is DDIM's with any
-        eta. For a nonlinear operator A is its derivative at x_hat.
+        Rozet et al. 2024 (arXiv 2405.13712), section 4.2 and algorithm 2. Departures: the sampler is DDIM's with any
+        eta; conjugate gradients take no step along which the network's covariance is negative. For a nonlinear operator
+        A is its derivative at x_hat.
     """
     check_sampler(eta)
     check_count("num_cg", num_cg)
@@ -113,4 +124,5 @@ def mmps(
         guess=init,
         eta=scalar(eta),
         num_cg=num_cg,
+        clip=clip,
     )

@@ -199,6 +199,7 @@ class MmpsPreset(Method):
     eta: float = 1.0
     num_steps: int = 25
     num_cg: int = 3
+    clip: bool = True
     start_timestep: int = 999
     init: str = "pinv"
 

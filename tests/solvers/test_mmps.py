@@ -98,6 +98,34 @@ def _square(x):
     return x[::2] ** 2
 
 
+def _estimate(slope, y, sigma_y, **options):
+    """MMPS's estimate of x_0 at t = 300, and x_hat, where x_hat = 0.1 + slope (x_t - 0.5)."""
+    schedule, t = rd.schedules.linear(), 300
+    alpha_t, sigma_t = schedule(t)
+    prior = rd.prior(lambda x_t, t, cond: (x_t - alpha_t * (0.1 + slope * (x_t - 0.5))) / sigma_t, schedule)
+    problem = rd.problem(jnp.full(SHAPE, y), rd.denoising(SHAPE), rd.gaussian(sigma_y))
+    x_t = jnp.full(SHAPE, 0.5)
+    return one_update(rd.mmps(prior, eta=0.0, **options), problem, x_t, 0 * x_t, t, -1), 0.1
+
+
+def test_where_the_networks_covariance_is_negative_its_estimate_stays():
+    alpha_t, sigma_t = rd.schedules.linear()(300)
+    # sigma_y^2 I + V is a fortieth of sigma_y^2: a step would be forty times as long as one with no V at all.
+    sigma_y = 0.2
+    slope = -(1 - 1 / 40) * sigma_y**2 * alpha_t / sigma_t**2
+    x_y, x_hat = _estimate(slope, 0.6, sigma_y)
+    np.testing.assert_allclose(x_y, x_hat, atol=1e-6)  # float32
+    x_y, _ = _estimate(-slope, 0.6, sigma_y)
+    # As much variance as noise, nearly: half of the way from 0.1 to 0.6.
+    np.testing.assert_allclose(x_y, 0.1 + 0.5 * 39 / 79, atol=1e-5)  # float32
+
+
+def test_clipping_bounds_the_estimate_of_the_posterior():
+    free, clipped = (_estimate(5.0, 3.0, 0.1, clip=clip)[0] for clip in (False, True))
+    assert float(free.min()) > 2
+    np.testing.assert_array_equal(clipped, 1.0)
+
+
 def test_complex_measurements_are_real_ones_of_twice_the_length():
     scene, t = Scene("inpainting", components=1), 500
     with jax.enable_x64(True):
