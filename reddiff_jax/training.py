@@ -1,7 +1,10 @@
 """Training a diffusion prior on a folder of pictures.
 
-The objective is the noise-prediction loss ``mean |eps_hat(alpha_t x_0 + sigma_t eps, t) - eps|^2`` (Ho et al. 2020,
-arXiv 2006.11239, eq. 14): a mean over pixels and crops, t uniform. Batch k is a pure function of (seed, k), so a run
+The objective is ``mean |net(x_t, t) - target|^2`` for ``x_t = alpha_t x_0 + sigma_t eps``: a mean over pixels and
+crops, t uniform. The target is the noise (Ho et al. 2020, arXiv 2006.11239, eq. 14), the picture, or
+``v = alpha_t eps - sigma_t x_0`` (Salimans & Ho 2022, arXiv 2202.00512). With v the error of the clean picture is
+``sigma_t`` times the network's; with the noise it is ``sigma_t / alpha_t`` times, thousands at high noise, so that
+what pictures look like as a whole takes far more updates to learn. Batch k is a pure function of (seed, k), so a run
 that was killed continues on the same data in the same order.
 """
 
@@ -22,12 +25,21 @@ from flax import linen as nn
 from flax import struct
 
 from reddiff_jax import pictures
-from reddiff_jax.priors import NetPrior, Prior
+from reddiff_jax.priors import NetPrior, Prior, ToEps, from_eps, from_v, from_x0
 from reddiff_jax.schedules import Schedule
 from reddiff_jax.solvers._transition import ddim_transition
 
 MIN_CROP_STD = 10.0  # of 255; flatter crops are mostly redrawn
 FLAT_REFUSED = 0.8
+
+Target = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+"""``(x_0, eps, alpha_t, sigma_t) -> what the network is to predict``."""
+
+TARGETS: dict[ToEps, Target] = {
+    from_eps: lambda x, eps, alpha_t, sigma_t: eps,
+    from_v: lambda x, eps, alpha_t, sigma_t: alpha_t * eps - sigma_t * x,
+    from_x0: lambda x, eps, alpha_t, sigma_t: x,
+}
 
 
 @dataclass(frozen=True)
@@ -119,6 +131,7 @@ class TrainingConfig:
         weight_decay: AdamW's.
         ema: Decay of the moving average of the parameters, which is what is kept.
         seed: Seed of initialisation, crops and noise.
+        to_eps: What the network predicts, one of ``TARGETS``.
     """
 
     steps: int = 100_000
@@ -130,6 +143,7 @@ class TrainingConfig:
     weight_decay: float = 1e-3
     ema: float = 0.999
     seed: int = 0
+    to_eps: ToEps = from_eps
 
     def count(self, size: int) -> int:
         """Crops of a batch."""
@@ -180,8 +194,10 @@ def init_state(net: nn.Module, config: TrainingConfig, channels: int, params: An
     return TrainState(params, ema, config.optimizer().init(params), jnp.zeros((), jnp.int32))
 
 
-def denoising_loss(net: nn.Module, schedule: Schedule, params: Any, key: jax.Array, x: jax.Array) -> jax.Array:
-    """Noise-prediction loss of a batch (B, H, W, C) in [-1, 1]; timesteps are stratified over the batch."""
+def denoising_loss(
+    net: nn.Module, schedule: Schedule, target: Target, params: Any, key: jax.Array, x: jax.Array
+) -> jax.Array:
+    """Loss of a batch (B, H, W, C) in [-1, 1]; timesteps are stratified over the batch."""
     key_t, key_eps, key_dropout = jax.random.split(key, 3)
     count, total = x.shape[0], schedule.num_timesteps
     t = jnp.floor((jnp.arange(count) + jax.random.uniform(key_t, (count,))) / count * total).astype(jnp.int32)
@@ -190,8 +206,9 @@ def denoising_loss(net: nn.Module, schedule: Schedule, params: Any, key: jax.Arr
 
     def squared_error(x, t, eps, key):
         alpha_t, sigma_t = schedule(t)
-        out = net.apply({"params": params}, alpha_t * x + sigma_t * eps, t, deterministic=False, rngs={"dropout": key})
-        return jnp.mean(jnp.square(out - eps))
+        x_t, rngs = alpha_t * x + sigma_t * eps, {"dropout": key}
+        out: jax.Array = net.apply({"params": params}, x_t, t, deterministic=False, rngs=rngs)  # type: ignore[assignment]
+        return jnp.mean(jnp.square(out - target(x, eps, alpha_t, sigma_t)))
 
     return jnp.mean(jax.vmap(squared_error)(x, t, eps, jax.random.split(key_dropout, count)))
 
@@ -203,7 +220,8 @@ def train_step(
     """One update on crops (B, H, W, C), uint8; returns the new state and the loss. The old state is donated."""
     key = jax.random.fold_in(jax.random.key(config.seed), state.step)
     x = crops.astype(jnp.float32) / 127.5 - 1.0
-    loss, grads = jax.value_and_grad(partial(denoising_loss, net, schedule))(state.params, key, x)
+    objective = partial(denoising_loss, net, schedule, TARGETS[config.to_eps])
+    loss, grads = jax.value_and_grad(objective)(state.params, key, x)
     updates, opt_state = config.optimizer().update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     # A short memory at the start, so that the random initialisation is forgotten.

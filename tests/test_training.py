@@ -9,7 +9,7 @@ import pytest
 
 from reddiff_jax import pictures, schedules, training
 from reddiff_jax.nets import UNet
-from reddiff_jax.priors import NetPrior
+from reddiff_jax.priors import NetPrior, from_x0
 
 NET = UNet(model_channels=32, num_res_blocks=1, channel_mult=(1,), middle_attention=False, patch_size=2)
 CONFIG = training.TrainingConfig(steps=6, batch_pixels=8 * 8 * 8, crops=(8, 8, 16), warmup=2)
@@ -103,6 +103,23 @@ def test_training_lowers_the_loss(crops, tmp_path):
     config = replace(CONFIG, steps=60, learning_rate=2e-3)
     run(crops, tmp_path / "run", config, report=lambda report: losses.append(report.loss), report_every=10)
     assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.parametrize("to_eps", training.TARGETS)
+def test_a_network_that_meets_its_target_predicts_the_noise(to_eps, rng):
+    alpha_t, sigma_t = schedules.linear()(300)
+    x, eps = (jnp.asarray(rng.normal(size=(8, 8, 3)), jnp.float32) for _ in range(2))
+    target = training.TARGETS[to_eps](x, eps, alpha_t, sigma_t)
+    found = to_eps(target, alpha_t * x + sigma_t * eps, alpha_t, sigma_t)
+    np.testing.assert_allclose(found, eps, atol=1e-5)  # float32
+
+
+def test_the_loss_of_a_fresh_network_is_the_mean_square_of_its_target(key, rng):
+    # Its last layer is zero.
+    x = jnp.asarray(rng.uniform(-1, 1, (4, 8, 8, 3)), jnp.float32)
+    params = training.init_state(NET, CONFIG, 3).params
+    loss = training.denoising_loss(NET, schedules.linear(), training.TARGETS[from_x0], params, key, x)
+    assert float(loss) == pytest.approx(float(jnp.mean(x**2)), rel=1e-5)  # float32
 
 
 def test_fine_tuning_starts_from_the_given_parameters(crops, tmp_path):

@@ -26,6 +26,9 @@ def train(
         bool, typer.Option("--middle-attention", help="Attention at the lowest level.")
     ] = False,
     patch: Annotated[int, typer.Option(min=1, help="Side of the pixel patches folded into channels.")] = 2,
+    predict: Annotated[
+        str, typer.Option(help="What the network predicts: v, which learns faster at high noise, eps or x0.")
+    ] = "v",
     dropout: Annotated[float, typer.Option(min=0, max=0.9)] = 0.0,
     learning_rate: Annotated[float, typer.Option("--lr", min=0)] = 5e-4,
     ema: Annotated[float, typer.Option(min=0, max=1, help="Decay of the parameters' moving average.")] = 0.999,
@@ -71,9 +74,15 @@ def train(
         raise UserError(f"{out / 'prior'} exists already: that run is complete. Choose another --out or remove it.")
     channels = 1 if gray else 3
     params = None
+    kinds = {name: to_eps for name, to_eps in io.PREDICTIONS.items() if to_eps in training.TARGETS}
+    if predict not in kinds:
+        raise UserError(f"--predict {predict} must be one of {', '.join(kinds)}.")
+    to_eps = kinds[predict]
     if start_from is not None:
         given = io.load_prior(start_from, dtype=dtype)
-        net, params, schedule = given.net, given.params, given.schedule
+        net, params, schedule, to_eps = given.net, given.params, given.schedule, given.to_eps
+        if to_eps not in training.TARGETS:
+            raise UserError(f"{start_from} predicts a score, which cannot be trained here.")
         if net.in_channels != channels:  # type: ignore[attr-defined]
             raise UserError(f"{start_from} takes {net.in_channels} channels, not {channels}.")  # type: ignore[attr-defined]
     else:
@@ -101,6 +110,7 @@ def train(
         learning_rate=learning_rate,
         ema=ema,
         seed=seed,
+        to_eps=to_eps,
     )
     held_out = None
     if validation is not None:
@@ -111,7 +121,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
 
     def as_prior(state: training.TrainState) -> io.NetPrior:
-        return io.NetPrior(schedule=schedule, params=state.ema, net=net)
+        return io.NetPrior(schedule=schedule, params=state.ema, net=net, to_eps=to_eps)
 
     def watch(state: training.TrainState) -> None:
         sheet = training.sample_sheet(jax.random.key(seed), as_prior(state), min(crop), channels)

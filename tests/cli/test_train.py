@@ -27,6 +27,7 @@ def trained(tmp_path_factory, invoke):
 def test_the_prior_s_card_says_how_it_was_trained(trained):
     card = json.loads((trained / "run" / "prior" / "card.json").read_text())
     assert (card["training"]["pictures"], card["training"]["steps"], card["training"]["note"]) == (1, 2, "one picture")
+    assert card["prediction"] == "v"
 
 
 def test_the_card_tells_the_command_the_credits_and_the_curves(trained):
@@ -58,6 +59,7 @@ def test_a_complete_run_is_not_trained_again(trained, invoke):
         (("--crop", 9), "must be a positive multiple of 2"),
         (("--mult", "one"), "is not a list of numbers"),
         (("--from", "nowhere"), "is no prior"),
+        (("--predict", "score"), "must be one of eps, x0, v"),
     ],
 )
 def test_impossible_options_get_one_line_and_status_2(trained, invoke, tmp_path, options, said):
