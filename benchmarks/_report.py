@@ -42,9 +42,10 @@ def environment() -> dict[str, Any]:
 
 
 def write(name: str, *, settings: dict[str, Any], rows: list[dict[str, Any]], out: Path | None = None) -> Path:
-    """Writes ``results/NAME.json``."""
+    """Writes ``results/NAME.json``. Each row keeps the commit that it was measured at, this one if it has none yet."""
     path = (out or RESULTS) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [{**row, "commit": row.get("commit", _COMMIT)} for row in rows]
     path.write_text(json.dumps({"environment": environment(), "settings": settings, "rows": rows}, indent=1) + "\n")
     return path
 

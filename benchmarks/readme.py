@@ -167,8 +167,9 @@ def _pareto() -> str:
 
 def _measured_on(result: dict, how: str) -> str:
     environment = result["environment"]
+    commits = list(dict.fromkeys(row.get("commit", environment["commit"]) for row in result["rows"]))
     return (
-        f"\n\nMeasured at commit {environment['commit']} on {environment['cpu']} ({environment['cpu_count']} cores, "
+        f"\n\nMeasured at commit {', '.join(commits)} on {environment['cpu']} ({environment['cpu_count']} cores, "
         f"{environment['backend']}), jax {environment['jax']}, {how}."
     )
 
