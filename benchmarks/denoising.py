@@ -78,7 +78,7 @@ def by_bm3d(y: np.ndarray, sigma: float) -> np.ndarray:
     """BM3D, of the package that is installed."""
     import bm3d  # type: ignore[import-not-found]
 
-    return (bm3d.bm3d_rgb if y.shape[2] == 3 else bm3d.bm3d)(y, sigma).reshape(y.shape)
+    return np.asarray((bm3d.bm3d_rgb if y.shape[2] == 3 else bm3d.bm3d)(y, sigma)).reshape(y.shape)
 
 
 def dncnn() -> Denoiser | None:
