@@ -304,7 +304,7 @@ def _framing() -> str:
 
 def _order() -> str:
     rows = _load("order")["rows"]
-    return _report.markdown(rows, list(rows[0]))
+    return _report.markdown(rows, [name for name in rows[0] if name not in HIDDEN])
 
 
 def _posterior() -> str:
@@ -461,13 +461,13 @@ def _emoji64() -> str:
         [{key: value for key, value in row.items() if key != "what"} for row in result["rows"] if row["what"] == what]
         for what in ("distance to the nearest training picture", "half a face")
     )
-    tables = [_report.markdown(rows, [name for name in rows[0] if name not in LISTS]) for rows in (memory, halves)]
+    tables = [_report.markdown(rows, [name for name in rows[0] if name not in HIDDEN]) for rows in (memory, halves)]
     settings = result["settings"]
     note = _measured_on(result, f"{settings['samples']} samples, {settings['steps']} steps, sigma {settings['sigma']}")
     return "\n\n".join(tables) + note
 
 
-LISTS = ("nearest", "each")  # one value a picture
+HIDDEN = ("nearest", "each", "commit")  # lists of one value a picture, and what the note says
 
 
 def _medical() -> str:
