@@ -1,19 +1,20 @@
-"""Which UNet to train for photos: quality per millisecond after the same time of training.
+"""How to train a prior of photos on a CPU: quality per millisecond of UNets and objectives after the same time.
 
-    python -m benchmarks.architectures FOLDER [--minutes 4] [--only time quality] [--networks w64-p2 ...]
+    python -m benchmarks.architectures FOLDER [--minutes 7] [--only time quality] [--networks w64-p2 ...]
+                                       [--objectives v-lognormal ...]
 
-FOLDER is what benchmarks/photo64_data.py has collected. ``time`` is one forward pass at 256 x 256, which needs an idle
-machine. ``quality`` trains each network for as many minutes, compiling apart, from scratch, to predict v (``-eps``: the
-noise) and with the learning rate falling to zero at the end, and measures it on the tuning photos: as a denoiser at
-sigma 15, 25 and 50 of 255, and in restoring (``rd.noise_aware``, 50 evaluations, sigma 0.05). Short trainings favour
-networks that learn fast, which is what a prior that is trained on a CPU needs. Rows that results/architectures.json has
-are kept.
+FOLDER is what benchmarks/photo64_data.py has collected. ``time`` is one forward pass at 256 x 256, which needs an
+idle machine. ``quality`` trains each network with each objective for as many minutes, compiling apart, from scratch,
+the learning rate falling to zero at the end, and measures it on the tuning photos: as a denoiser at sigma 15, 25 and
+50 of 255, and in restoring (``rd.noise_aware``, 50 evaluations, sigma 0.05). Short trainings favour what learns fast,
+which is what a prior that is trained on a CPU needs. Rows that results/architectures.json has are kept.
 """
 
 import argparse
 import json
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,24 @@ from reddiff_jax import metrics, pictures, priors, training
 from reddiff_jax.nets import UNet, multiply_adds, parameter_count
 
 NETWORKS = {
-    "w32": {"model_channels": 32, "channel_mult": (1, 2, 4), "middle_attention": True},
+    "w32": {"model_channels": 32, "channel_mult": (1, 2, 4)},
     "w32-4levels": {"model_channels": 32, "channel_mult": (1, 2, 4, 4)},
     "w64-p2": {"model_channels": 64, "channel_mult": (1, 2, 2), "patch_size": 2},
-    "w64-p2-middle": {"model_channels": 64, "channel_mult": (1, 2, 2), "patch_size": 2, "middle_attention": True},
+    "w64-p2-no-attention": {
+        "model_channels": 64,
+        "channel_mult": (1, 2, 2),
+        "patch_size": 2,
+        "middle_attention": False,
+    },
     "w64-p2-2levels": {"model_channels": 64, "channel_mult": (1, 2), "patch_size": 2},
     "w96-p2": {"model_channels": 96, "channel_mult": (1, 1, 2), "patch_size": 2},
-    "w64-p2-eps": {"model_channels": 64, "channel_mult": (1, 2, 2), "patch_size": 2},
     "w128-p4": {"model_channels": 128, "channel_mult": (1, 2), "patch_size": 4},
+}
+OBJECTIVES = {
+    "v-lognormal": (priors.from_v, training.lognormal_levels),
+    "v": (priors.from_v, training.uniform_levels),
+    "eps-lognormal": (priors.from_eps, training.lognormal_levels),
+    "eps": (priors.from_eps, training.uniform_levels),
 }
 TASKS = ("inpaint_random", "sr4", "deblur_gauss61")
 SIGMA = 0.05
@@ -61,12 +72,12 @@ def time_forward(name: str, size: int = 256, rounds: int = 7) -> dict[str, Any]:
     return row | {"ms, 256 x 256": 1e3 * statistics.median(seconds)}
 
 
-def trained(name: str, folder: Path, minutes: float) -> tuple[rd.NetPrior, int]:
+def trained(name: str, objective: str, folder: Path, minutes: float) -> tuple[rd.NetPrior, int]:
     """A prior after some minutes of training, and the number of its updates."""
     net, schedule = network(name), rd.schedules.linear()
-    to_eps = priors.from_eps if name.endswith("-eps") else priors.from_v
+    to_eps, levels = OBJECTIVES[objective]
     crops = training.Crops(tuple(pictures.find_pictures(folder)), min_size=min(CROPS))
-    trial = training.TrainingConfig(steps=10_000, crops=CROPS, warmup=50, to_eps=to_eps)
+    trial = training.TrainingConfig(steps=10_000, crops=CROPS, warmup=50, to_eps=to_eps, levels=levels)
     sizes = [CROPS[k % len(CROPS)] for k in range(len(CROPS))]
     state = training.init_state(net, trial, 3)
     seconds = []
@@ -77,9 +88,7 @@ def trained(name: str, folder: Path, minutes: float) -> tuple[rd.NetPrior, int]:
         loss.block_until_ready()
         seconds.append(time.perf_counter() - began)
     steps = int(60 * minutes / (sum(seconds[len(sizes) :]) / len(sizes)))
-    config = training.TrainingConfig(
-        steps=steps, crops=CROPS, warmup=min(50, steps // 4), ema=0.99, learning_rate=1e-3, decay=0.5, to_eps=to_eps
-    )
+    config = replace(trial, steps=steps, warmup=min(50, steps // 4), ema=0.99, learning_rate=1e-3, decay=0.5)
     state = training.init_state(net, config, 3)
     for k in range(steps):
         size = CROPS[k % len(CROPS)]
@@ -112,31 +121,32 @@ def main() -> None:
     """Measures what is missing and writes results/architectures.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--minutes", type=float, default=4.0)
+    parser.add_argument("--minutes", type=float, default=7.0)
     parser.add_argument("--only", nargs="+", default=["time", "quality"], choices=["time", "quality"])
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument("--objectives", nargs="+", default=["v-lognormal"], choices=list(OBJECTIVES))
     parser.add_argument("--out", type=Path, default=_report.RESULTS)
     args = parser.parse_args()
     settings = {"minutes": args.minutes, "crops": CROPS, "pictures": list(_pictures.tuning(64)), "sigma": SIGMA}
     path = args.out / "architectures.json"
-    for name in args.networks:
-        for part in args.only:
-            rows = json.loads(path.read_text())["rows"] if path.exists() else []
-            row = next((row for row in rows if row["network"] == name), {"network": name})
-            if "ms, 256 x 256" in row if part == "time" else "updates" in row:
-                continue
-            if part == "time":
-                found = time_forward(name)
-            else:
-                prior, updates = trained(name, args.folder, args.minutes)
-                found = {"updates": updates, **judge(prior)}
-            # Another process may have written in the meantime.
-            rows = json.loads(path.read_text())["rows"] if path.exists() else []
-            old = next((row for row in rows if row["network"] == name), {"network": name})
-            rows = [row for row in rows if row["network"] != name] + [old | found]
-            rows.sort(key=lambda row: list(NETWORKS).index(row["network"]))
-            _report.write("architectures", settings=settings, rows=rows, out=args.out)
-            print(_report.markdown([old | found], list(old | found)).splitlines()[-1], flush=True)
+
+    def known() -> list[dict[str, Any]]:
+        return json.loads(path.read_text())["rows"] if path.exists() else []
+
+    for what in args.only:
+        for name in args.networks:
+            for objective in args.objectives if what == "quality" else [""]:
+                row = {"what": what, "network": name} | ({"objective": objective} if objective else {})
+                if any(row.items() <= other.items() for other in known()):
+                    continue
+                if what == "time":
+                    row |= time_forward(name)
+                else:
+                    prior, updates = trained(name, objective, args.folder, args.minutes)
+                    row |= {"updates": updates, **judge(prior)}
+                # Another process may have written in the meantime.
+                _report.write("architectures", settings=settings, rows=[*known(), row], out=args.out)
+                print(_report.markdown([row], list(row)).splitlines()[-1], flush=True)
 
 
 if __name__ == "__main__":

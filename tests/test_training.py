@@ -105,6 +105,20 @@ def test_training_lowers_the_loss(crops, tmp_path):
     assert losses[-1] < 0.7 * losses[0]
 
 
+def test_lognormal_levels_are_those_of_their_quantiles():
+    schedule, u = schedules.linear(), jnp.array([0.02, 0.1587, 0.5, 0.8413, 0.999])
+    alphas, sigmas = schedule(training.lognormal_levels(schedule, u))
+    # ln r at -2.05, -1, 0, 1 and 3.09 standard deviations; integer timesteps are 3 % apart, below r = 0.05 more.
+    expected = np.exp(-1.2 + 1.2 * np.array([-2.054, -1, 0, 1, 3.09]))
+    np.testing.assert_allclose((sigmas / alphas)[1:], expected[1:], rtol=0.03)
+    np.testing.assert_allclose((sigmas / alphas)[0], expected[0], rtol=0.2)
+
+
+def test_uniform_levels_are_all_timesteps():
+    schedule = schedules.linear(10)
+    assert training.uniform_levels(schedule, jnp.linspace(0, 0.999, 10)).tolist() == list(range(10))
+
+
 @pytest.mark.parametrize("to_eps", training.TARGETS)
 def test_a_network_that_meets_its_target_predicts_the_noise(to_eps, rng):
     alpha_t, sigma_t = schedules.linear()(300)
@@ -118,7 +132,7 @@ def test_the_loss_of_a_fresh_network_is_the_mean_square_of_its_target(key, rng):
     # Its last layer is zero.
     x = jnp.asarray(rng.uniform(-1, 1, (4, 8, 8, 3)), jnp.float32)
     params = training.init_state(NET, CONFIG, 3).params
-    loss = training.denoising_loss(NET, schedules.linear(), training.TARGETS[from_x0], params, key, x)
+    loss = training.denoising_loss(NET, schedules.linear(), replace(CONFIG, to_eps=from_x0), params, key, x)
     assert float(loss) == pytest.approx(float(jnp.mean(x**2)), rel=1e-5)  # float32
 
 

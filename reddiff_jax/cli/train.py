@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+LEVELS = {"uniform": "uniform_levels", "lognormal": "lognormal_levels"}  # functions of training
+
 
 def train(
     context: typer.Context,
@@ -29,6 +31,13 @@ def train(
     predict: Annotated[
         str, typer.Option(help="What the network predicts: v, which learns faster at high noise, eps or x0.")
     ] = "v",
+    levels: Annotated[
+        str,
+        typer.Option(
+            help="Noise levels that it sees: uniform in t, or lognormal, mostly those where texture and edges are "
+            "decided: for restoring photos."
+        ),
+    ] = "uniform",
     dropout: Annotated[float, typer.Option(min=0, max=0.9)] = 0.0,
     learning_rate: Annotated[float, typer.Option("--lr", min=0)] = 5e-4,
     ema: Annotated[float, typer.Option(min=0, max=1, help="Decay of the parameters' moving average.")] = 0.999,
@@ -59,8 +68,10 @@ def train(
 
     from reddiff_jax import io, pictures, schedules, training
     from reddiff_jax.cli._errors import UserError
+    from reddiff_jax.cli._processes import use_cores
     from reddiff_jax.nets import UNet
 
+    use_cores()
     dtype = jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
     if not folder.exists():
         raise UserError(f"{folder} does not exist.")
@@ -78,6 +89,8 @@ def train(
     if predict not in kinds:
         raise UserError(f"--predict {predict} must be one of {', '.join(kinds)}.")
     to_eps = kinds[predict]
+    if levels not in LEVELS:
+        raise UserError(f"--levels {levels} must be one of {', '.join(LEVELS)}.")
     if start_from is not None:
         given = io.load_prior(start_from, dtype=dtype)
         net, params, schedule, to_eps = given.net, given.params, given.schedule, given.to_eps
@@ -111,6 +124,7 @@ def train(
         ema=ema,
         seed=seed,
         to_eps=to_eps,
+        levels=getattr(training, LEVELS[levels]),
     )
     held_out = None
     if validation is not None:

@@ -60,6 +60,7 @@ def test_a_complete_run_is_not_trained_again(trained, invoke):
         (("--mult", "one"), "is not a list of numbers"),
         (("--from", "nowhere"), "is no prior"),
         (("--predict", "score"), "must be one of eps, x0, v"),
+        (("--levels", "all"), "must be one of uniform, lognormal"),
     ],
 )
 def test_impossible_options_get_one_line_and_status_2(trained, invoke, tmp_path, options, said):
