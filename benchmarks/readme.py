@@ -32,6 +32,7 @@ def tables() -> dict[str, str]:
         "speed": _operators,
         "denoising": _denoising,
         "eps_loss": _eps_loss,
+        "architectures": _architectures,
         "emoji64": _emoji64,
         "medical": _medical,
     }
@@ -453,6 +454,23 @@ def _eps_loss() -> str:
             rows.setdefault(row["prior"], {"prior": row["prior"]})[f"t = {row['timestep']}"] = f"{row['loss']:.3g}"
     table = list(rows.values())
     return _report.markdown(table, list(table[0])) + _measured_on(result, "pictures that were not trained on")
+
+
+def _architectures() -> str:
+    result = _load("architectures")
+    times = {row["network"]: row for row in result["rows"] if row["what"] == "time"}
+    rows = []
+    for row in result["rows"]:
+        if row["what"] == "quality":
+            cost = times[row["network"]]
+            cells = {"network": f"`{row['network']}`", "objective": row["objective"], "updates": row["updates"]}
+            cells |= {"parameters": f"{cost['parameters'] / 1e6:.1f} M", "ms": f"{cost['ms, 256 x 256']:.0f}"}
+            measured = [name for name in row if name not in (*HIDDEN, "what", "network", "objective", "updates")]
+            rows.append(cells | {name: f"{row[name]:.2f}" for name in measured})
+    minutes = result["settings"]["minutes"]
+    return _report.markdown(rows, list(rows[0])) + _measured_on(
+        result, f"{minutes:g} minutes of one core each, PSNR in dB"
+    )
 
 
 def _emoji64() -> str:

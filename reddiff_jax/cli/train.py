@@ -190,6 +190,7 @@ def train(
             "batch_pixels": config.batch_pixels,
             "crops": list(crop),
             "mirror": mirror,
+            "levels": levels,
             "learning_rate": learning_rate,
             "ema": ema,
             "seed": seed,
