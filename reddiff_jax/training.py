@@ -212,7 +212,7 @@ def init_state(net: nn.Module, config: TrainingConfig, channels: int, params: An
     """Fresh state; from given parameters if any (fine-tuning)."""
     if params is None:
         x = jnp.zeros((config.crops[0], config.crops[0], channels))
-        params = net.init(jax.random.key(config.seed), x, jnp.zeros((), jnp.int32))["params"]
+        params = jax.jit(net.init)(jax.random.key(config.seed), x, jnp.zeros((), jnp.int32))["params"]
     # Copies, because the training step donates its state.
     params, ema = jax.tree.map(jnp.copy, params), jax.tree.map(jnp.copy, params)
     return TrainState(params, ema, config.optimizer().init(params), jnp.zeros((), jnp.int32))

@@ -114,6 +114,7 @@ def _all_timesteps(key, step, timesteps):
     return timesteps.ravel()
 
 
+@pytest.mark.slow
 def test_reddiff_finds_the_posterior_mode_of_a_gaussian_for_a_batch_of_masks():
     shape, lam, variance, num_steps = (8, 6, 2), 0.5, 0.25, 100
     mean = jnp.asarray(np.random.default_rng(1).normal(size=shape), dtype=float)

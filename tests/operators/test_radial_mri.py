@@ -101,6 +101,7 @@ def test_gridding_shows_a_smooth_picture(coils):
     np.testing.assert_allclose(operator.gridding(operator(x)), x, atol=0.03)
 
 
+@pytest.mark.slow
 @installed
 def test_reddiff_runs_from_the_gridded_picture(key, rng):
     shape = (8, 6, 2)
