@@ -29,12 +29,10 @@ def after_the_snippet(readers_variables):
 def test_the_snippet_restores_one_picture_and_a_batch(after_the_snippet):
     assert after_the_snippet["x"].shape == (16, 24, 3)
     assert after_the_snippet["xs"].shape == (16, 16, 24, 3)
-
-
-def test_the_snippet_s_results_are_finite(after_the_snippet):
     assert np.isfinite(after_the_snippet["xs"]).all()
 
 
+@pytest.mark.slow
 def test_the_mesh_lines_give_the_unsharded_result(after_the_snippet):
     # A solver that is cheap to compile for 8 devices; the lines name only what is in scope.
     prior = rd.gaussian_prior(jnp.zeros((16, 24, 3)), 0.25, rd.schedules.linear())

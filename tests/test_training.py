@@ -100,6 +100,7 @@ def test_a_finished_run_is_returned_as_it_is(crops, tmp_path):
     assert leaves_equal(run(crops, tmp_path / "run"), run(crops, tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss(crops, tmp_path):
     losses = []
     config = replace(CONFIG, steps=60, learning_rate=2e-3)
@@ -145,6 +146,7 @@ def test_fine_tuning_starts_from_the_given_parameters(crops, tmp_path):
     assert leaves_equal(state.ema, given)
 
 
+@pytest.mark.slow
 def test_fine_tuning_leaves_the_given_parameters_alone(crops, tmp_path):
     given = jax.jit(NET.init)(jax.random.key(7), jnp.zeros((8, 8, 3)), jnp.zeros((), jnp.int32))["params"]
     before = jax.tree.map(np.array, given)

@@ -75,6 +75,7 @@ def test_dc_is_in_the_middle():
     np.testing.assert_allclose(y, expected, atol=1e-5)  # float32
 
 
+@pytest.mark.slow
 def test_many_coils_recover_what_one_does_not(rng):
     shape = (16, 12, 2)
     mask = ops.cartesian_mask(jax.random.key(0), shape, acceleration=2, kind=ops.Undersampling.EQUISPACED)
@@ -88,6 +89,7 @@ def test_many_coils_recover_what_one_does_not(rng):
     assert errors[1] < 0.05
 
 
+@pytest.mark.slow
 def test_masks_and_maps_for_each_image_equal_a_loop(rng):
     shape = (6, 8, 2)
     masks = np.stack([_mask(seed, 6, 8) for seed in range(2)])

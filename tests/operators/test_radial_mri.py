@@ -52,6 +52,7 @@ def test_points_of_the_grid_are_the_cartesian_measurement(rng):
     np.testing.assert_allclose(ops.radial_mri(grid, (6, 9, 2))(x), expected, atol=1e-5)  # float32, to 1e-6
 
 
+@pytest.mark.slow
 @installed
 def test_trajectories_and_maps_for_each_image_equal_a_loop(rng):
     shape, starts = (8, 6, 2), jnp.asarray([0.0, 0.7])
@@ -68,6 +69,7 @@ def test_trajectories_and_maps_for_each_image_equal_a_loop(rng):
     np.testing.assert_allclose(back, jnp.stack([a.adjoint(y) for a, y in zip(made, ys, strict=True)]), atol=1e-5)
 
 
+@pytest.mark.slow
 @installed
 def test_gradient_goes_through_a_batch_of_trajectories(rng):
     shape = (8, 6, 2)
