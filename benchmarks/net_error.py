@@ -159,7 +159,7 @@ def main(argv: list[str] | None = None) -> None:
         x = jnp.asarray(pixels)
         if "loss" in args.only:
             z = jax.random.normal(jax.random.key(1), (NUM_DRAWS, *x.shape[1:]))
-            smooth = jax.jit(jax.vmap(rd.gaussian_blur(x.shape[1:], sigma=1.0, size=7)))(x)
+            smooth = jax.jit(jax.vmap(rd.gaussian_blur((SIZE, SIZE, x.shape[-1]), sigma=1.0, size=7)))(x)
             for r in LEVELS:
                 place = {"part": "loss", "prior": name, "r": r}
                 if not known(place):

@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Show:
         pictures: The originals.
         size: Side to which they are reduced, in pixels.
         tasks: Names of tasks, and noise levels.
+        settings: What replaces settings of the tasks' presets, ``{"start_timestep": 999}``.
         folder: Where its files go, below the output folder.
     """
 
@@ -40,6 +41,7 @@ class Show:
     pictures: Sequence[Path]
     size: int
     tasks: Sequence[tuple[str, float]]
+    settings: Mapping[str, Any] = field(default_factory=dict)
     folder: str = ""
 
 
@@ -89,7 +91,7 @@ def demonstrate(
     Args:
         shows: Priors, each with its pictures and tasks.
         out: Output folder.
-        steps: Steps of each restoration.
+        steps: Steps of each restoration, where a show's settings do not say otherwise.
         seed: Seed of everything drawn.
         say: Called with what is being done.
 
@@ -117,8 +119,8 @@ def demonstrate(
             operator = measured[0].operator() if shared else None
             problems = [measurement.problem(operator) for measurement in measured]
             keys = [jax.random.fold_in(mask_key(name, seed), 0) for name in names]
-            preset = replace(tasks.by_name(task).preset(sigma), num_steps=steps)
-            baseline = replace(tasks.METHODS[BASELINE](), num_steps=steps)  # type: ignore[call-arg]
+            preset = replace(tasks.by_name(task).preset(sigma), **{"num_steps": steps, **show.settings})
+            baseline = replace(tasks.METHODS[BASELINE](), num_steps=preset.num_steps)  # type: ignore[call-arg]
 
             xs, compile_seconds, seconds = _solve(preset, show.prior, problems, keys, shared, say)
             others, *_ = _solve(baseline, show.prior, problems, keys, shared, say)
