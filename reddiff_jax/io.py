@@ -288,6 +288,9 @@ def _save(
         limit = 1 + max(leaf.nbytes for leaf in jax.tree.leaves(arrays)) // 10**9
         with ocp.Checkpointer(ocp.StandardCheckpointHandler(save_concurrent_gb=limit)) as checkpointer:
             checkpointer.save(partial / WEIGHTS, args=ocp.args.StandardSave(arrays))
+        marker = partial / WEIGHTS / "commit_success.txt"
+        if marker.exists():  # Orbax tells everyone the path on this machine
+            marker.write_text("Checkpoint commit was successful\n")
         (partial / CARD).write_text(json.dumps(described, indent=1) + "\n")
         partial.rename(folder)
     finally:

@@ -110,6 +110,12 @@ def test_the_card_counts_the_parameters(prior, saved):
     assert io.read_card(saved)["num_parameters"] == sum(leaf.size for leaf in jax.tree.leaves(prior.params))
 
 
+def test_a_saved_prior_does_not_tell_where_it_was_written(saved):
+    files = [path for path in saved.rglob("*") if path.is_file()]
+    assert len(files) > 5
+    assert not [path.name for path in files if bytes(saved.parent) in path.read_bytes()]
+
+
 def test_what_the_card_must_say_cannot_be_overridden(saved):
     assert io.read_card(saved)["format"] == io.FORMAT
 
