@@ -179,7 +179,8 @@ def read_card(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / CARD
     if not path.is_file():
         raise FileNotFoundError(
-            f"{folder} is no prior: it has no {CARD}. Train one, convert one, or use the bundled one."
+            f"{folder} is no prior: it has no {CARD}. Train one, convert one, or use a bundled one: "
+            f"{', '.join(bundled_priors())}."
         )
     try:
         card = json.loads(path.read_text())
