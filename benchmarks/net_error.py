@@ -1,6 +1,6 @@
 """Where a trained network's own error is, and what noise-aware RED-diff should do about it.
 
-    python -m benchmarks.net_error [--only loss sweep] [--priors photo64 emoji64 galaxies] [--data DATA]
+    python -m benchmarks.net_error [--priors photo64 emoji64 galaxies] [--data DATA]
 
 On three priors, and on no picture that is reported on: ``photo64`` with the tuning crops, ``emoji64`` with held-out
 emoji (DATA is the folder that benchmarks/emoji64_data.py has filled; faces are left out, because they are reported on),
@@ -10,14 +10,17 @@ diffrax equinox optimistix lineax einops``), with pictures drawn from itself.
 ``loss`` is the error of the network by noise level r = sigma_t / alpha_t: of its noise prediction (1 is what predicting
 zero has), and of the clean picture, in pixels, at three inputs: ``noised`` is a picture with noise, as in training;
 ``smoothed`` a picture that lost its fine detail (a Gaussian of 1 pixel) before the noise was added, like a mu that
-carries too little; ``noiseless`` the smoothed picture without noise, where all that it predicts is made up. ``sweep``
-is the quality of ``rd.noise_aware`` for values of r_min, gamma and r_max about its defaults, and for both control
-variates.
+carries too little; ``noiseless`` the smoothed picture without noise, where all that it predicts is made up.
+
+``sweep`` is the quality of ``rd.noise_aware`` at equal evaluations: with its defaults, and with one thing changed: the
+least and the first level, gamma, lam, the control variate, a final denoising, a weight of the prior by the network's
+measured accuracy (kappa divided by the square root of the loss at its level), or several short runs, averaged.
 
 Rows already in results/net_error.json are kept.
 """
 
 import argparse
+import dataclasses
 import itertools
 import json
 from functools import partial
@@ -27,6 +30,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 
 import reddiff_jax as rd
 from benchmarks import _pictures, _report, emoji64, quality
@@ -38,14 +42,29 @@ SIGMA = 0.05
 SIZE = 64
 NUM_PICTURES = 4
 PRIORS = ("photo64", "emoji64", "galaxies")
-# (r_min, gamma, r_max): one value is varied at a time.
-DEFAULTS = (0.02, 0.001, 3.0)
-GRID = tuple(
-    dict.fromkeys(
-        [(r_min, *DEFAULTS[1:]) for r_min in (0.01, 0.02, 0.035, 0.05, 0.07, 0.1, 0.2)]
-        + [(DEFAULTS[0], gamma, DEFAULTS[2]) for gamma in (0.0, 0.01, 0.1)]
-        + [(*DEFAULTS[:2], r_max) for r_max in (1.0, 10.0)]
-    )
+DEFAULTS: dict[str, Any] = {
+    "num_runs": 1,
+    "r_min": 0.02,
+    "r_max": 3.0,
+    "lam": 1.0,
+    "gamma": 0.001,
+    "variate": "projected",
+    "final_denoising": False,
+    "weight_by_accuracy": False,
+}
+CHANGES: tuple[dict[str, Any], ...] = (
+    {},
+    {"num_runs": 3},
+    {"r_min": 0.05},
+    {"r_min": 0.1},
+    {"r_max": 1.0},
+    {"r_max": 10.0},
+    {"lam": 0.7},
+    {"num_runs": 3, "lam": 0.7},
+    {"gamma": 0.1},
+    {"variate": "published"},
+    {"final_denoising": True},
+    {"weight_by_accuracy": True},
 )
 VARIATES = {"projected": rd.variate_projected, "published": rd.variate_published}
 
@@ -70,21 +89,49 @@ def errors(prior: rd.Prior, x: jax.Array, smooth: jax.Array, z: jax.Array, r: ja
     }
 
 
-@partial(jax.jit, static_argnames=("num_steps", "variate"))
-def sweep(
-    prior: rd.Prior, problems: rd.Problem, x: jax.Array, grid: jax.Array, num_steps: int, variate: str
-) -> jax.Array:
-    """Restored pictures (G, B, H, W, C) for each (r_min, gamma, r_max) of a grid (G, 3), one after the other."""
-    keys = jax.random.split(jax.random.key(0), len(x))
+@struct.dataclass
+class Weighted(rd.NoiseAware):
+    """Noise-aware RED-diff that trusts the network by its loss, known at some levels."""
 
-    def one(setting: jax.Array) -> jax.Array:
-        r_min, gamma, r_max = setting
-        solver = rd.noise_aware(
-            prior, r_min=r_min, gamma=gamma, r_max=r_max, num_steps=num_steps, control_variate=VARIATES[variate]
-        )
-        return jax.vmap(rd.run, in_axes=(0, None, 0))(keys, solver, problems).x
+    levels: Any = None
+    losses: Any = None
 
-    return jax.lax.map(one, grid)
+    def weight(self, t: jax.Array, scale: jax.Array, problem: rd.Problem) -> jax.Array:
+        """The weight of the rule over the square root of the loss."""
+        alpha_t, sigma_t = self.prior.schedule(t)
+        loss = jnp.exp(jnp.interp(jnp.log(sigma_t / alpha_t), jnp.log(self.levels), jnp.log(self.losses)))
+        return super().weight(t, scale, problem) / jnp.sqrt(loss)
+
+
+@partial(jax.jit, static_argnames=("num_runs", "final_denoising"))
+def restore(solver: rd.NoiseAware, problems: rd.Problem, num_runs: int, final_denoising: bool) -> jax.Array:
+    """Restored pictures (B, H, W, C)."""
+
+    def one(key: jax.Array, problem: rd.Problem) -> jax.Array:
+        if num_runs > 1:
+            return rd.run(key, rd.averaged(solver, num_runs), problem).x
+        solution = rd.run(key, solver, problem)
+        if not final_denoising:
+            return solution.x
+        t = solver.timestep(solver.total_steps - 1, solution.state.scale, problem)
+        return solver.prior.denoise(solver.prior.schedule(t)[0] * solution.x, t)
+
+    return jax.vmap(one)(jax.random.split(jax.random.key(0), len(problems.y)), problems)
+
+
+def changed(prior: rd.Prior, evaluations: int, losses: jax.Array, **changes: Any) -> tuple[rd.NoiseAware, int, bool]:
+    """What ``restore`` takes for a change of the defaults."""
+    chosen = {**DEFAULTS, **changes}
+    solver = rd.noise_aware(
+        prior,
+        num_steps=evaluations // chosen["num_runs"],
+        control_variate=VARIATES[chosen["variate"]],
+        **{name: chosen[name] for name in ("r_min", "r_max", "lam", "gamma")},
+    )
+    if chosen["weight_by_accuracy"]:
+        own = {field.name: getattr(solver, field.name) for field in dataclasses.fields(solver)}
+        solver = Weighted(**own, levels=jnp.asarray(LEVELS), losses=losses)
+    return solver, chosen["num_runs"], chosen["final_denoising"]
 
 
 def bed(name: str, data: Path | None) -> tuple[rd.Prior, np.ndarray]:
@@ -133,10 +180,9 @@ def distance(restored: jax.Array, x: jax.Array) -> jax.Array:
 def main(argv: list[str] | None = None) -> None:
     """Measures and writes results/net_error.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", default=["loss", "sweep"], choices=["loss", "sweep"])
     parser.add_argument("--priors", nargs="+", default=PRIORS, choices=PRIORS)
     parser.add_argument("--data", type=Path, help="emoji")
-    parser.add_argument("--tasks", nargs="+", default=["sr4", "inpaint_random", "deblur_gauss61"])
+    parser.add_argument("--tasks", nargs="+", default=["denoise", "inpaint_random", "sr4", "deblur_gauss61"])
     parser.add_argument("--evaluations", nargs="+", type=int, default=[20, 100])
     parser.add_argument("--out", type=Path, default=_report.RESULTS)
     args = parser.parse_args(argv)
@@ -157,29 +203,23 @@ def main(argv: list[str] | None = None) -> None:
     for name in args.priors:
         prior, pixels = bed(name, args.data)
         x = jnp.asarray(pixels)
-        if "loss" in args.only:
-            z = jax.random.normal(jax.random.key(1), (NUM_DRAWS, *x.shape[1:]))
-            smooth = jax.jit(jax.vmap(rd.gaussian_blur((SIZE, SIZE, x.shape[-1]), sigma=1.0, size=7)))(x)
-            for r in LEVELS:
-                place = {"part": "loss", "prior": name, "r": r}
-                if not known(place):
-                    found = errors(prior, x, smooth, z, jnp.asarray(r))
-                    add({**place, **{key: round(float(value), 6) for key, value in found.items()}})
-        if "sweep" in args.only:
-            for task, num_steps, variate in itertools.product(args.tasks, args.evaluations, VARIATES):
-                place = {"part": "sweep", "prior": name, "task": task, "evaluations": num_steps, "variate": variate}
-                if known(place):
-                    continue
-                # The variate matters less than the rest: its other choice only at the defaults.
-                grid = GRID if variate == "projected" else (DEFAULTS,)
-                problems = rd.stack(quality.simulate(task, SIGMA, pixels))
-                restored = sweep(prior, problems, x, jnp.asarray(grid), num_steps, variate)
-                for (r_min, gamma, r_max), images in zip(grid, restored, strict=True):
-                    row = {**place, "r_min": r_min, "gamma": gamma, "r_max": r_max}
-                    row["PSNR"] = round(float(psnr(images, x)), 3)
-                    if x.shape[-1] == 3:
-                        row["LPIPS"] = round(float(distance(images, x)), 4)
-                    add(row)
+        z = jax.random.normal(jax.random.key(1), (NUM_DRAWS, *x.shape[1:]))
+        smooth = jax.jit(jax.vmap(rd.gaussian_blur((SIZE, SIZE, x.shape[-1]), sigma=1.0, size=7)))(x)
+        found = [errors(prior, x, smooth, z, jnp.asarray(r)) for r in LEVELS]
+        for r, each in zip(LEVELS, found, strict=True):
+            place = {"part": "loss", "prior": name, "r": r}
+            if not known(place):
+                add({**place, **{key: round(float(value), 6) for key, value in each.items()}})
+        losses = jnp.stack([each["eps, noised"] for each in found])
+        for task, evaluations, changes in itertools.product(args.tasks, args.evaluations, CHANGES):
+            place = {"part": "sweep", "prior": name, "task": task, "evaluations": evaluations, **DEFAULTS, **changes}
+            if known(place) or evaluations < 20 * place["num_runs"]:
+                continue
+            problems = rd.stack(quality.simulate(task, SIGMA, pixels))
+            solver, num_runs, final_denoising = changed(prior, evaluations, losses, **changes)
+            images = restore(solver, problems, num_runs, final_denoising)
+            row = {**place, "PSNR": round(float(psnr(images, x)), 3)}
+            add(row | ({"LPIPS": round(float(distance(images, x)), 4)} if x.shape[-1] == 3 else {}))
 
 
 if __name__ == "__main__":

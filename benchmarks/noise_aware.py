@@ -6,8 +6,10 @@
 Five held-out photos (benchmarks/quality.py), the bundled prior. ``published`` is RED-diff with its paper's settings;
 ``published, tuned`` the best of random trials for each family of tasks, noise level and number of evaluations, as is
 ``noise_aware, tuned``, against which the untuned is measured; other solvers are tuned at 100 evaluations for each
-family and noise level, on pictures that are not reported on. ``noise_aware, sample`` is one posterior sample,
-``noise_aware, mean`` the mean of eight, whose evaluations are eight times as many.
+family and noise level, on pictures that are not reported on. ``noise_aware`` is the preset, the mean of as many runs
+of 33 steps as the evaluations allow; ``noise_aware, one run`` has all steps and the posterior's own lam = 1,
+``noise_aware, sample`` is one posterior sample, ``noise_aware, mean of samples`` the mean of eight of an eighth of the
+steps.
 
 What results/noise_aware.json holds is not done again. Seconds are of one picture in the batch, without compiling; only
 those of an idle machine are worth anything. ``--estimate`` counts the network's evaluations that are left, and does
@@ -18,7 +20,6 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,9 @@ COST = {
     "published, tuned": 1.8,
     "noise_aware": 1.0,
     "noise_aware, tuned": 1.8,
+    "noise_aware, one run": 1.0,
     "noise_aware, sample": 1.0,
-    "noise_aware, mean": float(NUM_MEAN),
+    "noise_aware, mean of samples": 1.0,
     "ddrm": 1.0,
     "diffpir": 1.14,
     "daps": 1.17,
@@ -55,18 +57,26 @@ METHODS = tuple(COST)
 Settings = Callable[..., tasks.Method]
 
 
-def method(name: str, settings: Settings, task: str, sigma: float, evaluations: int) -> tasks.Method | None:
-    """A method's settings, searched now if they are not known; None where it has no run of so many evaluations."""
-    if name in ("published", "published, tuned"):
-        first = tasks.Preset(lam=0.25, num_steps=evaluations)
-        return first if name == "published" else settings("reddiff", task, sigma, evaluations)
-    if name == "noise_aware, tuned":
-        return settings("noise_aware", task, sigma, evaluations)
-    if name.startswith("noise_aware"):
-        return replace(tasks.METHODS["noise_aware"](), num_steps=evaluations, sample=name != "noise_aware")  # type: ignore[call-arg]
-    found = tasks.fitted(settings(name, task, sigma), task)
-    steps = evaluations * found.num_steps // found.num_evaluations  # type: ignore[attr-defined]
-    return replace(found, num_steps=steps) if steps else None  # type: ignore[call-arg]
+def method(name: str, settings: Settings, task: str, sigma: float, evaluations: int) -> tasks.Method:
+    """A method's settings, searched now if they are not known."""
+    untuned = tasks.METHODS["noise_aware"]()
+    one_run = untuned.changed({"num_steps": evaluations, "num_runs": 1, "lam": 1.0})
+    match name:
+        case "published":
+            return tasks.Preset(lam=0.25, num_steps=evaluations)
+        case "published, tuned":
+            return settings("reddiff", task, sigma, evaluations)
+        case "noise_aware":
+            return untuned.spending(evaluations)
+        case "noise_aware, tuned":
+            return settings("noise_aware", task, sigma, evaluations)
+        case "noise_aware, one run":
+            return one_run
+        case "noise_aware, sample":
+            return one_run.changed({"sample": True})
+        case "noise_aware, mean of samples":
+            return one_run.changed({"sample": True, "num_steps": evaluations // NUM_MEAN, "num_runs": NUM_MEAN})
+    return tasks.fitted(settings(name, task, sigma), task).spending(evaluations)
 
 
 class Runs:
@@ -75,13 +85,12 @@ class Runs:
     def __init__(self) -> None:
         self.compiled: dict[Any, Any] = {}
 
-    def __call__(self, keys: jax.Array, solver: rd.Solver, problems: rd.Problem, *, mean: bool) -> tuple[Any, float]:
+    def __call__(self, keys: jax.Array, solver: rd.Solver, problems: rd.Problem) -> tuple[Any, float]:
         """The restored pictures, and the seconds that they took."""
         leaves, tree = jax.tree.flatten((solver, problems))
-        structure = tree, mean, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+        structure = tree, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
         if structure not in self.compiled:
-            one = (lambda *a: rd.mean_of(*a, NUM_MEAN)[0]) if mean else (lambda *a: rd.run(*a).x)
-            batched = jax.jit(jax.vmap(one, in_axes=(0, None, 0)))
+            batched = jax.jit(jax.vmap(lambda *a: rd.run(*a).x, in_axes=(0, None, 0)))
             self.compiled[structure] = batched.lower(keys, solver, problems).compile()
         start = time.perf_counter()
         images = jax.block_until_ready(self.compiled[structure](keys, solver, problems))
@@ -108,7 +117,7 @@ def cases(args: argparse.Namespace, done: set[tuple]) -> list[tuple[str, str, in
         for evaluations in args.evaluations
         for sigma in args.sigmas
         if not (task == "denoise" and sigma == 0)
-        and not (name == "noise_aware, mean" and evaluations > 100)
+        and not (name == "noise_aware, mean of samples" and evaluations < 50 * NUM_MEAN)
         and (task, name, evaluations, sigma) not in done
     ]
 
@@ -155,13 +164,11 @@ def compare(left: list, rows: list[dict], used: dict, cut: dict[str, np.ndarray]
             runs, now = Runs(), task
         problems = rd.stack(quality.simulate(task, sigma, x))
         chosen = method(name, settings, task, sigma, evaluations)
-        if chosen is None:
-            continue
         try:
             tasks.check_serves(task, chosen)
         except ValueError:
             continue
-        images, seconds = runs(keys, chosen.solver(prior), problems, mean=name == "noise_aware, mean")
+        images, seconds = runs(keys, chosen.solver(prior), problems)
         values = {metric: np.asarray(value) for metric, value in judge(lpips, images, jnp.asarray(x)).items()}
         row = {"task": task, "sigma": sigma, "method": name, "evaluations": evaluations}
         row |= {metric: round(float(value.mean()), 4) for metric, value in values.items()}

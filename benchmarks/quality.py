@@ -123,21 +123,21 @@ def pictures(size: int) -> dict[str, np.ndarray]:
 
 
 def tuned(
-    prior: rd.Prior, solver: str, task: str, sigma: float, size: int, num_steps: int | None = None
+    prior: rd.Prior, solver: str, task: str, sigma: float, size: int, evaluations: int | None = None
 ) -> tasks.Method:
     """The best of ``BUDGET`` trials with a quarter of the steps on two pictures, for tasks of this one's family.
 
-    ``num_steps`` are 100 for RED-diff unless told otherwise, and for others their defaults; if told, no trial has less
-    than 25 of them.
+    ``evaluations`` are 100 for RED-diff unless told otherwise, and for others their defaults; if told, no trial has
+    less than 25 of them.
     """
     first = tasks.METHODS[solver]()
-    if num_steps is None and solver not in TUNED:
+    if evaluations is None and solver not in TUNED:
         return first
-    if num_steps is not None or solver == "reddiff":
-        first = replace(first, num_steps=num_steps or 100)  # type: ignore[call-arg]
+    if evaluations is not None or solver == "reddiff":
+        first = first.spending(evaluations or 100)
     tuned_on = TUNING_TASK[tasks.by_name(task).family]
     crops = np.stack(list(_pictures.tuning(size).values()))[::3]
-    trial_steps = first.num_steps // 4 if num_steps is None else max(num_steps // 4, min(num_steps, 25))  # type: ignore[attr-defined]
+    trial = first.num_evaluations // 4 if evaluations is None else max(evaluations // 4, min(evaluations, 25))
     found = tuning.tune(
         jax.random.key(2),
         prior,
@@ -145,10 +145,10 @@ def tuned(
         sigma,
         jnp.asarray(crops),
         solver=solver,
-        first=replace(first, num_steps=trial_steps),  # type: ignore[call-arg]
+        first=first.spending(trial),
         budget=BUDGET,
     )
-    return replace(found.preset, num_steps=first.num_steps)  # type: ignore[attr-defined]
+    return found.preset.spending(first.num_evaluations)
 
 
 def simulate(name: str, sigma: float, x: np.ndarray) -> list[rd.Problem]:
@@ -180,14 +180,14 @@ class Settings:
         path = out / f"{name}.json"
         self.rows = json.loads(path.read_text())["rows"] if path.exists() and not fresh else []
 
-    def __call__(self, solver: str, task: str, sigma: float, num_steps: int | None = None) -> tasks.Method:
+    def __call__(self, solver: str, task: str, sigma: float, evaluations: int | None = None) -> tasks.Method:
         """The settings of a solver, searched now if they are not known."""
         place = {"solver": solver, "family": tasks.by_name(task).family, "sigma": sigma}
-        place |= {} if num_steps is None else {"num_steps": num_steps}
+        place |= {} if evaluations is None else {"evaluations": evaluations}
         for row in self.rows:
             if place.items() <= row.items():
                 return tasks.METHODS[solver](**row["settings"])
-        found = tuned(self.prior, solver, task, sigma, self.size, num_steps)
+        found = tuned(self.prior, solver, task, sigma, self.size, evaluations)
         self.rows.append({**place, "settings": asdict(found)})
         settings = {"size": self.size, "budget": BUDGET, "pictures": 2, "search": "random, from the solver's defaults"}
         _report.write(self.name, settings=settings, rows=self.rows, out=self.out)

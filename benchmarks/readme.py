@@ -7,7 +7,9 @@ import json
 import re
 from pathlib import Path
 
-from benchmarks import _report
+import numpy as np
+
+from benchmarks import _report, net_error, noise_aware
 from reddiff_jax import tasks
 
 README = Path(__file__).parents[1] / "README.md"
@@ -20,6 +22,9 @@ def tables() -> dict[str, str]:
         "quality": _quality,
         "order": _order,
         "posterior": _posterior,
+        "noise_aware": _noise_aware,
+        "net_error": _net_error,
+        "calibration": _calibration,
         "repulsion": _repulsion,
         "overfitting": _overfitting,
         "cost": _cost,
@@ -355,6 +360,93 @@ def _overfitting() -> str:
         f"(`python -m benchmarks.overfitting`). At the end: A+ y {settings['A+ y']}, {ends}. The published form, with "
         "its paper's settings, goes back to the noisy measurement, the more so the more steps it has.*"
     )
+
+
+def _noise_aware() -> str:
+    result = _load("noise_aware")
+    tried = sorted({row["task"] for row in result["rows"]})
+    goals = [
+        {name: f"{value:+.3g}" if isinstance(value, float) else value for name, value in goal.items()}
+        for goal in noise_aware.goals(result["rows"])
+    ]
+    means: dict[str, dict[str, str]] = {}
+    for method, sigma, evaluations in dict.fromkeys(
+        (row["method"], row["sigma"], row["evaluations"])
+        for row in sorted(result["rows"], key=lambda row: (row["sigma"], row["evaluations"]))
+    ):
+        rows = [
+            row
+            for row in result["rows"]
+            if (row["method"], row["sigma"], row["evaluations"]) == (method, sigma, evaluations)
+        ]
+        if len(rows) == len(tried):
+            psnr, lpips = (np.mean([row[metric] for row in rows]) for metric in ("PSNR", "LPIPS"))
+            means.setdefault(method, {"": method})[f"{sigma:g}, {evaluations}"] = f"{psnr:.2f} / {lpips:.3f}"
+    columns = sorted(
+        {name for cells in means.values() for name in cells if name},
+        key=lambda name: [float(x) for x in name.split(",")],
+    )
+    table = [{"": each[""]} | {name: each.get(name, "") for name in columns} for each in means.values()]
+    table.sort(key=lambda cells: noise_aware.METHODS.index(cells[""]))
+    how = f"means over {', '.join(f'`{task}`' for task in tried)}, {len(result['settings']['pictures'])} photos each"
+    return (
+        _report.markdown(goals, ["goal", "cases", "mean", "worst"])
+        + "\n\nPSNR in dB / LPIPS for each sigma and number of evaluations:\n\n"
+        + _report.markdown(table, ["", *columns])
+        + _measured_on(result, how)
+    )
+
+
+def _calibration() -> str:
+    result = _load("calibration")
+    names = ("coverage 0.5", "coverage 0.9", "TARP 0.5", "TARP 0.9", "z_std", "spread_skill_ratio")
+    rows = [
+        {"task": f"`{row['task']}`", "solver": row["solver"]} | {name: f"{row[name]:.2f}" for name in names}
+        for row in result["rows"]
+    ]
+    settings = result["settings"]
+    how = (
+        f"{settings['problems']} problems of {settings['size']} x {settings['size']}, sigma {settings['sigma']}, "
+        f"{settings['samples']} samples of {settings['evaluations']} evaluations"
+    )
+    return _report.markdown(rows, list(rows[0])) + _measured_on(result, how)
+
+
+def _net_error() -> str:
+    result = _load("net_error")
+    loss: dict[str, dict[str, str]] = {}
+    for row in result["rows"]:
+        if row["part"] == "loss":
+            cells = loss.setdefault(f"{row['r']:g}", {"r": f"{row['r']:g}"})
+            for given in ("noised", "smoothed", "noiseless"):
+                cells[f"{row['prior']}, {given}"] = f"{row[f'eps, {given}']:.3g}"
+    sweep = _net_error_sweep([row for row in result["rows"] if row["part"] == "sweep"])
+    settings = result["settings"]
+    how = f"{settings['pictures']} pictures of {settings['size']} x {settings['size']} that are not reported on"
+    return (
+        _report.markdown(list(loss.values()), list(next(iter(loss.values()))))
+        + f"\n\nPSNR in dB at sigma {settings['sigma']}, and what a setting changes:\n\n"
+        + _report.markdown(sweep, list(sweep[0]))
+        + _measured_on(result, how)
+    )
+
+
+def _net_error_sweep(found: list[dict]) -> list[dict[str, str]]:
+    """A row for each prior, task and number of evaluations: the rule, and by how much a setting is better."""
+    rows: dict[tuple, dict[str, str]] = {}
+    first: dict[tuple, float] = {}
+    for row in found:
+        place = row["prior"], row["task"], row["evaluations"]
+        changed = {name: row[name] for name, value in net_error.DEFAULTS.items() if row[name] != value}
+        if not changed:
+            first[place] = row["PSNR"]
+            told = {"prior": row["prior"], "task": f"`{row['task']}`", "evaluations": str(row["evaluations"])}
+            rows[place] = told | {"one run": f"{row['PSNR']:.2f}"}
+        else:
+            said = ", ".join(f"{name} {value}" for name, value in changed.items())
+            rows[place][said] = f"{row['PSNR'] - first[place]:+.2f}"
+    columns = list(dict.fromkeys(name for cells in rows.values() for name in cells))
+    return [{name: cells.get(name, "") for name in columns} for cells in rows.values()]
 
 
 def _repulsion() -> str:

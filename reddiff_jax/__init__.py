@@ -184,6 +184,8 @@ from reddiff_jax.solvers import DPS as DPS
 from reddiff_jax.solvers import MCG as MCG
 from reddiff_jax.solvers import MMPS as MMPS
 from reddiff_jax.solvers import RED as RED
+from reddiff_jax.solvers import Averaged as Averaged
+from reddiff_jax.solvers import AveragedState as AveragedState
 from reddiff_jax.solvers import BatchMean as BatchMean
 from reddiff_jax.solvers import DiffPIR as DiffPIR
 from reddiff_jax.solvers import NoiseAware as NoiseAware
@@ -203,6 +205,7 @@ from reddiff_jax.solvers import SamplerInfo as SamplerInfo
 from reddiff_jax.solvers import SamplerState as SamplerState
 from reddiff_jax.solvers import Solver as Solver
 from reddiff_jax.solvers import ascending as ascending
+from reddiff_jax.solvers import averaged as averaged
 from reddiff_jax.solvers import daps as daps
 from reddiff_jax.solvers import daps_curvature as daps_curvature
 from reddiff_jax.solvers import daps_linear as daps_linear

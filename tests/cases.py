@@ -402,6 +402,13 @@ SOLVERS = [
         needs_gaussian=True,
         walks_timesteps=False,
     ),
+    SolverCase(
+        "averaged",
+        "averaged",
+        lambda prior: rd.averaged(rd.reddiff(prior, num_steps=6), 2),
+        needs_pinv=True,
+        walks_timesteps=False,
+    ),
     SolverCase("sds", "sds", lambda prior: rd.sds(prior, num_steps=6)),
     SolverCase("sds_var", "sds_var", lambda prior: rd.sds_var(prior, num_steps=8), reads_y=False),
 ]

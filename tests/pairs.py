@@ -11,7 +11,9 @@ from cases import EXTRA_CASES, OPERATORS, SOLVERS, OperatorCase, SolverCase
 import reddiff_jax as rd
 
 # Left out are those of the same struct: they compile to the same program, or one more loop.
-SOLVER_CASES = [c for c in SOLVERS if c.name not in ("reddiff_averaged", "reddiff_compat", "sds", "sds_var")]
+SOLVER_CASES = [
+    c for c in SOLVERS if c.name not in ("reddiff_averaged", "reddiff_compat", "averaged", "sds", "sds_var")
+]
 OPERATOR_CASES = [c for c in OPERATORS if c.name not in EXTRA_CASES]
 
 every_solver = pytest.mark.parametrize("solver_case", SOLVER_CASES, ids=lambda case: case.name)

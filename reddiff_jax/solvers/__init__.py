@@ -9,6 +9,9 @@ from reddiff_jax.solvers._starts import init_noise as init_noise
 from reddiff_jax.solvers._starts import init_noised_pinv as init_noised_pinv
 from reddiff_jax.solvers._starts import init_pinv as init_pinv
 from reddiff_jax.solvers._starts import init_zeros as init_zeros
+from reddiff_jax.solvers.averaged import Averaged as Averaged
+from reddiff_jax.solvers.averaged import AveragedState as AveragedState
+from reddiff_jax.solvers.averaged import averaged as averaged
 from reddiff_jax.solvers.daps import DAPS as DAPS
 from reddiff_jax.solvers.daps import daps as daps
 from reddiff_jax.solvers.daps import daps_curvature as daps_curvature

@@ -118,6 +118,14 @@ class Method:
         """Evaluations of the network in a run."""
         return self.num_steps  # type: ignore[attr-defined]
 
+    def spending(self, evaluations: int) -> Self:
+        """The same with as many steps as that number of evaluations of the network allows.
+
+        Raises:
+            ValueError: If it allows none.
+        """
+        return replace(self, num_steps=evaluations * self.num_steps // self.num_evaluations)  # type: ignore[attr-defined, call-arg]
+
     def changed(self, changes: Mapping[str, Any]) -> Self:
         """The same with other values of some fields.
 
@@ -189,7 +197,7 @@ def interpolate(rows: Rows[AnyMethod], sigma: float) -> AnyMethod:
 _AT_LEAST_ZERO = ("lam", "scale")
 _ABOVE_ZERO = ("learning_rate", "step_size", "sigma_f", "beta", "r_max", "first_std")
 _FRACTIONS = ("eta", "eta_b", "zeta")
-_COUNTS = {"num_steps": 1000, "num_ode": 100, "num_langevin": 10_000, "num_cg": 1000}
+_COUNTS = {"num_steps": 1000, "num_runs": 1000, "num_ode": 100, "num_langevin": 10_000, "num_cg": 1000}
 _NAMES: dict[str, Collection[str]] = {
     **_FUNCTIONS,
     "weighting": tuple(weightings.WEIGHTINGS),

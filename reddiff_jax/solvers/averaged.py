@@ -1,0 +1,71 @@
+"""Several runs of a solver on one problem, whose mean is the restoration.
+
+The error of a mean of K runs is their bias, and a K-th of what differs from run to run. With a trained network it is
+better spent evaluations than a longer run: see ``noise_aware``.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from reddiff_jax._types import Image, Key
+from reddiff_jax.problem import Problem
+from reddiff_jax.solvers._base import Solver, check_count
+
+
+@struct.dataclass
+class AveragedState:
+    """What the next step needs."""
+
+    runs: Any  # the solver's State, each leaf (K, ...)
+    step: jax.Array  # int32, number of steps done
+
+
+@struct.dataclass
+class Averaged(Solver[AveragedState]):
+    """The mean of runs; build it with ``averaged``."""
+
+    solver: Solver
+    num_runs: int = struct.field(pytree_node=False)
+
+    @property
+    def num_steps(self) -> int:
+        """Number of steps of each run."""
+        return self.solver.num_steps
+
+    def init(self, key: Key, problem: Problem) -> AveragedState:
+        """Returns the state before the first step."""
+        runs = jax.vmap(self.solver.init, in_axes=(0, None))(self.keys(key), problem)
+        return AveragedState(runs, jnp.zeros((), jnp.int32))
+
+    def step(self, key: Key, state: AveragedState, problem: Problem) -> tuple[AveragedState, Any]:
+        """Does one step of each run; what is to be watched are the means over runs."""
+        runs, infos = jax.vmap(self.solver.step, in_axes=(0, 0, None))(self.keys(key), state.runs, problem)
+        return AveragedState(runs, state.step + 1), jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), infos)
+
+    def estimate(self, state: AveragedState) -> Image:
+        """Returns the mean of the runs' images."""
+        return jnp.mean(jax.vmap(self.solver.estimate)(state.runs), axis=0)
+
+    def keys(self, key: Key) -> jax.Array:
+        """The runs' own keys of one step: run i has ``fold_in(key, i)``, however many there are."""
+        return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(self.num_runs))
+
+
+def averaged(solver: Solver, num_runs: int) -> Averaged:
+    """A solver whose result is the mean of several runs of another.
+
+    ``rd.run(key, rd.averaged(solver, 5), problem).x`` is one image (H, W, C), of least squared error if the runs are
+    posterior samples. ``rd.mean_of`` gives the standard deviation, too; this goes wherever a solver goes.
+
+    Args:
+        solver: Any solver.
+        num_runs: K, at least 1; the runs are vmapped, so memory and time grow with it.
+
+    Raises:
+        ValueError: If ``num_runs`` is below 1.
+    """
+    check_count("num_runs", num_runs)
+    return Averaged(solver=solver, num_runs=num_runs)
