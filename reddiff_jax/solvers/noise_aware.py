@@ -23,6 +23,11 @@ then ``(A^T A + k)^-1 (A^T y + k v)``, ``k = 2 sigma_y^2 / r^2``, it is an annea
 data term is implicit: variance C + r^2 / 4 + O(r^4 / C) there, and sigma_y^2 / (1 + r^2 / (4 sigma_y^2)) where only the
 measurement speaks.
 
+**Trained networks.** The above holds for exact priors, where more steps are better. A trained network's mode is sharper
+than its mean and has the network's errors, which add up where r is small: there short runs with a little less of the
+prior, averaged (``rd.averaged(rd.noise_aware(prior, lam=0.7, num_steps=33), 3)``), are better than a long one
+(benchmarks/net_error.py), and more evaluations belong into more runs.
+
 **Perturb and optimise.** With a draw x' of the prior in place of the mean, eps_hat(x'_t) of the same z subtracted in
 place of c z, and noise added to y, the minimiser is a draw of the posterior, exactly for Gaussian priors.
 """
@@ -260,18 +265,19 @@ def noise_aware(
 ) -> NoiseAware:
     """RED-diff that respects the measurement noise: one setting for all tasks and noise levels.
 
-    A run is a point estimate, near a mode of the posterior; ``rd.mean_of`` averages several, which has the higher PSNR;
-    ``sample=True`` draws from the posterior instead.
+    A run is a point estimate, near a mode of the posterior; ``rd.averaged`` averages several, which has the higher
+    PSNR; ``sample=True`` draws from the posterior instead.
 
     Args:
         prior: Diffusion prior.
         optimizer: Any Optax transformation for the data step. If None the exact proximal step where the operator is
             linear, and else Adam (b2 = 0.99) at 0.1, decayed to 0.002 by a cosine.
-        lam: Weight of the prior in units of the posterior's, sigma_y^2 / r^2; 1 is right where sigma_y is.
+        lam: Weight of the prior in units of the posterior's, sigma_y^2 / r^2; 1 is right where sigma_y is, for samples
+            and for exact priors; the modes of trained networks are better at 0.7.
         gamma: Weight of the prior that stays where sigma_y is small, in units of a = tr(A A^T) / m. If None 0.001 for
             proximal steps, 0.03 for an optimizer, 1e-6 for samples.
-        num_steps: Number of updates, one network evaluation each (two with ``prior_samples``). 20 are a fast choice,
-            300 suit an optimizer, 400 make better samples.
+        num_steps: Number of updates, one network evaluation each (two with ``prior_samples``). For points of a trained
+            network 20 to 50; 300 suit an optimizer, 400 make better samples.
         r_max: First noise level sigma_t / alpha_t in pixel units; raise it to 10 or 30 where the first image says
             little (large holes).
         r_min: Least noise level; the last one is sigma_y / 4, or sigma_y / (4 sqrt(a)) for a > 1, if that is larger.
