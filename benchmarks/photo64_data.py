@@ -3,7 +3,7 @@
     python -m benchmarks.photo64_data OUT
 
 Needs pip, and on Debian apt-get (9 of the 57 photos come from a Debian package; without it they are left out and said
-so). Sources and licences: mvtb-data 1.6.1 (MIT) and lomiri-wallpapers-16.04 (CC-BY-4.0, one CC0).
+so). Sources, authors and licences go to OUT/CREDITS.md, for `reddiff-jax train --credits`.
 """
 
 import argparse
@@ -19,6 +19,13 @@ from PIL import Image
 
 MVTB = "mvtb-data==1.6.1"
 LOMIRI = "lomiri-wallpapers-16.04"
+
+CREDITS = """\
+- mvtb-data 1.6.1 (PyPI): MIT, Peter Corke; 48 photos
+- lomiri-wallpapers-16.04 (Debian): CC-BY-4.0 (https://creativecommons.org/licenses/by/4.0/): Aitzol Berasategi \
+(aitzgorri, friends, life, picosdeeuropa, sunset), Trevor "Freespace" (Picture_0B, Picture_1A), Jakub Mede (Wine); \
+CC0: Clemens Engelhardt (seeding)
+"""
 
 # Test charts, drawings, pictures of unknown origin, and pictures with little texture.
 LEFT_OUT = re.compile(
@@ -48,6 +55,7 @@ def collect(out: Path) -> int:
         sources = [*_mvtb(Path(scratch)), *_lomiri(Path(scratch))]
         for source in sources:
             _reduce(Image.open(source).convert("RGB"), aerial="aerial" in source.name).save(out / f"{source.stem}.png")
+    (out / "CREDITS.md").write_text(CREDITS)
     return len(list(out.glob("*.png")))
 
 
