@@ -164,6 +164,19 @@ def test_methods_cost_a_hundred_evaluations_or_as_many_derivatives():
     assert set(costs.values()) == {100}
 
 
+@every
+@pytest.mark.parametrize("evaluations", [10, 33, 100, 999])
+def test_every_method_spends_the_evaluations_that_it_is_given(name, evaluations):
+    method = tasks.METHODS[name]().spending(evaluations)
+    of_one_more = method.num_evaluations * (method.num_steps + 1) // method.num_steps
+    assert method.num_evaluations <= evaluations < of_one_more
+
+
+def test_fewer_evaluations_than_a_step_takes_are_an_error():
+    with pytest.raises(ValueError, match="steps is 0"):
+        tasks.METHODS["daps"]().spending(4)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
