@@ -30,7 +30,11 @@ def _posterior_mean(problem):
     return (mask * np.asarray(problem.y, float) / SIGMA_Y**2 + 0.1 / VARIANCE) / precision
 
 
-@pytest.mark.parametrize("make", [rd.reddiff, rd.noise_aware, rd.ddrm], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make",
+    [rd.noise_aware, *(pytest.param(make, marks=pytest.mark.slow) for make in (rd.reddiff, rd.ddrm))],
+    ids=lambda make: make.__name__,
+)
 def test_it_is_the_mean_of_runs_of_their_own_keys(make):
     base, problem, key = make(_prior(), num_steps=4), _problem(), jax.random.key(5)
     solver = rd.averaged(base, 3)
@@ -54,6 +58,7 @@ def test_the_mean_of_posterior_samples_has_a_kth_of_their_squared_error():
     assert errors[0] / errors[1] == pytest.approx(8, rel=0.15)
 
 
+@pytest.mark.slow
 def test_a_run_resumes_and_a_batch_is_of_different_problems():
     solver, keys = rd.averaged(rd.noise_aware(_prior(), num_steps=6), 3), jax.random.split(jax.random.key(1), 2)
     problems = [_problem(1), _problem(2)]
