@@ -14,7 +14,12 @@ from reddiff_jax import solvers
 
 SHAPE = (8, 6, 3)
 # One solver after the other, so that its tests share programs in whichever worker has them.
-every = pytest.mark.parametrize("case", SOLVERS, ids=lambda case: case.name, scope="module")
+# Variants of a solver that is tested otherwise are among the slow tests.
+every = pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, id=c.name, marks=[pytest.mark.slow] * ("averaged" in c.name)) for c in SOLVERS],
+    scope="module",
+)
 runs = jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))
 
 
