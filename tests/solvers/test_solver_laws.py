@@ -14,10 +14,10 @@ from reddiff_jax import solvers
 
 SHAPE = (8, 6, 3)
 # One solver after the other, so that its tests share programs in whichever worker has them.
-# Variants of a solver that is tested otherwise are among the slow tests.
+# The mean of runs has tests of its own, so its laws are among the slow tests.
 every = pytest.mark.parametrize(
     "case",
-    [pytest.param(c, id=c.name, marks=[pytest.mark.slow] * ("averaged" in c.name)) for c in SOLVERS],
+    [pytest.param(c, id=c.name, marks=[pytest.mark.slow] * (c.name == "averaged")) for c in SOLVERS],
     scope="module",
 )
 runs = jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))
