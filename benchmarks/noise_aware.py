@@ -1,15 +1,15 @@
-"""Noise-aware RED-diff, untuned, against the published form and other solvers, by noise level and evaluations.
+"""Noise-aware RED-diff with one setting against the published form and other solvers, by noise level and evaluations.
 
     python -m benchmarks.noise_aware [--tasks sr4 ...] [--sigmas 0 0.1 ...] [--evaluations 20 100 ...] [--methods ...]
                                      [--estimate] [--plot]
 
 Five held-out photos (benchmarks/quality.py), the bundled prior. ``published`` is RED-diff with its paper's settings;
 ``published, tuned`` the best of random trials for each family of tasks, noise level and number of evaluations, as is
-``noise_aware, tuned``, against which the untuned is measured; other solvers are tuned at 100 evaluations for each
-family and noise level, on pictures that are not reported on. ``noise_aware`` is the preset, the mean of as many runs
-of 33 steps as the evaluations allow; ``noise_aware, one run`` has all steps and the posterior's own lam = 1,
-``noise_aware, sample`` is one posterior sample, ``noise_aware, mean of samples`` the mean of eight of an eighth of the
-steps.
+``noise_aware, tuned``; other solvers are tuned at 100 evaluations for each family and noise level. All that is on
+pictures that are not reported on. ``noise_aware`` is the preset, one setting chosen on the same pictures, the mean of
+as many runs of 33 steps as the evaluations allow; ``noise_aware, one run`` has all steps and the posterior's own lam =
+1, ``noise_aware, sample`` is one posterior sample, ``noise_aware, mean of samples`` the mean of eight of an eighth of
+the steps.
 
 What results/noise_aware.json holds is not done again. Seconds are of one picture in the batch, without compiling; only
 those of an idle machine are worth anything. ``--estimate`` counts the network's evaluations that are left, and does
@@ -59,15 +59,15 @@ Settings = Callable[..., tasks.Method]
 
 def method(name: str, settings: Settings, task: str, sigma: float, evaluations: int) -> tasks.Method:
     """A method's settings, searched now if they are not known."""
-    untuned = tasks.METHODS["noise_aware"]()
-    one_run = untuned.changed({"num_steps": evaluations, "num_runs": 1, "lam": 1.0})
+    preset = tasks.METHODS["noise_aware"]()
+    one_run = preset.changed({"num_steps": evaluations, "num_runs": 1, "lam": 1.0})
     match name:
         case "published":
             return tasks.Preset(lam=0.25, num_steps=evaluations)
         case "published, tuned":
             return settings("reddiff", task, sigma, evaluations)
         case "noise_aware":
-            return untuned.spending(evaluations)
+            return preset.spending(evaluations)
         case "noise_aware, tuned":
             return settings("noise_aware", task, sigma, evaluations)
         case "noise_aware, one run":
@@ -181,48 +181,42 @@ def compare(left: list, rows: list[dict], used: dict, cut: dict[str, np.ndarray]
 
 
 def goals(rows: list[dict]) -> list[dict[str, Any]]:
-    """How much the untuned form is better (positive) than what it is to be measured against, in dB or LPIPS."""
+    """How much noise_aware is better (positive) than the best of what it is measured against, in dB or LPIPS."""
     known = {(row["method"], row["task"], row["sigma"], row["evaluations"]): row for row in rows}
 
-    def compared(goal: str, left: str, right: str, metric: str, steps: Callable[[int], int], kept: Callable) -> dict:
+    def compared(goal: str, ours: str, others: tuple[str, ...], metric: str, at: int | None, kept: Callable) -> dict:
+        """Against the best of others with as many evaluations, or with those of ``at``."""
         sign = -1 if metric == "LPIPS" else 1
-        gains = [
-            sign * (row[metric] - other[metric])
-            for (name, task, sigma, evaluations), row in known.items()
-            if name == left and kept(sigma, evaluations)
-            if (other := known.get((right, task, sigma, steps(evaluations))))
-        ]
+        gains = []
+        for (name, task, sigma, evaluations), row in known.items():
+            rivals = [known.get((other, task, sigma, at or evaluations)) for other in others]
+            if name == ours and kept(sigma, evaluations) and all(rivals):
+                gains.append(sign * row[metric] - max(sign * rival[metric] for rival in rivals if rival))
         stated = {"goal": goal, "cases": len(gains)}
         return stated | ({"mean": float(np.mean(gains)), "worst": float(min(gains))} if gains else {})
 
-    def same(evaluations: int) -> int:
-        return evaluations
+    def everywhere(sigma: float, evaluations: int) -> bool:
+        return True
 
+    # Random trials that count LPIPS, too, on other pictures may miss what a default has: a rival is the best of both.
+    optimum = ("noise_aware, tuned", "noise_aware, one run")
+    published = ("published", "published, tuned")
     return [
+        compared("(a) own optimum, dB: worst >= -0.3", "noise_aware", optimum, "PSNR", None, everywhere),
+        compared("(a) published, dB: worst >= 0", "noise_aware", published, "PSNR", None, everywhere),
         compared(
-            "(a) own optimum, dB: worst >= -0.3", "noise_aware", "noise_aware, tuned", "PSNR", same, lambda s, n: True
+            "(a) the same, sigma > 0: mean >= 1", "noise_aware", published, "PSNR", None, lambda sigma, n: sigma > 0
         ),
         compared(
-            "(a) published tuned, dB: worst >= 0", "noise_aware", "published, tuned", "PSNR", same, lambda s, n: True
-        ),
-        compared(
-            "(a) the same, sigma > 0: mean >= 1", "noise_aware", "published, tuned", "PSNR", same, lambda s, n: s > 0
-        ),
-        compared(
-            "(b) 20 against published 1000, dB",
-            "noise_aware",
-            "published",
-            "PSNR",
-            lambda n: 1000,
-            lambda s, n: n == 20,
+            "(b) 20 against published 1000, dB", "noise_aware", published[:1], "PSNR", 1000, lambda sigma, n: n == 20
         ),
         compared(
             "(c) sample against published, LPIPS",
             "noise_aware, sample",
-            "published",
+            published[:1],
             "LPIPS",
-            same,
-            lambda s, n: n >= 100,
+            None,
+            lambda sigma, n: n >= 100,
         ),
     ]
 

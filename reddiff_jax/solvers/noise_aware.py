@@ -23,9 +23,9 @@ then ``(A^T A + k)^-1 (A^T y + k v)``, ``k = 2 sigma_y^2 / r^2``, it is an annea
 data term is implicit: variance C + r^2 / 4 + O(r^4 / C) there, and sigma_y^2 / (1 + r^2 / (4 sigma_y^2)) where only the
 measurement speaks.
 
-**Trained networks.** The above holds for exact priors, where more steps are better. A trained network's mode is sharper
-than its mean and has the network's errors, which add up where r is small: there short runs with a little less of the
-prior, averaged (``rd.averaged(rd.noise_aware(prior, lam=0.7, num_steps=33), 3)``), are better than a long one
+**Trained networks.** For exact priors more steps come nearer to the mode. With trained ones the mode has not the least
+squared error, and the network errs more on pictures as smooth as one: there short runs with a little less of the prior,
+averaged (``rd.averaged(rd.noise_aware(prior, lam=0.7, num_steps=33), 3)``), are better than a long one
 (benchmarks/net_error.py), and more evaluations belong into more runs.
 
 **Perturb and optimise.** With a draw x' of the prior in place of the mean, eps_hat(x'_t) of the same z subtracted in

@@ -76,7 +76,7 @@ class NoiseAwarePreset(Method):
     init: str = "pinv"
 
     name = "noise_aware"
-    help = "RED-diff that knows the noise, untuned; or a sample; Gaussian noise"
+    help = "RED-diff that knows the noise, one setting for all tasks; or a sample; Gaussian noise"
     space = MappingProxyType({"lam": Range(0.05, 20.0, log=True), "r_max": Range(0.3, 30.0, log=True)})
 
     @staticmethod
