@@ -83,6 +83,7 @@ def test_every_prediction_comes_back(to_eps, prior, tmp_path):
     assert rd.load_prior(tmp_path / "prior").to_eps is to_eps
 
 
+@pytest.mark.slow
 def test_bfloat16_rounds_the_parameters_once(prior, tmp_path):
     rd.save_prior(prior, tmp_path / "half", dtype=jnp.bfloat16)
     loaded = rd.load_prior(tmp_path / "half")

@@ -176,6 +176,7 @@ def test_samples_of_a_gaussian_prior_have_its_standard_deviation(key):
     assert abs(float(x.std()) / 0.2 - 1) < 0.1
 
 
+@pytest.mark.slow
 def test_a_sample_sheet_holds_all_samples(key):
     prior = NetPrior(schedule=schedules.linear(), params=training.init_state(NET, CONFIG, 3).params, net=NET)
     assert training.sample_sheet(key, prior, 8, 3, count=5).shape == (16, 24, 3)

@@ -121,6 +121,7 @@ def test_filtered_back_projection_restores_a_smooth_picture_from_60_views(make):
     assert _psnr(invert(make((31, 25, 1)), x), x) > 45
 
 
+@pytest.mark.slow
 def test_more_views_restore_more():
     x = _picture()
     psnrs = [_psnr(invert(ops.parallel_ct((31, 31, 1), ops.view_angles(num)), x), x) for num in (6, 12, 24)]
@@ -180,6 +181,7 @@ def test_attenuation_becomes_a_measurement_of_the_picture(rng):
     np.testing.assert_allclose(y, operator(x), atol=1e-5)  # float32, as the docstring says
 
 
+@pytest.mark.slow
 def test_angles_of_a_batch_are_a_vmap_of_the_factory(rng):
     angles = jnp.asarray(rng.uniform(0, 3, (2, 5)), dtype=jnp.float32)
     xs = jnp.asarray(rng.random((2, 9, 12, 1)), dtype=jnp.float32)

@@ -66,6 +66,7 @@ def _project(operator: ops.Jpeg, x: jax.Array, y: jax.Array) -> jax.Array:
     return operator.project(x, y)
 
 
+@pytest.mark.slow
 def test_tables_are_the_ijg_s_at_every_quality():
     qualities = jnp.arange(1, 101)
     ours = [

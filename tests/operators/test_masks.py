@@ -66,6 +66,7 @@ def test_random_mask_keeps_exactly_the_fraction(keep, key):
     assert int(ops.random_mask(key, (17, 23), keep).sum()) == round(keep * 17 * 23)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "fraction"),
     [((16, 16), (0.95, 1.0)), ((32, 20), (0.1, 0.2)), ((32, 20), (0.25, 0.25))],

@@ -46,6 +46,7 @@ def test_mri_and_its_adjoint_are_the_formulas_matrix(shape, coils, rng):
         np.testing.assert_allclose(np.ravel(back), dense.T @ y.ravel(), atol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(6, 4, 1), (5, 6, 1), (4, 7, 2)])
 def test_pinv_of_a_single_coil_is_the_matrixs_for_any_measurement(shape, rng):
     with jax.enable_x64(True):
@@ -62,6 +63,7 @@ def test_pinv_of_a_complex_picture_is_zero_filling(rng):
     np.testing.assert_allclose(operator.pinv(y), operator.adjoint(y), atol=1e-6)  # float32
 
 
+@pytest.mark.slow
 def test_a_real_picture_is_known_from_half_of_k_space(rng):
     upper = np.broadcast_to(np.arange(8)[:, None] <= 4, (8, 6))  # and the one row without a mirror image
     operator, x = ops.mri(upper, (8, 6, 1)), jnp.asarray(rng.normal(size=(8, 6, 1)), dtype=float)
@@ -100,6 +102,7 @@ def test_masks_and_maps_for_each_image_equal_a_loop(rng):
     np.testing.assert_allclose(jax.vmap(lambda a, x: a(x))(operators, xs), jnp.stack(expected), atol=1e-6)  # float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coils", [0, 2])
 def test_misfit_gradient_of_a_complex_measurement_is_the_derivative(coils, rng):
     with jax.enable_x64(True):

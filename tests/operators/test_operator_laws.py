@@ -208,6 +208,7 @@ def test_adjoint_holds_in_float32(case: OperatorCase, rng):
     assert _inner(image, y) == pytest.approx(_inner(x, _adjoint(operator, y)), abs=1e-4 * scale)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case",
     [case for case in INSTALLED if getattr(type(_MADE[case.name]), "adjoint", _DERIVED) is not _DERIVED],

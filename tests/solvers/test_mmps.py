@@ -126,6 +126,7 @@ def test_clipping_bounds_the_estimate_of_the_posterior():
     np.testing.assert_array_equal(clipped, 1.0)
 
 
+@pytest.mark.slow
 def test_complex_measurements_are_real_ones_of_twice_the_length():
     scene, t = Scene("inpainting", components=1), 500
     with jax.enable_x64(True):

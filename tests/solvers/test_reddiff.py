@@ -470,6 +470,7 @@ def sweeps():
     return results
 
 
+@pytest.mark.slow
 def test_descending_timesteps_fit_the_measurement_best(sweeps):
     assert sweeps["descending"][0] < 0.2 * min(sweeps["random"][0], sweeps["ascending"][0])
 

@@ -57,6 +57,7 @@ def _objective(mu, s, mean, covariance, matrix, y, alpha, sigma, weight):
     return data + weight * 0.5 * kl
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("scalar", [False, True], ids=["diagonal", "scalar"])
 @pytest.mark.parametrize("t", [0, 300, 900])
