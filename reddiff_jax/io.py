@@ -190,6 +190,7 @@ def read_card(folder: str | Path) -> dict[str, Any]:
                     raise TypeError(f"{field} is no {kind.__name__}")
             int(card["schedule"]["num_timesteps"])
             jnp.dtype(card["stored_dtype"])
+            int(card.get("stored_bytes", 0))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not the card of a prior ({type(error).__name__}: {error}).") from error
     if card["format"] != FORMAT:
@@ -236,6 +237,12 @@ def _restore(
     """The network of a card, and its parameters and schedule."""
     import orbax.checkpoint as ocp
 
+    # Of files cut short Orbax now and then dies without a word.
+    written, found = int(card.get("stored_bytes", 0)), _num_bytes(folder / WEIGHTS)
+    if found < written:
+        raise ValueError(
+            f"the weights in {folder} are incomplete: {found:,} of {written:,} bytes. Copy or download it again."
+        )
     net = net_from_card(card["architecture"], dtype=dtype, remat=remat)
     num_timesteps = int(card["schedule"]["num_timesteps"])
     stored_dtype = jnp.dtype(card["stored_dtype"])
@@ -292,10 +299,16 @@ def _save(
         marker = partial / WEIGHTS / "commit_success.txt"
         if marker.exists():  # Orbax tells everyone the path on this machine
             marker.write_text("Checkpoint commit was successful\n")
+        described["stored_bytes"] = _num_bytes(partial / WEIGHTS)
         (partial / CARD).write_text(json.dumps(described, indent=1) + "\n")
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _num_bytes(folder: Path) -> int:
+    """Size of all files in a folder, and below it."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _placed(abstract: Any, sharding: Placement | None) -> Any:

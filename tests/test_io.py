@@ -213,6 +213,7 @@ def test_a_card_that_is_none_is_an_error(text, copied):
         ({"schedule__num_timesteps": None}, "is not the card of a prior"),
         ({"schedule__num_timesteps": "many"}, "is not the card of a prior"),
         ({"stored_dtype": "float33"}, "is not the card of a prior"),
+        ({"stored_bytes": [1]}, "is not the card of a prior"),
         ({"architecture__type": "VNet"}, "unknown architecture 'VNet'; known are UNet"),
         ({"architecture__type": None}, "unknown architecture None"),
         ({"architecture__num_wheels": 4}, "does not fit UNet"),
@@ -231,7 +232,7 @@ def test_a_card_that_does_not_fit_says_why(change, message, copied):
 
 def test_missing_weights_are_an_error(copied):
     shutil.rmtree(copied / io.WEIGHTS)
-    with pytest.raises(ValueError, match="do not fit their card"):
+    with pytest.raises(ValueError, match="are incomplete: 0 of"):
         rd.load_prior(copied)
 
 
@@ -240,22 +241,29 @@ def _halve(folder, pattern):
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
-@pytest.mark.parametrize("pattern", ["_METADATA"])
-def test_damaged_descriptions_of_weights_are_an_error(pattern, copied):
+@pytest.mark.parametrize("pattern", ["_METADATA", "manifest.ocdbt", "array_metadatas/*", "ocdbt.process_0/d/*"])
+def test_weights_that_were_cut_short_are_an_error(pattern, copied):
     _halve(copied, pattern)
-    with pytest.raises(ValueError, match="do not fit their card"):
+    with pytest.raises(ValueError, match=r"are incomplete: [\d,]+ of [\d,]+ bytes. Copy or download"):
         rd.load_prior(copied)
 
 
+def test_a_card_need_not_tell_the_bytes(prior, copied):
+    card = json.loads((copied / io.CARD).read_text())
+    del card["stored_bytes"]
+    (copied / io.CARD).write_text(json.dumps(card))
+    assert rd.load_prior(copied).net == prior.net
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("pattern", ["manifest.ocdbt", "array_metadatas/*", "ocdbt.process_0/d/*"])
-def test_damaged_weights_are_an_error(pattern, copied):
+def test_weights_that_were_overwritten_are_an_error(copied):
     # Orbax stops halfway and leaves coroutines behind that complain at the end: in a process of its own.
-    _halve(copied, pattern)
+    for file in (copied / io.WEIGHTS).glob("ocdbt.process_0/d/*"):
+        file.write_bytes(bytes(file.stat().st_size))
     code = f"import reddiff_jax as rd; rd.load_prior({str(copied)!r})"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "ValueError: the weights in" in result.stderr
-    assert "do not fit their card" in result.stderr
+    assert "ValueError: the weights in" in result.stderr, result.stderr
+    assert "do not fit their card" in result.stderr, result.stderr
 
 
 # ---- what cannot be written
