@@ -130,9 +130,9 @@ def tuned(
     ``evaluations`` are 100 for RED-diff unless told otherwise, and for others their defaults; if told, no trial has
     less than 25 of them.
     """
-    first = tasks.METHODS[solver]()
     if evaluations is None and solver not in TUNED:
-        return first
+        return tasks.preset(task, sigma, solver)
+    first = tasks.METHODS[solver]()
     if evaluations is not None or solver == "reddiff":
         first = first.spending(evaluations or 100)
     tuned_on = TUNING_TASK[tasks.by_name(task).family]

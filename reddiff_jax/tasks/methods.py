@@ -60,14 +60,14 @@ class RedDiffVarPreset(Method):
 
 @dataclass(frozen=True)
 class NoiseAwarePreset(Method):
-    """Settings of noise-aware RED-diff; see ``reddiff_jax.noise_aware``. One for all tasks and noise levels.
+    """Settings of noise-aware RED-diff; see ``reddiff_jax.noise_aware``. The same at all noise levels.
 
     The restoration is the mean of ``num_runs`` short runs: with a trained network long ones become worse. So does a
-    mode with all of the prior's weight, where little is measured (benchmarks/net_error.py): ``lam`` is a bit below the
+    mode with all of the prior's weight where little is measured (benchmarks/net_error.py): there ``lam`` is below the
     posterior's 1. ``changed`` to a sample, it is one run of as many evaluations with the posterior's weight.
     """
 
-    lam: float = 0.7
+    lam: float = 0.35
     r_max: float = 3.0
     sample: bool = False
     num_steps: int = 33
@@ -76,7 +76,7 @@ class NoiseAwarePreset(Method):
     init: str = "pinv"
 
     name = "noise_aware"
-    help = "RED-diff that knows the noise, one setting for all tasks; or a sample; Gaussian noise"
+    help = "RED-diff that knows the noise, not tuned for each task; or a sample; Gaussian noise"
     space = MappingProxyType({"lam": Range(0.05, 20.0, log=True), "r_max": Range(0.3, 30.0, log=True)})
 
     @staticmethod
@@ -279,7 +279,14 @@ METHODS: dict[str, type[Method]] = {
     )
 }
 
-TUNED: dict[str, Mapping[str, Rows]] = {"reddiff": PRESETS}
+TUNED: dict[str, Mapping[str, Rows]] = {
+    "reddiff": PRESETS,
+    # Where most of the picture or all of it is measured.
+    "noise_aware": {
+        "inpaint_holes": ((0.0, NoiseAwarePreset(lam=0.7)),),
+        "denoise": ((0.0, NoiseAwarePreset(lam=1.0)),),
+    },
+}
 """Rows of each family, for each method that has been tuned; the others have their defaults."""
 
 
