@@ -1,4 +1,4 @@
-"""Noise-aware RED-diff with one setting against the published form and other solvers, by noise level and evaluations.
+"""Noise-aware RED-diff, with fixed settings, against the published form and others, by noise level and evaluations.
 
     python -m benchmarks.noise_aware [--tasks sr4 ...] [--sigmas 0 0.1 ...] [--evaluations 20 100 ...] [--methods ...]
                                      [--estimate] [--plot]
@@ -6,10 +6,10 @@
 Five held-out photos (benchmarks/quality.py), the bundled prior. ``published`` is RED-diff with its paper's settings;
 ``published, tuned`` the best of random trials for each family of tasks, noise level and number of evaluations, as is
 ``noise_aware, tuned``; other solvers are tuned at 100 evaluations for each family and noise level. All that is on
-pictures that are not reported on. ``noise_aware`` is the preset, one setting chosen on the same pictures, the mean of
-as many runs of 33 steps as the evaluations allow; ``noise_aware, one run`` has all steps and the posterior's own lam =
-1, ``noise_aware, sample`` is one posterior sample, ``noise_aware, mean of samples`` the mean of eight of an eighth of
-the steps.
+pictures that are not reported on. ``noise_aware`` is the preset, whose fixed settings were chosen on the same
+pictures: the mean of as many runs of 33 steps as the evaluations allow. ``noise_aware, one run`` has all steps and the
+posterior's own lam = 1, ``noise_aware, sample`` is one posterior sample, ``noise_aware, mean of samples`` the mean of
+eight of an eighth of the steps.
 
 What results/noise_aware.json holds is not done again. Seconds are of one picture in the batch, without compiling; only
 those of an idle machine are worth anything. ``--estimate`` counts the network's evaluations that are left, and does

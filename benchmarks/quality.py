@@ -3,8 +3,8 @@
     python -m benchmarks.quality [--prior PRIOR] [--tasks sr4 ...] [--solvers reddiff ...] [--pictures FOLDER]
 
 First each solver's settings are searched at random for each family of tasks and noise level, from the solver's
-defaults, with the same number of trials, on pictures that are not reported on (not those of noise_aware, which has one
-setting for all, chosen on the same pictures).
+defaults, with the same number of trials, on pictures that are not reported on (not those of noise_aware, whose
+fixed settings were chosen on the same pictures).
 Then each task is solved for the reported ones, with 100 evaluations of the network (MMPS: 25, each differentiated four
 times). What the result files hold already is not done again, so that the command may be interrupted; ``--fresh``
 starts anew.

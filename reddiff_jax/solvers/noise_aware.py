@@ -24,9 +24,9 @@ data term is implicit: variance C + r^2 / 4 + O(r^4 / C) there, and sigma_y^2 / 
 measurement speaks.
 
 **Trained networks.** For exact priors more steps come nearer to the mode. With trained ones the mode has not the least
-squared error, and the network errs more on pictures as smooth as one: there short runs with a little less of the prior,
-averaged (``rd.averaged(rd.noise_aware(prior, lam=0.7, num_steps=33), 3)``), are better than a long one
-(benchmarks/net_error.py), and more evaluations belong into more runs.
+squared error, and the network errs more on pictures as smooth as one: there short runs, averaged
+(``rd.averaged(rd.noise_aware(prior, num_steps=33), 3)``), are better than a long one, more evaluations belong into more
+runs, and where little of the picture is measured ``lam`` is better well below 1 (benchmarks/net_error.py).
 
 **Perturb and optimise.** With a draw x' of the prior in place of the mean, eps_hat(x'_t) of the same z subtracted in
 place of c z, and noise added to y, the minimiser is a draw of the posterior, exactly for Gaussian priors.
@@ -263,7 +263,7 @@ def noise_aware(
     num_cg: int = 10,
     init: Init = init_pinv,
 ) -> NoiseAware:
-    """RED-diff that respects the measurement noise: one setting for all tasks and noise levels.
+    """RED-diff that respects the measurement noise, with one setting for all noise levels.
 
     A run is a point estimate, near a mode of the posterior; ``rd.averaged`` averages several, which has the higher
     PSNR; ``sample=True`` draws from the posterior instead.
@@ -273,7 +273,7 @@ def noise_aware(
         optimizer: Any Optax transformation for the data step. If None the exact proximal step where the operator is
             linear, and else Adam (b2 = 0.99) at 0.1, decayed to 0.002 by a cosine.
         lam: Weight of the prior in units of the posterior's, sigma_y^2 / r^2; 1 is right where sigma_y is, for samples
-            and for exact priors; the modes of trained networks are better at 0.7.
+            and for exact priors; with trained networks 0.35 is better where little is measured.
         gamma: Weight of the prior that stays where sigma_y is small, in units of a = tr(A A^T) / m. If None 0.001 for
             proximal steps, 0.03 for an optimizer, 1e-6 for samples.
         num_steps: Number of updates, one network evaluation each (two with ``prior_samples``). For points of a trained
