@@ -379,7 +379,7 @@ def _noise_aware() -> str:
             for row in result["rows"]
             if (row["method"], row["sigma"], row["evaluations"]) == (method, sigma, evaluations)
         ]
-        if len(rows) == len(tried):
+        if len(rows) == len({row["task"] for row in result["rows"] if row["sigma"] == sigma}):
             psnr, lpips = (np.mean([row[metric] for row in rows]) for metric in ("PSNR", "LPIPS"))
             means.setdefault(method, {"": method})[f"{sigma:g}, {evaluations}"] = f"{psnr:.2f} / {lpips:.3f}"
     columns = sorted(
@@ -388,9 +388,10 @@ def _noise_aware() -> str:
     )
     table = [{"": each[""]} | {name: each.get(name, "") for name in columns} for each in means.values()]
     table.sort(key=lambda cells: noise_aware.METHODS.index(cells[""]))
-    how = f"means over {', '.join(f'`{task}`' for task in tried)}, {len(result['settings']['pictures'])} photos each"
+    how = f"means over {', '.join(f'`{task}`' for task in tried)} (denoising with noise only)"
+    how += f", {len(result['settings']['pictures'])} photos each"
     return (
-        _report.markdown(goals, ["goal", "cases", "mean", "worst"])
+        _report.markdown(goals, noise_aware.GOAL_COLUMNS)
         + "\n\nPSNR in dB / LPIPS for each sigma and number of evaluations:\n\n"
         + _report.markdown(table, ["", *columns])
         + _measured_on(result, how)

@@ -30,11 +30,11 @@ ROWS = [
 
 def test_each_goal_is_against_the_best_rival_of_the_same_case():
     own, published, with_noise, short, sample = goals(ROWS)
-    assert (own["cases"], own["worst"]) == (1, pytest.approx(-0.3))
+    assert (own["cases"], own["worst"], own["worst at"]) == (1, pytest.approx(-0.3), "`sr4` 0.1, 100")
     assert (published["cases"], published["worst"]) == (1, pytest.approx(1.5))
     assert with_noise["mean"] == pytest.approx(1.5)
     assert (short["cases"], short["mean"]) == (1, pytest.approx(0.2))
-    assert sample["worst"] == pytest.approx(-0.05)  # lower LPIPS is better
+    assert (sample["worst"], sample["missed"]) == (pytest.approx(-0.05), 1)  # lower LPIPS is better
 
 
 def test_a_case_that_lacks_a_rival_is_not_counted():

@@ -164,6 +164,15 @@ def test_methods_cost_a_hundred_evaluations_or_as_many_derivatives():
     assert set(costs.values()) == {100}
 
 
+@pytest.mark.parametrize(
+    ("task", "lam"),
+    [("denoise", 1.0), ("inpaint_box", 0.7), ("deblur_motion", 0.5), ("inpaint_random", 0.35), ("cs4", 0.35)],
+)
+@pytest.mark.parametrize("sigma", [0.0, 0.1, 1.0])
+def test_the_noise_aware_prior_weighs_more_where_more_is_measured_whatever_the_noise(task, lam, sigma):
+    assert tasks.preset(task, sigma, "noise_aware") == tasks.METHODS["noise_aware"](lam=lam)
+
+
 @every
 @pytest.mark.parametrize("evaluations", [10, 33, 100, 999])
 def test_every_method_spends_the_evaluations_that_it_is_given(name, evaluations):

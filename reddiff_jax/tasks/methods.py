@@ -281,8 +281,9 @@ METHODS: dict[str, type[Method]] = {
 
 TUNED: dict[str, Mapping[str, Rows]] = {
     "reddiff": PRESETS,
-    # Where most of the picture or all of it is measured.
+    # Where more of the picture is measured than a third.
     "noise_aware": {
+        "deblur": ((0.0, NoiseAwarePreset(lam=0.5)),),
         "inpaint_holes": ((0.0, NoiseAwarePreset(lam=0.7)),),
         "denoise": ((0.0, NoiseAwarePreset(lam=1.0)),),
     },
