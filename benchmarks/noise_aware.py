@@ -269,7 +269,11 @@ def plot(rows: list[dict], metric: str, folder: Path) -> None:
                         *zip(*points, strict=True), "o-", color=colors[i], lw=2.5 if ours else 1, ms=3, label=name
                     )
             panel.set_title(f"{task}, sigma {sigma:g}", fontsize=8)
+            panel.set_visible(panel.has_data())
             panel.set_xscale("log")
+            panel.set_xlim(EVALUATIONS[0] * 0.8, EVALUATIONS[-1] * 1.25)
+            panel.set_xticks(EVALUATIONS, EVALUATIONS)
+            panel.minorticks_off()
             panel.grid(alpha=0.3)
             panel.tick_params(labelsize=7)
     labelled = {
