@@ -17,7 +17,7 @@ least and the first level, gamma, lam, the control variate, a final denoising, a
 measured accuracy (kappa divided by the square root of the loss at its level), or several short runs, averaged.
 
 ``lam`` is the quality of three averaged runs of 33 steps by the weight of the prior, on tasks that measure much of a
-picture and little: where ``tasks.NoiseAwarePreset`` has its weights from.
+picture and little: where the settings of ``noise_aware`` in ``tasks`` come from.
 
 Rows already in results/net_error.json are kept.
 """
