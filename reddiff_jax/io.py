@@ -237,7 +237,7 @@ def _restore(
     """The network of a card, and its parameters and schedule."""
     import orbax.checkpoint as ocp
 
-    # Of files cut short Orbax now and then dies without a word.
+    # Orbax has many ways to stop at files cut short; one was once not caught below.
     written, found = int(card.get("stored_bytes", 0)), _num_bytes(folder / WEIGHTS)
     if found < written:
         raise ValueError(

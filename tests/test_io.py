@@ -230,9 +230,13 @@ def test_a_card_that_does_not_fit_says_why(change, message, copied):
         rd.load_prior(copied)
 
 
-def test_missing_weights_are_an_error(copied):
+@pytest.mark.parametrize(
+    ("changes", "message"), [({}, "are incomplete: 0 of"), ({"stored_bytes": 0}, "do not fit their card")]
+)
+def test_missing_weights_are_an_error(changes, message, copied):
+    _edit(copied, **changes)
     shutil.rmtree(copied / io.WEIGHTS)
-    with pytest.raises(ValueError, match="are incomplete: 0 of"):
+    with pytest.raises(ValueError, match=message):
         rd.load_prior(copied)
 
 
@@ -255,11 +259,32 @@ def test_a_card_need_not_tell_the_bytes(prior, copied):
     assert rd.load_prior(copied).net == prior.net
 
 
-@pytest.mark.slow
-def test_weights_that_were_overwritten_are_an_error(copied):
-    # Orbax stops halfway and leaves coroutines behind that complain at the end: in a process of its own.
-    for file in (copied / io.WEIGHTS).glob("ocdbt.process_0/d/*"):
+def test_damaged_descriptions_of_weights_are_an_error_without_their_bytes_too(copied):
+    _edit(copied, stored_bytes=0)
+    _halve(copied, "_METADATA")
+    with pytest.raises(ValueError, match="do not fit their card"):
+        rd.load_prior(copied)
+
+
+def _zero(folder, pattern):
+    for file in (folder / io.WEIGHTS).glob(pattern):
         file.write_bytes(bytes(file.stat().st_size))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("damage", "pattern"),
+    [
+        (_halve, "manifest.ocdbt"),
+        (_halve, "array_metadatas/*"),
+        (_halve, "ocdbt.process_0/d/*"),
+        (_zero, "ocdbt.process_0/d/*"),
+    ],
+)
+def test_damage_that_the_bytes_do_not_show_is_an_error(damage, pattern, copied):
+    # Orbax stops halfway and leaves coroutines behind that complain at the end: in a process of its own.
+    _edit(copied, stored_bytes=0)
+    damage(copied, pattern)
     code = f"import reddiff_jax as rd; rd.load_prior({str(copied)!r})"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "ValueError: the weights in" in result.stderr, result.stderr

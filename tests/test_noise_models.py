@@ -99,7 +99,7 @@ def _draws(name, i):
 
 
 def _describe(name, i, y):
-    """Percentiles of draws that failed, and of the same drawn again: impulses failed twice in some fifty runs."""
+    """Percentiles of draws that failed, and of the same drawn again: impulses failed twice, unexplained."""
     _draws.cache_clear()
     again, _ = _draws(name, i)
     percentiles = [np.percentile(draws, [0, 1, 10, 50, 90, 99, 100]) for draws in (y, again)]
