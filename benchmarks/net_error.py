@@ -17,7 +17,8 @@ least and the first level, gamma, lam, the control variate, a final denoising, a
 measured accuracy (kappa divided by the square root of the loss at its level), or several short runs, averaged.
 
 ``lam`` is the quality of three averaged runs of 33 steps by the weight of the prior, on tasks that measure much of a
-picture and little: where the settings of ``noise_aware`` in ``tasks`` come from.
+picture and little: where the settings of ``noise_aware`` in ``tasks`` come from, with part ``start``: their quality by the
+first noise level and by the length of a run.
 
 Rows already in results/net_error.json are kept.
 """
@@ -72,6 +73,10 @@ CHANGES: tuple[dict[str, Any], ...] = (
 LAM_TASKS = ("denoise", "inpaint_freeform", "inpaint_random", "cs4", "sr4", "deblur_gauss61", "deblur_motion")
 LAM_SIGMAS = (0.05, 0.2)
 LAMS = (0.2, 0.35, 0.5, 0.7, 1.0)
+LAM = {"inpaint_freeform": 0.7, "inpaint_random": 0.35, "cs4": 0.35, "sr4": 0.35, "deblur_gauss61": 0.5}  # its best
+START_SIGMAS = (0.0, 0.1)
+STARTS = (1.0, 1.5, 3.0, 6.0, 10.0)
+LENGTHS = ((20, 1), (33, 3), (50, 2))  # steps of a run, runs
 VARIATES = {"projected": rd.variate_projected, "published": rd.variate_published}
 
 
@@ -183,6 +188,12 @@ def distance(restored: jax.Array, x: jax.Array) -> jax.Array:
     return jnp.mean(jax.vmap(metrics.load_lpips())(jnp.clip(restored, -1, 1), x))
 
 
+def judged(restored: jax.Array, x: jax.Array) -> dict[str, float]:
+    """PSNR, and of colour pictures LPIPS."""
+    known = {"PSNR": round(float(psnr(restored, x)), 3)}
+    return known | ({"LPIPS": round(float(distance(restored, x)), 4)} if x.shape[-1] == 3 else {})
+
+
 def main(argv: list[str] | None = None) -> None:
     """Measures and writes results/net_error.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -190,6 +201,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, help="emoji")
     parser.add_argument("--tasks", nargs="*", default=["denoise", "inpaint_random", "sr4", "deblur_gauss61"])
     parser.add_argument("--lam-tasks", nargs="*", default=LAM_TASKS, help="tasks of the part lam")
+    parser.add_argument("--start-tasks", nargs="*", default=LAM, help="tasks of the part start")
     parser.add_argument("--evaluations", nargs="+", type=int, default=[20, 100])
     parser.add_argument("--out", type=Path, default=_report.RESULTS)
     args = parser.parse_args(argv)
@@ -225,16 +237,22 @@ def main(argv: list[str] | None = None) -> None:
             problems = rd.stack(quality.simulate(task, SIGMA, pixels))
             solver, num_runs, final_denoising = changed(prior, evaluations, losses, **changes)
             images = restore(solver, problems, num_runs, final_denoising)
-            row = {**place, "PSNR": round(float(psnr(images, x)), 3)}
-            add(row | ({"LPIPS": round(float(distance(images, x)), 4)} if x.shape[-1] == 3 else {}))
+            add({**place, **judged(images, x)})
         for task, sigma in itertools.product(args.lam_tasks if name != "galaxies" else (), LAM_SIGMAS):
             problems = rd.stack(quality.simulate(task, sigma, pixels))
             for lam in LAMS:
                 place = {"part": "lam", "prior": name, "task": task, "sigma": sigma, "lam": lam}
                 if not known(place):
                     images = restore(rd.noise_aware(prior, lam=lam, num_steps=33), problems, 3, False)
-                    values = {"PSNR": round(float(psnr(images, x)), 3), "LPIPS": round(float(distance(images, x)), 4)}
-                    add({**place, **values})
+                    add({**place, **judged(images, x)})
+        for task, sigma in itertools.product(args.start_tasks if name != "galaxies" else (), START_SIGMAS):
+            problems = rd.stack(quality.simulate(task, sigma, pixels))
+            for (num_steps, num_runs), r_max in itertools.product(LENGTHS, STARTS):
+                place = {"part": "start", "prior": name, "task": task, "sigma": sigma, "lam": LAM[task]}
+                place |= {"num_steps": num_steps, "num_runs": num_runs, "r_max": r_max}
+                if not known(place):
+                    solver = rd.noise_aware(prior, lam=LAM[task], r_max=r_max, num_steps=num_steps)
+                    add({**place, **judged(restore(solver, problems, num_runs, False), x)})
 
 
 if __name__ == "__main__":
