@@ -17,8 +17,8 @@ least and the first level, gamma, lam, the control variate, a final denoising, a
 measured accuracy (kappa divided by the square root of the loss at its level), or several short runs, averaged.
 
 ``lam`` is the quality of three averaged runs of 33 steps by the weight of the prior, on tasks that measure much of a
-picture and little: where the settings of ``noise_aware`` in ``tasks`` come from, with part ``start``: their quality by the
-first noise level and by the length of a run.
+picture and little, and ``start`` by the first noise level and the length of the runs: where the settings of
+``noise_aware`` in ``tasks`` come from.
 
 Rows already in results/net_error.json are kept.
 """
