@@ -8,7 +8,7 @@ Five held-out photos (benchmarks/quality.py), the bundled prior. ``published`` i
 ``noise_aware, tuned``; other solvers are tuned at 100 evaluations for each family and noise level. All that is on
 pictures that are not reported on. ``noise_aware`` is the preset, whose fixed settings were chosen on the same
 pictures: the mean of as many runs of 33 steps as the evaluations allow. ``noise_aware, one run`` has all steps and the
-posterior's own lam = 1, ``noise_aware, sample`` is one posterior sample, ``noise_aware, mean of samples`` the mean of
+solver's own defaults, ``noise_aware, sample`` is one posterior sample, ``noise_aware, mean of samples`` the mean of
 eight of an eighth of the steps.
 
 What results/noise_aware.json holds is not done again. Seconds are of one picture in the batch, without compiling; only
@@ -61,7 +61,7 @@ Settings = Callable[..., tasks.Method]
 def method(name: str, settings: Settings, task: str, sigma: float, evaluations: int) -> tasks.Method:
     """A method's settings, searched now if they are not known."""
     preset: tasks.Method = tasks.preset(task, sigma, "noise_aware")
-    one_run = preset.changed({"num_steps": evaluations, "num_runs": 1, "lam": 1.0})
+    one_run = preset.changed({"num_steps": evaluations, "num_runs": 1, "lam": 1.0, "r_max": 3.0})
     match name:
         case "published":
             return tasks.Preset(lam=0.25, num_steps=evaluations)

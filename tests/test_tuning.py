@@ -165,12 +165,19 @@ def test_methods_cost_a_hundred_evaluations_or_as_many_derivatives():
 
 
 @pytest.mark.parametrize(
-    ("task", "lam"),
-    [("denoise", 1.0), ("inpaint_box", 0.7), ("deblur_motion", 0.5), ("inpaint_random", 0.35), ("cs4", 0.35)],
+    ("task", "lam", "r_max"),
+    [
+        ("denoise", 1.0, 3.0),
+        ("inpaint_box", 0.7, 6.0),
+        ("deblur_motion", 0.5, 3.0),
+        ("sr4", 0.35, 3.0),
+        ("inpaint_random", 0.35, 1.5),
+        ("cs4", 0.35, 1.0),
+    ],
 )
 @pytest.mark.parametrize("sigma", [0.0, 0.1, 1.0])
-def test_the_noise_aware_prior_weighs_more_where_more_is_measured_whatever_the_noise(task, lam, sigma):
-    assert tasks.preset(task, sigma, "noise_aware") == tasks.METHODS["noise_aware"](lam=lam)
+def test_noise_aware_settings_follow_what_is_measured_whatever_the_noise(task, lam, r_max, sigma):
+    assert tasks.preset(task, sigma, "noise_aware") == tasks.METHODS["noise_aware"](lam=lam, r_max=r_max)
 
 
 @every

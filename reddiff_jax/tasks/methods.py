@@ -64,7 +64,7 @@ class NoiseAwarePreset(Method):
 
     The restoration is the mean of ``num_runs`` short runs: with a trained network long ones become worse. So does a
     mode with all of the prior's weight where little is measured (benchmarks/net_error.py): there ``lam`` is below the
-    posterior's 1. ``changed`` to a sample, it is one run of as many evaluations with the posterior's weight.
+    posterior's 1. ``changed`` to a sample, it is one run of as many evaluations with the solver's own defaults.
     """
 
     lam: float = 0.35
@@ -102,7 +102,7 @@ class NoiseAwarePreset(Method):
     def changed(self, changes: Mapping[str, Any]) -> Self:
         """The same with other values of some fields; what a sample needs else follows, if nothing is said of it."""
         if changes.get("sample") and not self.sample:
-            changes = {"num_steps": self.num_evaluations, "num_runs": 1, "lam": 1.0, **changes}
+            changes = {"num_steps": self.num_evaluations, "num_runs": 1, "lam": 1.0, "r_max": 3.0, **changes}
         return super().changed(changes)
 
 
@@ -281,10 +281,13 @@ METHODS: dict[str, type[Method]] = {
 
 TUNED: dict[str, Mapping[str, Rows]] = {
     "reddiff": PRESETS,
-    # Where more of the picture is measured than a third.
+    # lam: where more of the picture is measured than a third. r_max: high for what no neighbour says, low where the
+    # first image is near.
     "noise_aware": {
         "deblur": ((0.0, NoiseAwarePreset(lam=0.5)),),
-        "inpaint_holes": ((0.0, NoiseAwarePreset(lam=0.7)),),
+        "inpaint_pixels": ((0.0, NoiseAwarePreset(r_max=1.5)),),
+        "inpaint_holes": ((0.0, NoiseAwarePreset(lam=0.7, r_max=6.0)),),
+        "compressed_sensing": ((0.0, NoiseAwarePreset(r_max=1.0)),),
         "denoise": ((0.0, NoiseAwarePreset(lam=1.0)),),
     },
 }
