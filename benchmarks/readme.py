@@ -369,33 +369,31 @@ def _noise_aware() -> str:
         {name: f"{value:+.3g}" if isinstance(value, float) else value for name, value in goal.items()}
         for goal in noise_aware.goals(result["rows"])
     ]
-    means: dict[str, dict[str, str]] = {}
-    for method, sigma, evaluations in dict.fromkeys(
-        (row["method"], row["sigma"], row["evaluations"])
-        for row in sorted(result["rows"], key=lambda row: (row["sigma"], row["evaluations"]))
-    ):
-        rows = [
-            row
-            for row in result["rows"]
-            if (row["method"], row["sigma"], row["evaluations"]) == (method, sigma, evaluations)
-        ]
-        if len(rows) == len({row["task"] for row in result["rows"] if row["sigma"] == sigma}):
-            psnr, lpips = (np.mean([row[metric] for row in rows]) for metric in ("PSNR", "LPIPS"))
-            means.setdefault(method, {"": method})[f"{sigma:g}, {evaluations}"] = f"{psnr:.2f} / {lpips:.3f}"
-    columns = sorted(
-        {name for cells in means.values() for name in cells if name},
-        key=lambda name: [float(x) for x in name.split(",")],
-    )
-    table = [{"": each[""]} | {name: each.get(name, "") for name in columns} for each in means.values()]
-    table.sort(key=lambda cells: noise_aware.METHODS.index(cells[""]))
+    by_place: dict[tuple[float, int], dict[str, list[dict]]] = {}
+    for row in sorted(result["rows"], key=lambda row: (row["sigma"], row["evaluations"])):
+        place = row["sigma"], row["evaluations"]
+        by_place.setdefault(place, {}).setdefault(row["method"], []).append(row)
+    parts = []
+    for metric, title, best, digits in (("PSNR", "PSNR in dB", max, 2), ("LPIPS", "LPIPS, lower is better", min, 3)):
+        table = []
+        for (sigma, evaluations), of_method in by_place.items():
+            count = len({row["task"] for row in result["rows"] if row["sigma"] == sigma})
+            means = {
+                method: f"{np.mean([row[metric] for row in rows]):.{digits}f}"
+                for method, rows in of_method.items()
+                if len(rows) == count
+            }
+            if means:
+                winner = best(means.values(), key=float) if len(means) > 1 else None
+                cells = {
+                    method: f"**{text}**" if (text := means.get(method, "")) == winner else text
+                    for method in noise_aware.METHODS
+                }
+                table.append({"sigma, evaluations": f"{sigma:g}, {evaluations}", **cells})
+        parts.append(f"{title}:\n\n" + _report.markdown(table, list(table[0])))
     how = f"means over {', '.join(f'`{task}`' for task in tried)} (denoising with noise only)"
     how += f", {len(result['settings']['pictures'])} photos each"
-    return (
-        _report.markdown(goals, noise_aware.GOAL_COLUMNS)
-        + "\n\nPSNR in dB / LPIPS for each sigma and number of evaluations:\n\n"
-        + _report.markdown(table, ["", *columns])
-        + _measured_on(result, how)
-    )
+    return _report.markdown(goals, noise_aware.GOAL_COLUMNS) + "\n\n" + "\n\n".join(parts) + _measured_on(result, how)
 
 
 def _calibration() -> str:
