@@ -390,7 +390,8 @@ def _noise_aware() -> str:
                     for method in noise_aware.METHODS
                 }
                 table.append({"sigma, evaluations": f"{sigma:g}, {evaluations}", **cells})
-        parts.append(f"{title}:\n\n" + _report.markdown(table, list(table[0])))
+        columns = [name for name in table[0] if any(cells[name] for cells in table)]
+        parts.append(f"{title}:\n\n" + _report.markdown(table, columns))
     how = f"means over {', '.join(f'`{task}`' for task in tried)} (denoising with noise only)"
     how += f", {len(result['settings']['pictures'])} photos each"
     return _report.markdown(goals, noise_aware.GOAL_COLUMNS) + "\n\n" + "\n\n".join(parts) + _measured_on(result, how)
