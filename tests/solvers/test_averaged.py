@@ -88,6 +88,8 @@ def test_the_preset_averages_points_and_makes_one_run_of_a_sample():
     assert isinstance(sample.solver(_prior()), rd.NoiseAware)
     assert sample.num_evaluations == sample.num_steps == 99
     assert sample.lam == 1
+    holes = tasks.preset("inpaint_box", 0.05, "noise_aware")
+    assert [holes.changed({"sample": True, **more}).r_max for more in ({}, {"r_max": 9.0})] == [3, 9]
     mean = preset.changed({"sample": True, "num_runs": 8})
     assert (mean.num_runs, mean.num_steps) == (8, 99)
     assert [preset.spending(n).num_runs for n in (10, 50, 100, 1000)] == [1, 1, 3, 30]
