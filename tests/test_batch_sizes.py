@@ -61,6 +61,7 @@ def test_a_size_is_remembered_for_its_shape_prior_and_solver(tmp_path):
     assert again.get("prior", (8, 8, 3)) is None
 
 
+@pytest.mark.slow
 def test_a_continued_job_keeps_the_batch_size_it_found(tmp_path, monkeypatch):
     (tmp_path / "photos").mkdir()
     for i in range(4):

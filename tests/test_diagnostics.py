@@ -33,6 +33,7 @@ def _error(level, count):
     return 4 * np.sqrt(level * (1 - level) / count)
 
 
+@pytest.mark.slow
 def test_exact_samples_are_calibrated_within_binomial_error():
     judged = _judged()
     for i, level in enumerate(diagnostics.LEVELS):

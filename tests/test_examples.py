@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from readme_code import code
 
 import reddiff_jax as rd
@@ -37,6 +38,7 @@ def test_the_simulation_is_the_solution_of_its_equation():
     np.testing.assert_allclose(jax.jit(WELLS)(_ground(0)), u[::2, ::2], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_red_diff_finds_ground_that_explains_the_wells():
     # The prior knows how smooth the ground is: the covariance of what _ground draws.
     blur = jax.vmap(rd.gaussian_blur(SHAPE, sigma=2.0, size=9))(jnp.eye(144).reshape(144, *SHAPE)).reshape(144, 144) * 4

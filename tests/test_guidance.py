@@ -179,6 +179,7 @@ def _shapes(net):
 GRAY = rd.gaussian_prior(jnp.zeros((8, 8, 3)), 0.5, LINEAR)
 
 
+@pytest.mark.slow
 def test_a_loaded_classifier_guides_by_its_input_gradient(classifier):
     net, params, _ = classifier
     x_t, sigma_t = _normal(2, 8, 8, 3), LINEAR(300)[1]

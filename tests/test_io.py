@@ -91,6 +91,7 @@ def test_bfloat16_rounds_the_parameters_once(prior, tmp_path):
     assert all(map(np.array_equal, jax.tree.leaves(loaded.params), jax.tree.leaves(rounded)))
 
 
+@pytest.mark.slow
 def test_bfloat16_leaves_the_schedule_alone(prior, tmp_path):
     rd.save_prior(prior, tmp_path / "half", dtype=jnp.bfloat16)
     assert np.array_equal(rd.load_prior(tmp_path / "half").schedule.sigmas, prior.schedule.sigmas)
@@ -160,6 +161,7 @@ def test_a_split_prior_predicts_what_the_whole_one_does(prior, split):
     np.testing.assert_allclose(eps(split), expected, rtol=0, atol=1e-5 * float(jnp.abs(expected).max()))
 
 
+@pytest.mark.slow
 def test_a_rounded_prior_keeps_its_placement(prior, tmp_path, mesh):
     rd.save_prior(prior, tmp_path / "half", dtype=jnp.bfloat16)
     loaded = rd.load_prior(tmp_path / "half", sharding=io.along_largest_axis(mesh, "d"))

@@ -59,6 +59,7 @@ def test_own_priors_and_operators_are_made_as_written():
     assert variables["prior"].eps(jnp.ones((4, 4, 3)), 10).shape == (4, 4, 3)
 
 
+@pytest.mark.slow
 def test_operators_and_noises_are_made_and_solved_as_written():
     key, shape = jax.random.key(0), (16, 16, 3)
     variables = {

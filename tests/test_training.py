@@ -131,6 +131,7 @@ def test_a_network_that_meets_its_target_predicts_the_noise(to_eps, rng):
     np.testing.assert_allclose(found, eps, atol=1e-5)  # float32
 
 
+@pytest.mark.slow
 def test_the_loss_of_a_fresh_network_is_the_mean_square_of_its_target(key, rng):
     # Its last layer is zero.
     x = jnp.asarray(rng.uniform(-1, 1, (4, 8, 8, 3)), jnp.float32)

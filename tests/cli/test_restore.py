@@ -164,6 +164,7 @@ def test_what_an_own_mask_hides_has_no_influence(restore, photos, tmp_path):
     assert (out / "a.png").read_bytes() == (out / "scribbled" / "a.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_motion_blur_with_an_own_kernel_of_each_picture(invoke, restore, photos, tmp_path):
     (tmp_path / "kernels").mkdir()
     for i, name in enumerate("abc"):

@@ -88,6 +88,7 @@ def test_two_conversions_are_the_same(checkpoint, converted, tmp_path):
     assert all(map(np.array_equal, ours, theirs))
 
 
+@pytest.mark.slow
 def test_the_checkout_runs_as_a_module(checkpoint, tmp_path):
     command = [sys.executable, "-m", "convert", checkpoint, tmp_path / "out", *OPTIONS]
     done = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True)

@@ -348,6 +348,7 @@ def test_a_note_of_git_lfs_is_no_file(folder, tmp_path):
         convert(tmp_path / "a", tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_any_configuration_is_a_network_or_refused(tensors):
     pytest.importorskip("hypothesis")
     from hypothesis import given, settings

@@ -342,6 +342,7 @@ def test_half_precision_checkpoints_are_widened_exactly(dtype, small, tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_what_is_stored_in_bfloat16_is_rounded_once(small, tmp_path):
     path = write_checkpoint(tmp_path / "a.pt", small)
     card = convert(path, tmp_path / "out", **TOLD_BY_OPTIONS, dtype=jnp.bfloat16)

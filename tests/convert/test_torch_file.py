@@ -162,6 +162,7 @@ def test_an_ordered_state_dict_with_attributes_is_read(tmp_path):
     assert "running_mean" in read_checkpoint(tmp_path / "a.pt").tensors
 
 
+@pytest.mark.slow
 def test_torch_is_not_imported(tmp_path):
     path = write_checkpoint(tmp_path / "a.pt", {"x": FOUR})
     code = f"import sys, reddiff_jax.converting as c; c.read_checkpoint({str(path)!r}); print('torch' in sys.modules)"

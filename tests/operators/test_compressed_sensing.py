@@ -41,12 +41,14 @@ def test_number_of_measurements_of_each_channel_is_the_one_asked_for(options, co
     assert set(np.unique(operator.signs)) == {-1.0, 1.0}
 
 
+@pytest.mark.slow
 def test_all_measurements_determine_the_picture(key, rng):
     operator = ops.compressed_sensing(key, (6, 5, 3), ratio=1.0)
     x = jnp.asarray(rng.normal(size=(6, 5, 3)), dtype=float)
     np.testing.assert_allclose(operator.pinv(operator(x)), x, atol=1e-6)  # float32
 
 
+@pytest.mark.slow
 def test_operator_of_each_key_equals_a_loop(rng):
     keys = jax.random.split(jax.random.key(0), 3)
     xs = jnp.asarray(rng.normal(size=(3, 4, 4, 2)), dtype=float)

@@ -173,6 +173,7 @@ def test_the_default_scale_keeps_the_data_term_of_norm_one():
     assert 0.3 < n / m * float(jnp.sum(measure(operator, x) ** 2)) / n < 1.2
 
 
+@pytest.mark.slow
 def test_attenuation_becomes_a_measurement_of_the_picture(rng):
     x, top = jnp.asarray(rng.uniform(-1, 1, (9, 12, 1)), dtype=jnp.float32), 0.02
     operator = ops.parallel_ct((9, 12, 1), ops.view_angles(5))

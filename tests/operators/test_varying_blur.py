@@ -48,6 +48,7 @@ def test_grid_weights_sum_to_one_and_each_is_one_somewhere_near_its_middle(grid)
     assert weights.max((1, 2, 3)).min() > (1 - 1 / 8) ** 2
 
 
+@pytest.mark.slow
 def test_kernels_of_a_batch_are_a_vmap_of_the_factory(x, rng):
     kernels = jnp.asarray(rng.random((2, 4, 5, 3)), dtype=jnp.float32)
     weights = ops.grid_weights(SHAPE, (2, 2))

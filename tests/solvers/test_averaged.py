@@ -47,6 +47,7 @@ def test_it_is_the_mean_of_runs_of_their_own_keys(make):
     np.testing.assert_allclose(rd.run(key, solver, problem).x, np.mean(xs, axis=0), atol=1e-6)  # float32
 
 
+@pytest.mark.slow
 def test_the_mean_of_posterior_samples_has_a_kth_of_their_squared_error():
     """Of n = 48 pixels, 64 measurements' keys: the ratio's standard error is below 5 %."""
     problem = _problem()

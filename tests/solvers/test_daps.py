@@ -81,6 +81,7 @@ def _square(x):
     return x[::2] ** 2
 
 
+@pytest.mark.slow
 def test_a_nonlinear_measurement_is_explained_to_its_noise(key):
     prior = rd.gaussian_prior(jnp.full(SHAPE, 0.5), 0.09, rd.schedules.linear())
     operator = rd.operator(_square, SHAPE)

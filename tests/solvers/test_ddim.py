@@ -43,6 +43,7 @@ def _transport_error(num_steps: int) -> float:
     return float(jnp.abs(rd.run(key, solver, NOTHING).x - exact).max())
 
 
+@pytest.mark.slow
 def test_noise_is_carried_to_a_gaussian_along_the_exact_flow_with_an_error_of_first_order():
     coarse, fine = _transport_error(100), _transport_error(1000)
     # Of a standard deviation of 0.3. Ten times the steps: a tenth of the error, as for any Euler scheme.

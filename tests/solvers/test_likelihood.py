@@ -80,6 +80,7 @@ def test_it_is_the_derivative_of_the_scaled_nll_through_the_operator(name, noise
     np.testing.assert_allclose(actual, expected, atol=1e-5 * float(jnp.abs(expected).max()))  # float32
 
 
+@pytest.mark.slow
 def test_the_gradient_of_reddiff_takes_it_in_place_of_least_squares():
     operator, x, eps = OPERATORS["blur"], 0.5 * _normal(1, *SHAPE), _normal(2, *SHAPE)
     problem = rd.problem(operator(jnp.tanh(_normal(0, *SHAPE))), operator, rd.poisson(30.0))
@@ -119,6 +120,7 @@ def _dim_problem(i, photons):
     return rd.problem(jnp.tanh(x), rd.denoising(SHAPE), rd.poisson(photons))
 
 
+@pytest.mark.slow
 def test_a_batch_with_a_photon_count_for_each_image_equals_single_runs():
     problems = [_dim_problem(i, photons) for i, photons in enumerate((3.0, 30.0, 300.0))]
     solver = rd.reddiff(_prior(), num_steps=8, data_term=rd.likelihood)

@@ -59,6 +59,7 @@ def _full_gaussian():
     return prior, problem, mean + gain @ (y - matrix @ mean), covariance - gain @ matrix @ covariance
 
 
+@pytest.mark.slow
 def test_with_a_gaussian_prior_the_flow_carries_noise_to_the_exact_posterior():
     with jax.enable_x64(True):
         prior, problem, mean, covariance = _full_gaussian()
@@ -79,6 +80,7 @@ def test_with_a_gaussian_prior_the_flow_carries_noise_to_the_exact_posterior():
     np.testing.assert_allclose(linear.T @ linear, covariance, atol=0.02 * np.abs(covariance).max())
 
 
+@pytest.mark.slow
 def test_a_nonlinear_operator_is_linearised_at_the_estimate():
     scene, t = Scene("inpainting", components=1), 500
     with jax.enable_x64(True):

@@ -36,6 +36,7 @@ def test_residual_falls(name):
     assert residual[-1] < 0.4 * residual[0]
 
 
+@pytest.mark.slow
 def test_images_of_a_batch_keep_their_own_gain():
     operators = rd.stack([rd.hdr(SHAPE, factor) for factor in (1.5, 2.0, 4.0)])
     truths = jnp.stack([_truth(seed) for seed in range(3)])
@@ -49,6 +50,7 @@ def test_images_of_a_batch_keep_their_own_gain():
 
 
 @pytest.mark.parametrize("name", ["jpeg", "quantization"])
+@pytest.mark.slow
 def test_without_straight_through_there_is_no_data_term(name):
     operator = OPERATORS[name].replace(straight_through=False)
     problem = rd.measure(jax.random.key(1), operator, rd.gaussian(), _truth())
