@@ -19,6 +19,7 @@ def tables() -> dict[str, str]:
     """Name of each marked place that README.md has -> its text."""
     made = {
         "presets": _presets,
+        "noise_aware_presets": _noise_aware_presets,
         "quality": _quality,
         "order": _order,
         "posterior": _posterior,
@@ -84,6 +85,18 @@ def _presets() -> str:
                     ),
                 }
             )
+    return _report.markdown(rows, list(rows[0]))
+
+
+def _noise_aware_presets() -> str:
+    tuned = tasks.TUNED["noise_aware"]
+    rows = []
+    for family, presets in [*tuned.items(), ("", ((0.0, tasks.METHODS["noise_aware"]()),))]:
+        names = [f"`{name}`" for name, task in tasks.TASKS.items() if task.family == family]
+        rows += [
+            {"tasks": ", ".join(names) or "all else", "lam": f"{preset.lam:g}", "r_max": f"{preset.r_max:g}"}
+            for _, preset in presets
+        ]
     return _report.markdown(rows, list(rows[0]))
 
 
