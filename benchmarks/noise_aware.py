@@ -48,10 +48,10 @@ COST = {
     "noise_aware, sample": 1.0,
     "noise_aware, mean of samples": 1.0,
     "ddrm": 1.0,
-    "diffpir": 1.14,
-    "daps": 1.17,
-    "dps": 2.24,
-    "pigdm": 2.64,
+    "diffpir": 1.01,
+    "daps": 1.12,
+    "dps": 2.03,
+    "pigdm": 2.04,
 }
 METHODS = tuple(COST)
 
