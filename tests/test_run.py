@@ -74,6 +74,7 @@ def test_particles_of_one_measurement_are_runs_with_their_keys(batch):
         np.testing.assert_allclose(particles.x[i], rd.run(keys[i], SHORT, problems[2]).x, atol=ROUNDING)
 
 
+@pytest.mark.slow
 def test_each_sample_may_have_its_own_prior_weight(key):
     with jax.enable_x64(True):
         solver = rd.reddiff(rd.gaussian_prior(jnp.full(SHAPE, 0.1), 0.25, schedules.linear()), num_steps=6)
@@ -160,6 +161,7 @@ def _mu_and_t(state, info):
     return state.mu, info.t, state.step
 
 
+@pytest.mark.slow
 def test_record_sees_every_state(batch):
     keys, problems, _ = batch
     mus, _, _ = rd.run(keys[0], SHORT, problems[0], record=_mu_and_t).record

@@ -108,6 +108,7 @@ def test_training_lowers_the_loss(crops, tmp_path):
     assert losses[-1] < 0.7 * losses[0]
 
 
+@pytest.mark.slow
 def test_lognormal_levels_are_those_of_their_quantiles():
     schedule, u = schedules.linear(), jnp.array([0.02, 0.1587, 0.5, 0.8413, 0.999])
     alphas, sigmas = schedule(training.lognormal_levels(schedule, u))

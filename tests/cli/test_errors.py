@@ -72,6 +72,7 @@ def test_a_file_of_another_kind(denoise, tmp_path):
     assert_one_line(denoise(tmp_path / "a.txt"), "neither a picture nor a measurement file")
 
 
+@pytest.mark.slow
 def test_one_bad_file_among_good_ones(denoise, photos, tmp_path):
     out = tmp_path / "out"
     assert denoise(photos).exit_code == 0

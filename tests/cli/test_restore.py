@@ -175,6 +175,7 @@ def test_motion_blur_with_an_own_kernel_of_each_picture(invoke, restore, photos,
     assert restore(tmp_path / "measured", "--out", tmp_path / "again").exit_code == 0
 
 
+@pytest.mark.slow
 def test_large_pictures_go_in_tiles(restore, photos, tmp_path):
     pictures.write_picture(photos / "a.png", np.zeros((72, 80, 3), np.float32))
     result = restore(photos / "a.png", "--task", "denoise", "--sigma", 0.1, "--tile", 64, "--out", tmp_path / "out")

@@ -71,6 +71,7 @@ def test_a_classifier_becomes_a_classifiers_folder(tmp_path):
     assert io.load_classifier(tmp_path / "out")[0] == net
 
 
+@pytest.mark.slow
 def test_the_card_keeps_the_timesteps_and_that_they_are_rescaled(checkpoint, tmp_path):
     result = run(checkpoint, tmp_path / "out", *OPTIONS, "--timesteps", 4000, "--rescale-timesteps")
     assert result.exit_code == 0, result.output
@@ -79,6 +80,7 @@ def test_the_card_keeps_the_timesteps_and_that_they_are_rescaled(checkpoint, tmp
     assert io.load_prior(tmp_path / "out").net.timestep_scale == 0.25
 
 
+@pytest.mark.slow
 def test_two_conversions_are_the_same(checkpoint, converted, tmp_path):
     assert run(checkpoint, tmp_path / "again", *OPTIONS).exit_code == 0
     # Orbax packs the same arrays into more or fewer bytes.

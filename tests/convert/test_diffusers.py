@@ -101,6 +101,7 @@ def test_the_prior_restores(converted, key, rng):
     assert solution.x.shape == x.shape
 
 
+@pytest.mark.slow
 def test_old_names_of_attention_and_pickled_weights_give_the_same(tensors, converted, tmp_path):
     old = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
     renamed = dict(tensors)

@@ -131,6 +131,7 @@ def test_lpips_under_jit_is_eager(rng, alex):
     np.testing.assert_allclose(apply(alex, x, reference), alex(x, reference), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_gradient_is_finite_for_identical_and_for_featureless_images(rng, alex):
     (x,), _ = pairs(rng, (1, 32, 32, 3))
     gradient = jax.jit(jax.grad(lambda x, lpips, reference: lpips(x, reference)))
@@ -141,6 +142,7 @@ def test_the_gradient_is_finite_for_identical_and_for_featureless_images(rng, al
 
 
 @pytest.mark.parametrize(("net", "num_parameters"), [("alex", 2_469_696 + 1_152), ("vgg", 14_714_688 + 1_472)])
+@pytest.mark.slow
 def test_the_weights_are_a_float32_pytree_of_the_published_size(net, num_parameters):
     leaves = jax.tree.leaves(load_lpips(net))
     assert {leaf.dtype for leaf in leaves} == {jnp.dtype("float32")}
@@ -148,6 +150,7 @@ def test_the_weights_are_a_float32_pytree_of_the_published_size(net, num_paramet
 
 
 @pytest.mark.parametrize(("net", "min_size"), [("alex", 31), ("vgg", 16)])
+@pytest.mark.slow
 def test_the_smallest_image_has_a_distance_and_a_smaller_one_is_refused(rng, net, min_size):
     lpips = load_lpips(net)
     (x,), (reference,) = pairs(rng, (1, min_size, min_size, 3))

@@ -58,6 +58,7 @@ def relative_difference(ours, theirs) -> float:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.slow
 def test_it_has_the_published_parameters_and_tensors(name):
     config, size = PUBLISHED[name]
     net = DiffusersUNet(**config, **DDPM)

@@ -193,6 +193,7 @@ def test_width_must_be_a_multiple_of_the_groups(key):
         jax.eval_shape(UNet(model_channels=48).init, key, jnp.zeros((8, 8, 3)), 0)
 
 
+@pytest.mark.slow
 def test_patch_size_folds_pixels_around_the_same_network(images, redrawn):
     patched = UNet(**TINY, patch_size=2)
     plain = UNet(**TINY, in_channels=12, out_channels=12)
@@ -213,6 +214,7 @@ def test_depth_to_space_inverts_space_to_depth(rng):
 
 
 @pytest.mark.parametrize("params_dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.slow
 def test_bfloat16_is_close_to_float32(params_dtype, images, redrawn):
     net = UNet(**TINY)
     params = redrawn(net)

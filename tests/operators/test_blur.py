@@ -105,6 +105,7 @@ def test_a_larger_rcond_leaves_out_more_of_the_inverse(x):
     assert norms == sorted(norms, reverse=True)
 
 
+@pytest.mark.slow
 def test_conjugate_gradients_stand_still_once_they_have_converged():
     # A^T A = 0.09 converges in one step; plain CG would go on to 0 / 0.
     operator = ops.blur(np.array([[0.3]]), (4, 4, 1), normalize=False)

@@ -23,6 +23,7 @@ def test_fast_transform_is_the_kronecker_product_of_hadamard_and_hartley(n):
         np.testing.assert_allclose(jax.jit(orthonormal_transform)(jnp.eye(n)), matrix, atol=1e-14)  # float64
 
 
+@pytest.mark.slow
 def test_measurements_are_the_rows_of_the_signed_transform(key, rng):
     operator = ops.compressed_sensing(key, (4, 4, 2), ratio=0.5)
     x = rng.normal(size=(4, 4, 2))
@@ -57,6 +58,7 @@ def test_operator_of_each_key_equals_a_loop(rng):
     np.testing.assert_allclose(measured, jnp.stack(expected), atol=1e-6)  # float32
 
 
+@pytest.mark.slow
 def test_gaussian_sensing_keeps_the_energy_on_average(key):
     operator = ops.gaussian_sensing(key, (6, 5, 2), 40)
     matrix = jax.vmap(lambda x: operator(x))(jnp.eye(60).reshape(60, 6, 5, 2)).T
@@ -76,6 +78,7 @@ def test_matrix_operator_is_the_matrix(shape, rng):
         np.testing.assert_allclose(operator.pinv(jnp.asarray(y)).ravel(), np.linalg.pinv(matrix) @ y, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_matrix_without_full_rank_has_its_pseudo_inverse(rng):
     matrix, y = np.outer(rng.normal(size=4), rng.normal(size=6)), rng.normal(size=4)
     with jax.enable_x64(True):

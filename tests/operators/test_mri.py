@@ -57,6 +57,7 @@ def test_pinv_of_a_single_coil_is_the_matrixs_for_any_measurement(shape, rng):
         np.testing.assert_allclose(np.ravel(x), np.linalg.pinv(dense) @ y.ravel(), atol=1e-12)  # float64 SVD
 
 
+@pytest.mark.slow
 def test_pinv_of_a_complex_picture_is_zero_filling(rng):
     operator = ops.mri(_mask(1, 8, 6), (8, 6, 2))
     y = operator(jnp.asarray(rng.normal(size=(8, 6, 2)), dtype=float))

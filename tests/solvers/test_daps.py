@@ -67,6 +67,7 @@ def test_langevin_steps_have_the_stationary_variance_of_their_size(key):
     np.testing.assert_allclose(np.std(x_0), np.sqrt(1 / curvature / (1 - 0.25)), rtol=4 / np.sqrt(2 * 4096))
 
 
+@pytest.mark.slow
 def test_where_nothing_is_measured_it_draws_from_the_prior(key):
     shape = (64, 64, 1)
     prior = rd.gaussian_prior(jnp.full(shape, 0.3), 0.09, rd.schedules.linear())

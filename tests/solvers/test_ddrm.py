@@ -56,6 +56,7 @@ LEVELS = [(600, 400), (400, 100), (100, 10), (10, -1)]
 
 
 @pytest.mark.parametrize(("t", "s"), LEVELS)
+@pytest.mark.slow
 def test_each_level_has_its_own_noise_where_the_estimate_is_the_true_image(t, s):
     # A prior that knows the image: x_s is affine in the noises of x_t, of y and of the step, all N(0, I).
     shape, sigma_y = (4, 4, 1), 0.2

@@ -37,6 +37,7 @@ def _pooled(x):
 
 
 @pytest.mark.parametrize("sigma_y", [0.1, 0.0])
+@pytest.mark.slow
 def test_conjugate_gradients_take_the_place_of_singular_vectors(sigma_y):
     scene = Scene("super_resolution", components=1, sigma_y=sigma_y)
 

@@ -100,6 +100,7 @@ def test_least_squares_is_the_default():
 TIMES = np.linspace(0.02, 1.0, 12).reshape(12, 1, 1)
 
 
+@pytest.mark.slow
 def test_without_a_prior_term_the_most_likely_image_is_found(key):
     # One intensity x seen with exposures t: counts of rate n t x. Most likely is sum k / (n sum t).
     times, noise = jnp.asarray(TIMES, jnp.float32), rd.poisson(40.0, low=0.0, high=1.0)

@@ -149,6 +149,7 @@ def _parts(x):
     return jnp.stack([_spectrum(x).real, _spectrum(x).imag])
 
 
+@pytest.mark.slow
 def test_a_noiseless_measurement_that_misses_pixels_leaves_numbers(key):
     scene = Scene("inpainting", components=1)
     assert bool(rd.run(key, rd.mmps(scene.prior, num_steps=5), scene.problem).finite)

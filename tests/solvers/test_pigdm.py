@@ -44,6 +44,7 @@ def _alphas(a_t, a_s, s_t, c2):
 
 
 @every_scene
+@pytest.mark.slow
 def test_updates_know_the_noise(task, components):
     scene = Scene(task, components, sigma_y=0.2)
     check_walk(lambda prior: rd.pigdm(prior, eta=0.8, num_steps=20), scene, _update(_alphas, sigma_y=0.2))
@@ -85,6 +86,7 @@ def test_without_noise_the_noisy_form_is_the_noiseless_one(task, components):
     np.testing.assert_allclose(noisy, noiseless, rtol=SHARP, atol=SHARP)
 
 
+@pytest.mark.slow
 def test_the_prior_N_0_I_is_sampled_exactly_given_y_in_the_limit_of_many_steps():
     shape, sigma_y = (4, 4, 1), 0.3
     prior = rd.gaussian_prior(jnp.zeros(shape), 1.0, rd.schedules.linear())

@@ -484,6 +484,7 @@ def test_unseen_pixels_have_less_than_the_priors_deviation(sweeps):
     assert sweeps["descending"][1] < 0.4
 
 
+@pytest.mark.slow
 def test_runs_settle_near_the_modes_of_a_mixture_with_less_than_their_spread():
     # Two modes +-1 of deviation 0.1 and weights 0.8 and 0.2, nothing measured: coverage is not what RED-diff is for.
     shape = (1, 1, 1)

@@ -76,6 +76,7 @@ def test_the_expected_gradient_is_that_of_the_objective(t, scalar):
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("scalar", [False, True], ids=["diagonal", "scalar"])
+@pytest.mark.slow
 def test_at_the_cleanest_level_the_fixed_point_is_the_best_gaussian_of_its_family(scalar):
     prior, problem, mean, covariance, matrix = _full_gaussian(schedules.ve(sigma_min=1e-4))
     precision = np.linalg.inv(covariance) + matrix.T @ matrix / SIGMA_Y**2
@@ -142,6 +143,7 @@ def test_descent_at_a_level_ends_at_its_closed_form(scalar):
 
 
 @pytest.mark.usefixtures("x64")
+@pytest.mark.slow
 def test_where_q_is_right_the_gradient_has_no_noise():
     mean, variance, t = jnp.full(SMALL, 0.3), 0.09, 400
     prior = rd.gaussian_prior(mean, variance, schedules.linear())
@@ -151,6 +153,7 @@ def test_where_q_is_right_the_gradient_has_no_noise():
 
 
 @pytest.mark.parametrize("diagonal", [True, False], ids=["diagonal", "scalar"])
+@pytest.mark.slow
 def test_a_run_finds_the_exact_posterior_where_the_family_has_it(diagonal, key):
     shape = (16, 16, 1)
     if diagonal:
