@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import typing
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ class OperatorCase:
         name: The test's id.
         factory: Name of the public factory.
         make: Builds it from a seed; other seeds give other arrays of the same shapes, where there are any to vary.
+        returns: Class of the operator, where the factory's annotation leaves a choice.
         truncation: ``pinv`` leaves singular values up to this one out: ``|A pinv A x - A x| <= truncation |x|``.
         has_pinv: Whether there is a ``pinv`` at all.
         requires: Module of an optional extra that ``make`` needs.
@@ -30,9 +32,15 @@ class OperatorCase:
     name: str
     factory: str
     make: Callable[[int], ops.Operator]
+    returns: type[ops.Operator] | None = None
     truncation: float = 0.0
     has_pinv: bool = True
     requires: str | None = None
+
+    @property
+    def kind(self) -> type[ops.Operator]:
+        """Class of the operator, known without building it."""
+        return self.returns or typing.get_type_hints(getattr(ops, self.factory))["return"]
 
 
 RGB = (16, 24, 3)
@@ -144,6 +152,7 @@ OPERATORS = [
             f"blur_{boundary}",
             "blur",
             lambda seed, boundary=boundary: ops.blur(_kernel(seed, 5, 3), RGB, boundary=boundary),
+            ops.CircularBlur if boundary == B.CIRCULAR else ops.PaddedBlur,
             truncation=CUT,
         )
         for boundary in B
@@ -152,15 +161,21 @@ OPERATORS = [
         "blur_channels",
         "blur",
         lambda seed: ops.blur(_kernel(seed, 4, 6, 3), RGB, boundary=B.CIRCULAR),
+        ops.CircularBlur,
         truncation=CUT,
     ),
     OperatorCase(
-        "motion_blur", "motion_blur", lambda seed: _motion_blur(jax.random.key(seed), RGB, B.REFLECT), truncation=CUT
+        "motion_blur",
+        "motion_blur",
+        lambda seed: _motion_blur(jax.random.key(seed), RGB, B.REFLECT),
+        ops.PaddedBlur,
+        truncation=CUT,
     ),
     OperatorCase(
         "motion_blur_circular",
         "motion_blur",
         lambda seed: _motion_blur(jax.random.key(seed), GREY, B.CIRCULAR),
+        ops.CircularBlur,
         truncation=CUT,
     ),
     OperatorCase("phase_retrieval", "phase_retrieval", lambda seed: ops.phase_retrieval(RGB)),
@@ -200,9 +215,9 @@ OPERATORS = [
     OperatorCase(
         "matrix_operator_tall", "matrix_operator", lambda seed: ops.matrix_operator(_kernel(seed, 30, 15), (5, 3, 1))
     ),
-    OperatorCase("mri_complex", "mri", lambda seed: _mri(seed, (9, 14, 2))),
-    OperatorCase("mri_real", "mri", lambda seed: _mri(seed, (12, 7, 1))),
-    OperatorCase("mri_coils", "mri", lambda seed: _mri(seed, (15, 8, 2), coils=3), truncation=CUT),
+    OperatorCase("mri_complex", "mri", lambda seed: _mri(seed, (9, 14, 2)), ops.SingleCoilMri),
+    OperatorCase("mri_real", "mri", lambda seed: _mri(seed, (12, 7, 1)), ops.RealMri),
+    OperatorCase("mri_coils", "mri", lambda seed: _mri(seed, (15, 8, 2), coils=3), ops.MultiCoilMri, truncation=CUT),
     *(
         OperatorCase(name, "radial_mri", make, truncation=CUT, requires="jax_finufft")
         for name, make in (
@@ -211,11 +226,17 @@ OPERATORS = [
             ("radial_mri_coils", lambda seed: _radial_mri(seed, (6, 5, 2), coils=2)),
         )
     ),
-    OperatorCase("compose", "compose", lambda seed: ops.super_resolution((16, 24, 1), 4) @ ops.colorization(RGB)),
+    OperatorCase(
+        "compose",
+        "compose",
+        lambda seed: ops.super_resolution((16, 24, 1), 4) @ ops.colorization(RGB),
+        ops.LinearComposition,
+    ),
     OperatorCase(
         "compose_complex",
         "compose",
         lambda seed: ops.pad((16, 12, 3), 1, boundary=B.EDGE) @ ops.linear_operator(_fourier, RGB),
+        ops.LinearComposition,
     ),
     OperatorCase(
         "compose_nonlinear",
@@ -224,6 +245,7 @@ OPERATORS = [
             ops.operator(_gamma, (8, 12, 3), params=jnp.asarray(0.5 + seed, dtype=float), pinv=_gamma_pinv)
             @ ops.super_resolution(RGB, 2)
         ),
+        ops.Composition,
     ),
     OperatorCase(
         "stacked",
@@ -231,20 +253,25 @@ OPERATORS = [
         lambda seed: ops.stacked(
             ops.inpainting(_mask(seed, *RGB[:2])), ops.linear_operator(_fourier, RGB), weights=_kernel(seed, 2) + 1
         ),
+        ops.LinearStacked,
         truncation=CUT,
     ),
     OperatorCase(
         "stacked_nonlinear",
         "stacked",
         lambda seed: ops.stacked(ops.operator(_square, GREY), ops.inpainting(_mask(seed, *GREY[:2]), channels=1)),
+        ops.Stacked,
         has_pinv=False,
     ),
-    OperatorCase("scale", "scale", lambda seed: (1.0 + seed) * _fn_gain(seed)),
-    OperatorCase("scale_spectral", "scale", lambda seed: (-1.0 - seed) * ops.super_resolution(RGB, 2)),
+    OperatorCase("scale", "scale", lambda seed: (1.0 + seed) * _fn_gain(seed), ops.LinearScaled),
+    OperatorCase(
+        "scale_spectral", "scale", lambda seed: (-1.0 - seed) * ops.super_resolution(RGB, 2), ops.SpectralScaled
+    ),
     OperatorCase(
         "scale_nonlinear",
         "scale",
         lambda seed: 0.5 * ops.operator(_gamma, RGB, params=jnp.asarray(0.5 + seed, dtype=float), pinv=_gamma_pinv),
+        ops.Scaled,
     ),
     OperatorCase("crop", "crop", lambda seed: ops.crop((9, 12, 2), ((1, 2), (0, 3)))),
     OperatorCase("pad", "pad", lambda seed: ops.pad((5, 4, 2), ((1, 0), (3, 6)), boundary=B.REFLECT)),
@@ -252,6 +279,7 @@ OPERATORS = [
         "on_channels",
         "on_channels",
         lambda seed: ops.on_channels(ops.inpainting(_mask(seed, 16, 24), channels=2), (2, 0), RGB),
+        ops.LinearComposition,
     ),
     OperatorCase(
         "parallel_ct",
