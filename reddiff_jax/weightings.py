@@ -64,6 +64,8 @@ def by_name(name: str) -> Weighting:
     Raises:
         ValueError: For an unknown name.
     """
+    if name == "noise_aware":
+        raise ValueError("weighting 'noise_aware' needs sigma_y and other steps; use the solver rd.noise_aware.")
     if name not in WEIGHTINGS:
         raise ValueError(f"unknown weighting {name!r}; choose one of {', '.join(WEIGHTINGS)} or pass a function.")
     return WEIGHTINGS[name]

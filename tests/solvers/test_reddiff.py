@@ -511,6 +511,7 @@ def test_runs_settle_near_the_modes_of_a_mixture_with_less_than_their_spread():
         ({"num_steps": 600, "timesteps_per_update": 2}, "must be between 1 and 1000"),
         ({"timesteps_per_update": 0}, "timesteps_per_update is 0"),
         ({"weighting": "cubic"}, "unknown weighting 'cubic'"),
+        ({"weighting": "noise_aware"}, "use the solver rd.noise_aware"),
         ({"compat": "torch"}, "compat is 'torch'"),
         ({"batch_size": 4}, "batch_size belongs to compat"),
         ({"batch_size": 0, "compat": "nvlabs"}, "batch_size is 0"),
