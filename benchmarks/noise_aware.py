@@ -163,6 +163,7 @@ def compare(left: list, rows: list[dict], used: dict, cut: dict[str, np.ndarray]
     for task, name, evaluations, sigma in left:
         if task != now:
             runs, now = Runs(), task
+            jax.clear_caches()  # of too many programs at once LLVM aborts: memory mappings run out
         problems = rd.stack(quality.simulate(task, sigma, x))
         chosen = method(name, settings, task, sigma, evaluations)
         try:

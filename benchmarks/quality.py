@@ -250,6 +250,7 @@ def main() -> None:
     settings = Settings(prior, args.size, fresh=args.fresh or not rows)
     for name in args.tasks:
         for sigma in SIGMAS:
+            jax.clear_caches()  # of too many programs at once LLVM aborts: memory mappings run out
             done = {row["method"] for row in rows if (row["task"], row["sigma"]) == (name, sigma)}
             for method, images, evaluations in results(prior, settings, name, sigma, x, args.solvers, done):
                 values = {key: np.asarray(value) for key, value in judge(lpips, images).items()}
