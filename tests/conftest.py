@@ -30,7 +30,7 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(autouse=True, scope="module")
 def compilations_are_dropped():
-    """Linux gives a process 65530 mappings of memory, a compiled program takes about three, and LLVM aborts without."""
+    """Linux gives a process 65530 mappings of memory, a compiled program takes about six, and LLVM aborts without."""
     yield
     maps = Path("/proc/self/maps")
     if maps.exists() and maps.read_bytes().count(b"\n") > 10_000:
