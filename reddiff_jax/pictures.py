@@ -8,6 +8,7 @@ import numpy as np
 from reddiff_jax._files import replacing
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+ROUNDING_SIGMA = 0.0023  # standard deviation of rounding to 8 bits, 2 / 255 / sqrt(12), of pixels in [-1, 1]
 _ORIENTATION = 0x0112  # of EXIF; 5 to 8 swap height and width
 
 

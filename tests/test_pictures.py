@@ -14,6 +14,12 @@ def test_writing_and_reading_returns_the_8_bit_pixels(tmp_path, rng, channels):
     assert np.array_equal(pictures.read_uint8(tmp_path / "x.png", channels=channels), array)
 
 
+def test_rounding_errs_by_its_sigma(rng):
+    x = rng.uniform(-1, 1, 100_000)
+    error = pictures.to_float(pictures.to_uint8(x)) - x
+    np.testing.assert_allclose(np.std(error), pictures.ROUNDING_SIGMA, rtol=0.03)
+
+
 def test_float_and_uint8_are_inverse():
     array = np.arange(256, dtype=np.uint8)
     assert np.array_equal(pictures.to_uint8(pictures.to_float(array)), array)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reddiff_jax import pictures
 from reddiff_jax.cli._cache import cache_folder, compiled
 from reddiff_jax.cli._common import (
     SIGMA,
@@ -38,7 +39,11 @@ def restore(
     mask: MaskOption = None,
     kernel: KernelOption = None,
     sigma: Annotated[
-        float | None, typer.Option(help=SIGMA, show_default="what the measurement file says, 0 for pictures")
+        float | None,
+        typer.Option(
+            help=f"{SIGMA} For pictures at least {pictures.ROUNDING_SIGMA}, that of rounding to 8 bits.",
+            show_default="what the measurement file says",
+        ),
     ] = None,
     prior: PriorOption = None,
     solver: SolverOption = "reddiff",

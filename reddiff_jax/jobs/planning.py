@@ -168,6 +168,8 @@ def _header_of_picture(settings: Settings, channels: int, item: Item) -> Header:
     sigma = 0.0 if settings.sigma is None else float(settings.sigma)
     if settings.task == "denoise" and sigma == 0:
         raise JobError("denoise needs the noise's standard deviation, for pixels in [-1, 1]: --sigma 0.1, say.")
+    # Solvers that trust sigma would undo the rounding, too: a wide blur's inverse makes large errors of it.
+    sigma = max(sigma, pictures.ROUNDING_SIGMA)
     y_shape = (height, width, 1 if task.gray else channels)
     in_shape = task.in_shape(y_shape, channels)
     shapes: tuple = ()

@@ -19,7 +19,8 @@ class Settings:
 
     Args (fields):
         task: Name of the task; None where the measurement files say it.
-        sigma: Standard deviation of the noise for pixels in [-1, 1]; None: what the files say, 0 for pictures.
+        sigma: Standard deviation of the noise for pixels in [-1, 1]; None: what the measurement files say.
+            For pictures at least that of rounding to 8 bits.
         mask: Mask file, or folder of masks named as the pictures.
         kernel: Kernel file, or folder of kernels named as the pictures.
         solver: Name of the solver.

@@ -15,6 +15,7 @@ from cases import OPERATORS
 import reddiff_jax as rd
 from reddiff_jax import operators as ops
 from reddiff_jax import schedules
+from reddiff_jax.pictures import ROUNDING_SIGMA
 from reddiff_jax.solvers import _optimizers
 from reddiff_jax.solvers._proximal import proximal
 
@@ -424,6 +425,28 @@ def test_samples_spread_as_the_posterior_of_a_gaussian_field(name):
     coverage, ratio = _calibration(name, 0.1, rd.noise_aware(_field(), sample=True))
     assert 0.87 <= coverage <= 0.92
     assert abs(ratio - 1) <= 0.06
+
+
+@pytest.mark.slow
+def test_rounding_to_8_bits_is_noise_of_its_standard_deviation():
+    operator, fields = _field_operator("gaussian_blur"), _draw_fields(0, 8)
+    rounded = jnp.round((jax.vmap(operator)(fields) + 1) * 127.5) / 127.5 - 1
+    impulse = np.zeros(FIELD, np.float32)
+    impulse[0, 0] = 1
+    transfer = np.fft.fft2(np.asarray(operator(impulse), float)[..., 0])
+    wiener = _spectrum() * transfer.conj() / (np.abs(transfer) ** 2 * _spectrum() + ROUNDING_SIGMA**2)
+    best = _psnr(np.fft.ifft2(wiener * np.fft.fft2(np.asarray(rounded, float)[..., 0])).real[..., None])
+
+    def loss(sigma_y, **options):
+        problems = jax.vmap(lambda y: rd.problem(y, operator, rd.gaussian(sigma_y)))(rounded)
+        solver = rd.noise_aware(_field(), **options)
+        return best - _psnr(runs(jax.random.split(jax.random.key(2), 8), solver, problems).x)
+
+    assert loss(ROUNDING_SIGMA) <= 0.1
+    # A sample errs twice as much as the posterior mean, in squares.
+    assert abs(loss(ROUNDING_SIGMA, sample=True) - 10 * np.log10(2)) <= 0.3
+    # Taken for noiseless, the rounding would be undone.
+    assert min(loss(0.0), loss(0.0, sample=True)) > 5
 
 
 def _haar(n):
