@@ -334,7 +334,8 @@ def _scale(key: Key, operator: Operator, x: Image) -> Float[Array, ""]:
     if isinstance(operator, SpectralOperator):
         squares, count = operator.singulars**2, jnp.sum(operator.singulars > 0)
     else:
-        probe = jax.random.rademacher(key, x.shape, x.dtype)
+        # Signs would cancel in rows of few equal entries, and these count as zero.
+        probe = jax.random.normal(key, x.shape, x.dtype)
         image = operator(probe) if isinstance(operator, LinearOperator) else jax.jvp(operator, (x,), (probe,))[1]
         squares, count = jnp.abs(image) ** 2, jnp.sum(image != 0) * (num_entries(image) // image.size)
     return jnp.sum(squares) / jnp.maximum(count, 1)

@@ -574,6 +574,16 @@ def test_the_prior_is_weighed_by_the_squared_noise_over_the_squared_level():
         assert float(weight) == pytest.approx(expected, rel=1e-5)  # float32
 
 
+def test_a_scale_found_by_a_probe_is_that_of_the_svd():
+    # Half of the blocks are not measured; the entries of a block are few and equal, so that random signs would cancel.
+    operator = rd.super_resolution((32, 32, 3), 2)
+    measured = rd.linear_operator(lambda x: operator(x).at[8:].set(0.0), (32, 32, 3))
+    solver = rd.noise_aware(rd.gaussian_prior(jnp.zeros((32, 32, 3)), 1.0, SCHEDULE), init=rd.init_zeros)
+    state = solver.init(jax.random.key(0), rd.problem(jnp.zeros((16, 16, 3)), measured, rd.gaussian(0.1)))
+    # The mean of 384 squares of normal numbers has a relative deviation of sqrt(2 / 384) = .07.
+    assert float(state.scale) == pytest.approx(1 / 4, rel=0.2)
+
+
 @pytest.mark.parametrize(
     ("sigma_y", "scale", "last"),
     [(0.0, 1.0, 0.02), (0.4, 1.0, 0.1), (0.4, 0.1, 0.1), (4.0, 100.0, 0.1), (40.0, 1.0, 3)],
