@@ -219,6 +219,7 @@ from reddiff_jax.solvers import init_given as init_given
 from reddiff_jax.solvers import init_noise as init_noise
 from reddiff_jax.solvers import init_noised_pinv as init_noised_pinv
 from reddiff_jax.solvers import init_pinv as init_pinv
+from reddiff_jax.solvers import init_smooth as init_smooth
 from reddiff_jax.solvers import init_zeros as init_zeros
 from reddiff_jax.solvers import mcg as mcg
 from reddiff_jax.solvers import mmps as mmps

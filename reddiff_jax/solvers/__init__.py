@@ -8,6 +8,7 @@ from reddiff_jax.solvers._starts import init_given as init_given
 from reddiff_jax.solvers._starts import init_noise as init_noise
 from reddiff_jax.solvers._starts import init_noised_pinv as init_noised_pinv
 from reddiff_jax.solvers._starts import init_pinv as init_pinv
+from reddiff_jax.solvers._starts import init_smooth as init_smooth
 from reddiff_jax.solvers._starts import init_zeros as init_zeros
 from reddiff_jax.solvers.averaged import Averaged as Averaged
 from reddiff_jax.solvers.averaged import AveragedState as AveragedState

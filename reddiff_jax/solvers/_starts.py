@@ -4,8 +4,13 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.fft import dctn, idctn
+from jaxtyping import Array, Float
 
+from reddiff_jax._conjugate_gradients import conjugate_gradients
 from reddiff_jax._types import Image, Key
+from reddiff_jax.noise import Gaussian
+from reddiff_jax.operators import LinearOperator
 from reddiff_jax.problem import Problem
 
 Init = Callable[[Key, Problem, jax.Array, jax.Array], jax.Array]
@@ -36,3 +41,47 @@ def init_given(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Arra
 def init_noised_pinv(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Array) -> Image:
     """Starts from alpha_T A+ y + sigma_T z, the pseudo-inverse carried to the first timestep."""
     return alpha_t * problem.operator.pinv(problem.y) + sigma_t * jax.random.normal(key, problem.operator.in_shape)
+
+
+_SLOPE = 0.2  # root mean square difference of neighbouring pixels in [-1, 1], of photos that are 64 pixels wide
+_LEAST = 0.02  # weight of the smoothness relative to the mean eigenvalue of A^T A; far below, 40 steps fill no hole
+_NUM_CG = 40
+
+
+def init_smooth(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Array) -> Image:
+    """Starts from the smoothest image that explains a linear measurement.
+
+    ``argmin |A x - y|^2 + rho |grad x|^2``, ``rho = max(sigma_y^2 / 0.2^2, 0.02 tr(A^T A) / n)``: the posterior mean
+    of a Gaussian field of power 1/f^2 whose neighbouring pixels differ by 0.2. Where A+ y leaves a hole gray it is
+    filled from around. By 40 steps of conjugate gradients in the cosine transform's coefficients, in which the gradient
+    is diagonal.
+
+    Raises:
+        TypeError: If the operator is not linear.
+    """
+    operator = problem.operator
+    if not isinstance(operator, LinearOperator):
+        raise TypeError(f"init_smooth needs a LinearOperator; {type(operator).__name__} is not one. Use init_pinv.")
+    h, w, _ = operator.in_shape
+    probe = jax.random.normal(key, operator.in_shape)
+    mean = jnp.sum(jnp.abs(operator(probe)) ** 2) / probe.size
+    sigma_y = problem.noise.sigma_y if isinstance(problem.noise, Gaussian) else 0.0
+    smooth = jnp.maximum((sigma_y / _SLOPE) ** 2, _LEAST * mean) * _squared_slopes(h, w)
+    half = 1 / jnp.sqrt(mean + smooth)  # of the preconditioner
+
+    def image(coefficients: Float[Array, "H W C"]) -> Image:
+        return idctn(half * coefficients, axes=(0, 1), norm="ortho")
+
+    def coefficients(x: Image) -> Float[Array, "H W C"]:
+        return half * dctn(x, axes=(0, 1), norm="ortho")
+
+    def matvec(c: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
+        return coefficients(operator.adjoint(operator(image(c)))) + half**2 * smooth * c
+
+    return image(conjugate_gradients(matvec, coefficients(operator.adjoint(problem.y)), _NUM_CG))
+
+
+def _squared_slopes(h: int, w: int) -> Float[Array, "h w 1"]:
+    """Eigenvalues of minus the Laplacian with reflecting borders, whose eigenvectors are cosines."""
+    of_rows, of_columns = (2 - 2 * jnp.cos(jnp.pi * jnp.arange(size) / size) for size in (h, w))
+    return (of_rows[:, None] + of_columns[None, :])[..., None]

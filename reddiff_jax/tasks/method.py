@@ -14,13 +14,20 @@ from reddiff_jax.solvers import (
     init_noise,
     init_noised_pinv,
     init_pinv,
+    init_smooth,
     init_zeros,
     red_admm,
     red_descent,
     red_fixed_point,
 )
 
-INITS = {"pinv": init_pinv, "zeros": init_zeros, "noise": init_noise, "noised_pinv": init_noised_pinv}
+INITS = {
+    "pinv": init_pinv,
+    "smooth": init_smooth,
+    "zeros": init_zeros,
+    "noise": init_noise,
+    "noised_pinv": init_noised_pinv,
+}
 FORMS = {"fixed_point": red_fixed_point, "admm": red_admm, "descent": red_descent}
 _FUNCTIONS = {"init": INITS, "form": FORMS}
 
@@ -132,11 +139,9 @@ class Method:
         Raises:
             ValueError: For a field that the method has not, or an impossible value.
         """
-        names = [field.name for field in fields(self)]
         for name in changes:
-            if name not in names:
-                own = ", ".join(map(word, names))
-                raise ValueError(f"{self.name} has no setting {word(name)}; its settings are {own}.")
+            if name not in {field.name for field in fields(self)}:
+                raise self._lacks(word(name))
         return replace(self, **changes)
 
     @classmethod
@@ -152,7 +157,7 @@ class Method:
         name = field_name(given)
         kinds = {field.name: field.type for field in fields(cls)}
         if name not in kinds:
-            raise ValueError(f"{cls.name} has no setting {given}; its settings are {', '.join(map(word, kinds))}.")
+            raise cls._lacks(given)
         try:
             if kinds[name] is bool:
                 return name, {"true": True, "false": False}[value.lower()]
@@ -160,6 +165,11 @@ class Method:
         except (ValueError, KeyError):
             wanted = {bool: "true or false", int: "a whole number", float: "a number"}[kinds[name]]  # type: ignore[index]
             raise ValueError(f"{given} is {value!r} but must be {wanted}.") from None
+
+    @classmethod
+    def _lacks(cls, given: str) -> ValueError:
+        own = ", ".join(word(field.name) for field in fields(cls))
+        return ValueError(f"{cls.name} has no setting {given}; its settings are {own}. Other solvers have others.")
 
     def describe(self) -> str:
         """The settings in one line."""

@@ -1,0 +1,52 @@
+"""The smoothest first image: a least-squares problem whose normal equations are solved densely here."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import reddiff_jax as rd
+
+SHAPE = (8, 6, 1)
+
+
+def _first(problem):
+    return rd.init_smooth(jax.random.key(0), problem, jnp.ones(()), jnp.ones(()))
+
+
+def _matrix(fn):
+    """A linear map of images, as a matrix."""
+    unit = np.eye(np.prod(SHAPE)).reshape(-1, *SHAPE)
+    return np.stack([np.asarray(fn(jnp.asarray(each, jnp.float32))).ravel() for each in unit], axis=1)
+
+
+def _slopes(x):
+    """Differences of neighbouring pixels."""
+    return jnp.concatenate([jnp.diff(x, axis=0).ravel(), jnp.diff(x, axis=1).ravel()])
+
+
+@pytest.mark.parametrize("name", ["mask", "blocks", "coils"])
+def test_it_solves_the_normal_equations(name, rng):
+    operator = {
+        "mask": lambda: rd.inpainting(jnp.asarray(rng.uniform(size=SHAPE) < 0.4, float), channels=1),
+        "blocks": lambda: rd.super_resolution(SHAPE, 2),
+        "coils": lambda: rd.linear_operator(lambda x: jnp.stack([x, 1j * x[::-1]]) @ jnp.full((1, 2), 0.7), SHAPE),
+    }[name]()
+    y = jnp.asarray(rng.normal(size=operator.out_shape)).astype(jax.eval_shape(operator, jnp.zeros(SHAPE)).dtype)
+    x = _first(rd.problem(y, operator, rd.gaussian(0.3)))
+    a, gradient = _matrix(operator), _matrix(_slopes)
+    normal = np.real(np.conj(a).T @ a) + (0.3 / 0.2) ** 2 * gradient.T @ gradient
+    expected = np.linalg.solve(normal, np.real(np.conj(a).T @ np.asarray(y).ravel()))
+    np.testing.assert_allclose(x.ravel(), expected, atol=1e-4)  # float32, 40 steps for 48 unknowns
+
+
+def test_a_hole_in_an_even_picture_is_filled_with_its_colour():
+    mask = jnp.ones((32, 32, 1)).at[10:20, 12:22].set(0.0)
+    problem = rd.problem(0.6 * jnp.broadcast_to(mask, (32, 32, 3)), rd.inpainting(mask), rd.gaussian(0.0))
+    np.testing.assert_allclose(_first(problem), 0.6, atol=1e-3)  # 40 steps
+
+
+def test_a_nonlinear_operator_says_what_to_start_from():
+    problem = rd.problem(jnp.zeros(SHAPE), rd.hdr(SHAPE), rd.gaussian(0.1))
+    with pytest.raises(TypeError, match="Use init_pinv"):
+        _first(problem)
