@@ -1,13 +1,13 @@
 """What it costs to restore a picture of an odd size within a larger frame: PSNR against that of its own size.
 
-    python -m benchmarks.framing [--height 76] [--width 92] [--steps 100]
+    python -m benchmarks.framing [--height 76] [--width 92]
 
-The centres of the five reporting pictures and the bundled prior, with each task's preset, the same measurements and
-keys. ``worst`` is the largest loss of a picture. The frames are those of ``reddiff-jax restore``.
+The centres of the five reporting pictures and the bundled prior, with each task's preset as the command line has it,
+the same measurements and keys. ``worst`` is the largest loss of a picture. The frames are those of ``reddiff-jax
+restore``.
 """
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -31,7 +31,6 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=76)
     parser.add_argument("--width", type=int, default=92)
     parser.add_argument("--sigmas", nargs="*", type=float, default=(0.0, 0.05))
-    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--tasks", nargs="*", default=TASKS)
     parser.add_argument("--out", type=Path, help="folder of the result, in place of benchmarks/results")
     args = parser.parse_args()
@@ -42,7 +41,7 @@ def main() -> None:
     xs = [x[top : top + args.height, left : left + args.width] for x in pictures.values()]
     keys = jax.random.split(jax.random.key(0), len(xs))
     settings = {"prior": str(args.prior or "bundled"), "pictures": len(xs)}
-    settings |= {name: getattr(args, name) for name in ("height", "width", "steps")}
+    settings |= {name: getattr(args, name) for name in ("height", "width")}
     for name in args.tasks:
         task = tasks.by_name(name)
         for sigma in args.sigmas:
@@ -56,7 +55,7 @@ def main() -> None:
                 settings["frame"] = frame.in_shape[:2]
                 problems["exact"].append(measurement.problem())
                 problems["framed"].append(framed(measurement, frame))
-            solver = replace(task.preset(sigma), num_steps=args.steps).solver(prior)
+            solver = tasks.preset(name, sigma).solver(prior)
             psnr = {}
             for way, of_pictures in problems.items():
                 restored = np.asarray(runs(keys, solver, rd.stack(of_pictures)))[:, : args.height, : args.width]

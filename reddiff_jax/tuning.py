@@ -224,7 +224,7 @@ def tune(
     sigma: float,
     pictures: Float[Array, "B H W C"],
     *,
-    solver: str = "reddiff",
+    solver: str | None = None,
     first: Method | None = None,
     budget: int = 16,
     search: Search = random_search,
@@ -245,7 +245,7 @@ def tune(
         task_name: Name of a task.
         sigma: Standard deviation of the measurement noise, for pixels in [-1, 1].
         pictures: Originals, (B, H, W, C) in [-1, 1]; never the ones to be reported on.
-        solver: Name of the method, see ``tasks.METHODS``.
+        solver: Name of the method, see ``tasks.METHODS``; the one that does the task best if None.
         first: Present settings of that method; those of ``tasks.preset`` if None.
         budget: Number of trials.
         search: ``random_search``, ``grid_search``, ``optuna_search`` or a function like them.
@@ -270,7 +270,9 @@ def tune(
     tasks.check_serves(task_name, first)
     fields = list(first.space) if vary is None else list(vary)
     if unknown := [name for name in fields if name not in first.space]:
-        raise ValueError(f"{solver} is not searched over {', '.join(unknown)}; choose among {', '.join(first.space)}.")
+        raise ValueError(
+            f"{first.name} is not searched over {', '.join(unknown)}; choose among {', '.join(first.space)}."
+        )
     evaluate = _Sweep(key, prior, task_name, sigma, jnp.asarray(pictures), score, sweep_size)
     scores: dict[Method, float] = dict(known or {})
     tried: list[Method] = []

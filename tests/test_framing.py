@@ -9,6 +9,7 @@ import restoring_jobs
 import reddiff_jax as rd
 from reddiff_jax import jobs, measurements, pictures, tasks
 from reddiff_jax.jobs.framing import frame_header, framed
+from reddiff_jax.solvers._proximal import proximal
 
 pytestmark = pytest.mark.slow
 
@@ -61,6 +62,15 @@ def test_a_framed_adjoint_is_the_transpose():
     y = jax.random.normal(jax.random.key(3), problem.y.shape)
     products = jnp.vdot(problem.operator(x), y), jnp.vdot(x, problem.operator.adjoint(y))
     np.testing.assert_allclose(*products, atol=1e-4)  # float32 sums of 800 terms
+
+
+@pytest.mark.parametrize("task", [task for task in LOCAL if task not in ("hdr", "quant2")])
+def test_a_proximal_step_in_the_frame_is_exact(task):
+    _, _, problem = measured(task)
+    v, kappa = jax.random.normal(jax.random.key(2), problem.operator.in_shape), 0.01
+    x = proximal(problem, v, kappa, tasks.METHODS["noise_aware"]().num_cg)
+    gradient = problem.misfit_gradient(x) + kappa * (x - v)
+    np.testing.assert_allclose(gradient, 0, atol=1e-5)  # float32
 
 
 @pytest.mark.parametrize("task", ["deblur_gauss61", "bicubic2", "jpeg20", "cs4"])

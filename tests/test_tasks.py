@@ -153,7 +153,7 @@ def test_unknown_names_are_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="choose one of denoise"):
         tasks.by_name("sharpen")
     with pytest.raises(ValueError, match="choose one of reddiff"):
-        tasks.solver_by_name("magic", tasks.Preset(), prior())
+        tasks.method_by_name("magic")
 
 
 def test_colorize_takes_gray_measurements():

@@ -141,7 +141,7 @@ def test_ranges_are_leaves_of_the_solver_and_choices_are_not(name):
 @every
 def test_every_method_makes_its_solver_with_its_steps(name):
     preset = tasks.METHODS[name](num_steps=3)
-    solver = tasks.solver_by_name(name, preset, rd.gaussian_prior(jnp.zeros(SHAPE), 1.0, rd.schedules.linear()))
+    solver = preset.solver(rd.gaussian_prior(jnp.zeros(SHAPE), 1.0, rd.schedules.linear()))
     assert solver.num_steps == 3
     solver = solver.solver if isinstance(solver, rd.Averaged) else solver
     assert type(solver).__name__.lower() == name.replace("_", "")
@@ -167,12 +167,13 @@ def test_methods_cost_a_hundred_evaluations_or_as_many_derivatives():
 @pytest.mark.parametrize(
     ("task", "lam", "r_max"),
     [
-        ("denoise", 1.0, 3.0),
-        ("inpaint_box", 0.7, 6.0),
-        ("deblur_motion", 0.5, 3.0),
-        ("sr4", 0.35, 3.0),
-        ("inpaint_random", 0.35, 1.5),
-        ("cs4", 0.35, 1.0),
+        ("denoise", 1.0, 1.0),
+        ("ct60", 1.0, 1.0),
+        ("inpaint_box", 0.7, 1.0),
+        ("deblur_motion", 0.5, 1.0),
+        ("sr4", 0.35, 1.0),
+        ("inpaint_random", 0.35, 0.5),
+        ("cs4", 0.35, 0.5),
     ],
 )
 @pytest.mark.parametrize("sigma", [0.0, 0.1, 1.0])
@@ -268,8 +269,8 @@ def test_trials_that_differ_in_numbers_share_one_compilation():
 @pytest.mark.slow
 def test_each_static_combination_is_one_compilation():
     prior, traces = counting_prior()
-    fields = ["lam", "weighting"]
-    tune(prior, pictures=pictures(), budget=13, num_steps=2, sweep_size=2, vary=fields, search=tuning.grid_search)
+    args = {"solver": "reddiff", "vary": ["lam", "weighting"], "search": tuning.grid_search}
+    tune(prior, pictures=pictures(), budget=13, num_steps=2, sweep_size=2, **args)
     assert len(traces) == len(tasks.Preset.space["weighting"].options)
 
 
@@ -311,7 +312,7 @@ def test_diverged_trials_are_never_chosen():
         ({"solver": "magic"}, "unknown solver 'magic'"),
         ({"task_name": "hdr", "solver": "ddrm"}, "ddrm cannot do hdr"),
         ({"budget": 0}, "budget is 0"),
-        ({"vary": ["scale"]}, "reddiff is not searched over scale"),
+        ({"vary": ["scale"]}, "noise_aware is not searched over scale"),
         ({"num_steps": 0}, "steps is 0"),
     ],
 )
@@ -335,3 +336,10 @@ def test_every_method_is_tuned_on_masks_of_each_picture(name):
     prior, _ = counting_prior()
     tuned = tune(prior, task_name="inpaint_random", pictures=pictures(), solver=name, budget=3, num_steps=2)
     assert np.isfinite(tuned.score)
+
+
+def test_the_default_is_noise_aware_except_where_the_published_form_is_better():
+    assert {tasks.by_name(name).family for name in tasks.TASKS if tasks.default_solver(name) == "reddiff"} == set(
+        tasks.PUBLISHED_IS_BETTER
+    )
+    assert tasks.default_solver() == tasks.default_solver("sr4") == tasks.preset("sr4", 0.05).name == "noise_aware"

@@ -20,7 +20,10 @@ PRIOR = "Folder of a prior, or name of a bundled one; photo64 if left out."
 
 PriorOption = Annotated[Path | None, typer.Option("--prior", help=PRIOR, show_default=False)]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything drawn.")]
-SolverOption = Annotated[str, typer.Option("--solver", help="Method; `reddiff-jax info` lists them.")]
+SolverOption = Annotated[
+    str | None,
+    typer.Option("--solver", help="Method; `reddiff-jax info` lists them.", show_default="what does the task best"),
+]
 OutOption = Annotated[Path, typer.Option("--out", help="Output folder.")]
 MaskOption = Annotated[
     Path | None,

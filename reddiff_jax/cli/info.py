@@ -51,12 +51,18 @@ def info(
             table.add_row(name, value)
         console.print(table)
 
-    table = Table("task", "what it does", "needs", "preset", title="Tasks", title_justify="left")
+    table = Table("task", "what it does", "needs", "preset", "solver", title="Tasks", title_justify="left")
     for name, task in tasks.TASKS.items():
-        table.add_row(name, task.help, task.needs or "", task.family)
+        table.add_row(name, task.help, task.needs or "", task.family, tasks.default_solver(name))
+    console.print(table)
+    title = "noise_aware's presets, the same for all sigma"
+    table = Table("preset", "lam", "r_max", title=title, title_justify="left")
+    presets = {family: preset for family, ((_, preset),) in tasks.TUNED["noise_aware"].items()}
+    for family, preset in {**presets, "all else": tasks.METHODS["noise_aware"]()}.items():
+        table.add_row(family, *(f"{vars(preset)[name]:g}" for name in ("lam", "r_max")))
     console.print(table)
     sigmas = (0.0, 0.05, 0.1, 0.2)
-    title = "RED-diff's presets: lam / learning rate / first timestep, by sigma (for pixels in [-1, 1])"
+    title = "reddiff's presets: lam / learning rate / first timestep, by sigma (for pixels in [-1, 1])"
     table = Table("preset", *(f"sigma {sigma:g}" for sigma in sigmas), title=title, title_justify="left")
     for family in tasks.PRESETS:
         table.add_row(family, *(_short(tasks.family_preset(family, sigma)) for sigma in sigmas))

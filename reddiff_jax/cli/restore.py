@@ -46,13 +46,15 @@ def restore(
         ),
     ] = None,
     prior: PriorOption = None,
-    solver: SolverOption = "reddiff",
+    solver: SolverOption = None,
     presets: Annotated[
         Path | None, typer.Option(help="File of tuned settings (reddiff-jax tune).", show_default="built-in")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Number of steps, 1 to 1000.", show_default="preset")] = None,
     lam: Annotated[float | None, typer.Option(help="Weight of the prior.", show_default="preset")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.", show_default="preset")] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Learning rate; only `--solver reddiff` has one.", show_default="preset")
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Another setting of the solver, e.g. scale=0.3; repeat it."),
@@ -60,8 +62,8 @@ def restore(
     samples: Annotated[
         int,
         typer.Option(
-            help="Restorations of each picture. RED-diff seeks a mode: they differ little; `--solver noise_aware --set "
-            "sample=true` draws from the posterior."
+            help="Restorations of each picture: draws from the posterior by noise_aware where the operator is linear; "
+            "with `--set sample=false`, or by reddiff, they differ little."
         ),
     ] = 1,
     batch_size: Annotated[
@@ -98,7 +100,7 @@ def restore(
 
     from reddiff_jax import jobs, tasks
 
-    method = tasks.method_by_name(solver)
+    method = tasks.method_by_name(solver or tasks.default_solver(task))
     changes = {"num_steps": steps, "lam": lam, "learning_rate": lr, **dict(map(method.read, set_ or ()))}
     settings = jobs.Settings(
         task=task,

@@ -31,7 +31,7 @@ def tune(
     task: Annotated[str, typer.Option(help="What is to be undone; `reddiff-jax info` lists the tasks.")],
     out: Annotated[Path, typer.Option("--out", help="File of presets (.json); other rows of it are kept.")],
     sigma: Annotated[float, typer.Option(help=SIGMA)] = 0.0,
-    solver: SolverOption = "reddiff",
+    solver: SolverOption = None,
     budget: Annotated[int, typer.Option(help="Number of trials.")] = 32,
     search: Annotated[_Search, typer.Option(help="How settings are proposed.")] = _Search.random,
     vary: Annotated[
@@ -59,7 +59,7 @@ def tune(
 
     searches = {"random": tuning.random_search, "grid": tuning.grid_search, "optuna": tuning.optuna_search}
     fields = None if vary is None else [tasks.field_name(each) for each in vary]
-    tasks.preset(task, sigma, solver)
+    solver = tasks.preset(task, sigma, solver).name
     loaded, channels, prior_name = load_prior(prior)
     with progress_bar("tuning") as update:
         update(0.0, f"{solver} on {task}")

@@ -32,7 +32,8 @@ class Show:
         pictures: The originals.
         size: Side to which they are reduced, in pixels.
         tasks: Names of tasks, and noise levels.
-        settings: What replaces settings of the tasks' presets, ``{"start_timestep": 999}``.
+        evaluations: Of the network, for each restoration; the demonstration's if None.
+        settings: What replaces settings of the tasks' presets, ``{"r_max": 6.0}``.
         folder: Where its files go, below the output folder.
     """
 
@@ -41,6 +42,7 @@ class Show:
     pictures: Sequence[Path]
     size: int
     tasks: Sequence[tuple[str, float]]
+    evaluations: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     folder: str = ""
 
@@ -52,7 +54,7 @@ class DemoResult:
     show: Show
     task: str
     sigma: float
-    preset: Preset
+    preset: Method
     names: list[str]
     pinv_scores: list[dict[str, float]]
     scores: list[dict[str, float]]
@@ -60,7 +62,13 @@ class DemoResult:
     compile_seconds: float
     solve_seconds: float
 
+    @property
+    def methods(self) -> tuple[str, str, str]:
+        """What the restorations are by, in the order of their scores."""
+        return "A+ y", _NAMES[self.preset.name], _NAMES[BASELINE]
 
+
+_NAMES = {"noise_aware": "noise-aware RED-diff", "reddiff": "RED-diff", "diffpir": "DiffPIR"}
 # Of the other solvers the best on two of the photos' four tasks, within 0.2 dB on two (benchmarks/quality.py).
 BASELINE = "diffpir"
 
@@ -91,7 +99,7 @@ def demonstrate(
     Args:
         shows: Priors, each with its pictures and tasks.
         out: Output folder.
-        steps: Steps of each restoration, where a show's settings do not say otherwise.
+        steps: Evaluations of the network for each restoration, where a show does not say otherwise.
         seed: Seed of everything drawn.
         say: Called with what is being done.
 
@@ -119,8 +127,9 @@ def demonstrate(
             operator = measured[0].operator() if shared else None
             problems = [measurement.problem(operator) for measurement in measured]
             keys = [jax.random.fold_in(mask_key(name, seed), 0) for name in names]
-            preset = replace(tasks.by_name(task).preset(sigma), **{"num_steps": steps, **show.settings})
-            baseline = replace(tasks.METHODS[BASELINE](), num_steps=preset.num_steps)  # type: ignore[call-arg]
+            evaluations = show.evaluations or steps
+            preset = tasks.preset(task, sigma).spending(evaluations).changed(show.settings)
+            baseline = tasks.METHODS[BASELINE]().spending(evaluations)
 
             xs, compile_seconds, seconds = _solve(preset, show.prior, problems, keys, shared, say)
             others, *_ = _solve(baseline, show.prior, problems, keys, shared, say)
@@ -145,7 +154,7 @@ def demonstrate(
             yield result
     overall = panels.panel(
         [cells for _, cells, _ in rows],
-        columns=COLUMNS,
+        columns=("original", "measurement y", *results[-1].methods),
         rows=[name for name, _, _ in rows],
         captions=[captions for _, _, captions in rows],
         min_cell=192,
@@ -167,13 +176,10 @@ def _solve(
     return np.clip(xs, -1, 1), batch.compile_seconds, time.perf_counter() - began
 
 
-COLUMNS = ("original", "measurement y", "A+ y", "RED-diff", "DiffPIR")
-
-
 def _task_panel(result: DemoResult, cells: list[list[np.ndarray]]) -> np.ndarray:
     return panels.panel(
         cells,
-        columns=COLUMNS,
+        columns=("original", "measurement y", *result.methods),
         rows=result.names,
         captions=[_captions(result, index) for index in range(len(cells))],
         title=f"{result.task}, sigma {result.sigma:g}: {tasks.by_name(result.task).help}",
@@ -198,7 +204,7 @@ def _demo_metrics(results: list[DemoResult], steps: int, seed: int) -> dict[str,
                 "size": result.show.size,
                 "task": result.task,
                 "sigma": result.sigma,
-                "preset": asdict(result.preset),
+                "preset": asdict(result.preset),  # type: ignore[call-overload]
                 "compile_seconds": round(result.compile_seconds, 2),
                 "solve_seconds": round(result.solve_seconds, 2),
                 "mean": {
@@ -216,4 +222,4 @@ def _demo_metrics(results: list[DemoResult], steps: int, seed: int) -> dict[str,
 
 
 def _kinds(result: DemoResult) -> dict[str, list[dict[str, float]]]:
-    return {"pinv": result.pinv_scores, "reddiff": result.scores, BASELINE: result.baseline_scores}
+    return {"pinv": result.pinv_scores, result.preset.name: result.scores, BASELINE: result.baseline_scores}

@@ -52,11 +52,12 @@ def make_plan(settings: Settings, prior_name: str, channels: int, item: Item) ->
         digest.update(own_file(Path(own), item.stem, "mask" if settings.mask else "kernel").read_bytes())
     preset = settings.preset(header.task, header.sigma)
     # Other solvers may ask the operator for more than a framed one can do.
-    frame = header if settings.exact_sizes or settings.solver != "reddiff" else frame_header(header)
+    in_frame = not settings.exact_sizes and preset.name in ("reddiff", "noise_aware")
+    frame = frame_header(header) if in_frame else header
     record = {
         "task": header.task,
         "sigma": header.sigma,
-        "solver": settings.solver,
+        "solver": preset.name,
         **asdict(preset),
         "prior": prior_name,
         "samples": settings.samples,

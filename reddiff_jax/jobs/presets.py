@@ -32,19 +32,23 @@ class PresetFile:
     prior: str
     rows: list[dict[str, Any]] = field(default_factory=list)
 
-    def preset(self, task: str, sigma: float, solver: str) -> Method | None:
+    def preset(self, task: str, sigma: float, solver: str | None) -> Method | None:
         """Settings for a task at a noise level: what was tuned for it, or else for one of its family; None if nothing.
 
-        Between the noise levels that were tuned for they are interpolated; beyond the ends the nearest holds.
+        Between the noise levels that were tuned for they are interpolated; beyond the ends the nearest holds. If no
+        solver is named, the task's default is preferred, and then the first that was tuned.
         """
-        family, method = tasks.by_name(task).family, tasks.method_by_name(solver)
-        of_solver = [row for row in self.rows if row["solver"] == solver]
+        family = tasks.by_name(task).family
+        of_solver = [row for row in self.rows if solver in (None, row["solver"])]
         for chosen in (
             [row for row in of_solver if row["task"] == task],
             [row for row in of_solver if row["family"] == family],
         ):
-            settings = {row["sigma"]: method(**row["settings"]) for row in chosen}
-            if settings:
+            if chosen:
+                found, default = [row["solver"] for row in chosen], tasks.default_solver(task)
+                name = default if default in found else found[0]
+                method = tasks.method_by_name(name)
+                settings = {row["sigma"]: method(**row["settings"]) for row in chosen if row["solver"] == name}
                 return tasks.fitted(interpolate(sorted(settings.items(), key=lambda row: row[0]), sigma), task)
         return None
 

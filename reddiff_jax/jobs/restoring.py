@@ -196,7 +196,7 @@ class _Group:
         self.work, self.plans, self.frame = work, plans, plans[0].frame
         tile = tile_size(self.frame.in_shape, work.settings.tile)
         prior = work.prior if tile is None else tiled(work.prior, tile, tile // 4)
-        self.solver: Solver = tasks.solver_by_name(work.settings.solver, plans[0].preset, prior)
+        self.solver: Solver = plans[0].preset.solver(prior)
         # A framed picture's operator knows the picture's size.
         self.shared = not self.frame.array_shapes and self.frame == plans[0].header
         h, w, _ = self.frame.in_shape
@@ -286,9 +286,9 @@ class _Group:
         return self.batch.batch_size
 
     def _identity(self) -> tuple[Any, ...]:
-        settings = self.work.settings
-        tile = tile_size(self.frame.in_shape, settings.tile)
-        return self.work.prior_name, settings.solver, self.frame.task, self.frame.in_shape, tile, self.shared
+        tile = tile_size(self.frame.in_shape, self.work.settings.tile)
+        solver = self.plans[0].preset.name
+        return self.work.prior_name, solver, self.frame.task, self.frame.in_shape, tile, self.shared
 
     def _compile(self, problem: Problem, size: int) -> BatchSolver:
         work = self.work

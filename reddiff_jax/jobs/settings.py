@@ -23,10 +23,11 @@ class Settings:
             For pictures at least that of rounding to 8 bits.
         mask: Mask file, or folder of masks named as the pictures.
         kernel: Kernel file, or folder of kernels named as the pictures.
-        solver: Name of the solver.
+        solver: Name of the solver; None: what does the task best, or what the presets are of.
         presets: Tuned settings, which are preferred to the built-in ones where there are some.
         changes: Fields of the presets to be replaced.
-        samples: Restorations of each picture, by other noise.
+        samples: Restorations of each picture, by other noise; draws from the posterior where the solver has them,
+            unless the changes have a ``sample`` of their own.
         batch_size: Pictures restored at once; None for what is fastest and fits into memory.
         seed: Seed of everything drawn.
         tile: Pictures with a longer side go through the prior in tiles of this size.
@@ -38,7 +39,7 @@ class Settings:
     sigma: float | None = None
     mask: str | Path | None = None
     kernel: str | Path | None = None
-    solver: str = "reddiff"
+    solver: str | None = None
     presets: PresetFile | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
     samples: int = 1
@@ -59,7 +60,7 @@ class Settings:
         if self.sigma is not None:
             tasks.check_sigma(self.sigma)
         check_seed(self.seed)
-        tasks.method_by_name(self.solver)().changed(self.changes)
+        tasks.method_by_name(self.solver or tasks.default_solver(self.task))().changed(self.changes)
         if self.task is not None:
             check_parts(self.task, self.mask, self.kernel)
             self.preset(self.task, self.sigma or 0.0)
@@ -73,7 +74,10 @@ class Settings:
             ValueError: If the solver cannot do the task, or for values that make no sense.
         """
         preset = self.presets.preset(task, sigma, self.solver) if self.presets is not None else None
-        preset = (preset or tasks.preset(task, sigma, self.solver)).changed(self.changes)
+        preset = preset or tasks.preset(task, sigma, self.solver)
+        if self.samples > 1 and "sample" not in self.changes:
+            preset = tasks.drawing(preset, task)
+        preset = preset.changed(self.changes)
         tasks.check_serves(task, preset)
         return preset
 

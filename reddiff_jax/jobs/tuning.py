@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reddiff_jax import metrics, pictures, tuning
+from reddiff_jax import metrics, pictures, tasks, tuning
 from reddiff_jax.jobs.errors import JobError, with_path
 from reddiff_jax.jobs.inputs import find_inputs
 from reddiff_jax.jobs.outputs import prepare_folder
@@ -27,7 +27,7 @@ def tune_presets(
     out: str | Path,
     task: str,
     sigma: float,
-    solver: str = "reddiff",
+    solver: str | None = None,
     budget: int = 32,
     search: Search = tuning.random_search,
     size: int = 64,
@@ -50,7 +50,7 @@ def tune_presets(
         out: The file.
         task: Name of the task.
         sigma: Standard deviation of the noise, for pixels in [-1, 1].
-        solver: Name of the method.
+        solver: Name of the method; the one that does the task best if None.
         budget: Number of trials.
         search: How: see ``tuning``.
         size: Side of the central square of each picture, which is reduced to it.
@@ -76,6 +76,7 @@ def tune_presets(
     file = read_presets(out, prior_name) if out.exists() else PresetFile(out, prior_name)
     originals = _read(inputs, size, channels)
     score = _score(size)
+    solver = solver or tasks.default_solver(task)
     key = {"task": task, "sigma": float(sigma), "solver": solver}
     how = {
         "score": score.__name__,

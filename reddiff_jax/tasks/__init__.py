@@ -17,12 +17,14 @@ from reddiff_jax.tasks.method import interpolate as interpolate
 from reddiff_jax.tasks.method import rounded as rounded
 from reddiff_jax.tasks.method import word as word
 from reddiff_jax.tasks.methods import METHODS as METHODS
+from reddiff_jax.tasks.methods import PUBLISHED_IS_BETTER as PUBLISHED_IS_BETTER
 from reddiff_jax.tasks.methods import TUNED as TUNED
 from reddiff_jax.tasks.methods import check_serves as check_serves
+from reddiff_jax.tasks.methods import default_solver as default_solver
+from reddiff_jax.tasks.methods import drawing as drawing
 from reddiff_jax.tasks.methods import fitted as fitted
 from reddiff_jax.tasks.methods import method_by_name as method_by_name
 from reddiff_jax.tasks.methods import preset as preset
-from reddiff_jax.tasks.methods import solver_by_name as solver_by_name
 from reddiff_jax.tasks.presets import PRESETS as PRESETS
 from reddiff_jax.tasks.presets import Preset as Preset
 from reddiff_jax.tasks.presets import family_preset as family_preset

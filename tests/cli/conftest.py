@@ -33,7 +33,10 @@ def priors_are_read_once():
 def prior_folder(tmp_path_factory) -> Path:
     net = UNet(model_channels=32, num_res_blocks=1, channel_mult=(1,), middle_attention=False, patch_size=2)
     init = jax.jit(lambda key: net.init(key, jnp.zeros((8, 8, 3)), jnp.zeros((), jnp.int32))["params"])
-    params = init(jax.random.key(0))
+    # The last layer starts at zero, and a network that predicts zeros has no pull.
+    params = jax.tree.map(
+        lambda leaf: leaf + 0.02 * jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape), init(jax.random.key(0))
+    )
     folder = tmp_path_factory.mktemp("priors") / "tiny"
     rd.save_prior(rd.NetPrior(schedule=rd.schedules.linear(), params=params, net=net), folder)
     return folder

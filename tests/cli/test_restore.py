@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -54,13 +54,13 @@ def test_measure_of_one_picture_does_not_depend_on_the_others(invoke, measured, 
 
 def test_restore_takes_task_and_sigma_from_measurement_files(restored):
     assert "sr4, sigma 0.05" in restored.stdout
-    assert "--steps 4 --lam 0.5" in restored.stdout
+    assert "--solver noise_aware --steps 4 --set lam=0.35" in restored.stdout
     assert sorted(path.name for path in restored.out.glob("*.png")) == ["a.png", "b.png", "c.png"]
     assert pixels(restored.out / "a.png").shape == (32, 32, 3)
 
 
 def test_restore_equals_the_library_call(restored, prior_folder, measured):
-    solver = replace(tasks.TASKS["sr4"].preset(0.05), num_steps=4).solver(rd.load_prior(prior_folder))
+    solver = tasks.preset("sr4", 0.05).changed({"num_steps": 4}).solver(rd.load_prior(prior_folder))
     for name in "abc":
         problem = measurements.read_measurement(measured / f"{name}.npz").problem()
         x = rd.run(jax.random.fold_in(mask_key(name, 3), 0), solver, problem).x
@@ -113,7 +113,7 @@ def test_other_settings_in_the_same_folder_are_refused(restore, restored, measur
     other = (measured / "a.npz", "--out", out, *OPTIONS, "--lam", 0.7)
     result = restore(*other)
     assert result.exit_code == 2
-    assert "lam 0.5 -> 0.7" in result.stderr
+    assert "lam 0.35 -> 0.7" in result.stderr
     assert "--overwrite or another --out" in result.stderr
     assert restore(*other, "--overwrite").exit_code == 0
 
@@ -132,8 +132,19 @@ def test_an_input_is_never_overwritten(restore, photos):
     assert "would be overwritten" in result.stderr
 
 
+def test_several_samples_are_draws_from_the_posterior_where_the_operator_is_linear(restore, measured, tmp_path):
+    result = restore(measured / "a.npz", "--out", tmp_path / "out", *OPTIONS, "--samples", 2)
+    assert result.exit_code == 0, result.output
+    assert "--set sample=true" in result.stdout
+    drawn = entries(tmp_path / "out")["a"]["settings"]
+    assert (drawn["solver"], drawn["sample"], drawn["num_runs"], drawn["lam"]) == ("noise_aware", True, 1, 1.0)
+    assert not tasks.drawing(tasks.preset("hdr", 0.05), "hdr").sample
+    assert tasks.drawing(tasks.preset("phase_retrieval", 0.05), "phase_retrieval").name == "reddiff"
+
+
 def test_samples_differ_and_the_first_is_the_single_one(restore, restored, measured, tmp_path):
-    result = restore(measured / "a.npz", "--out", tmp_path / "out", *OPTIONS, "--samples", 3)
+    options = (*OPTIONS, "--samples", 3, "--set", "sample=false")
+    result = restore(measured / "a.npz", "--out", tmp_path / "out", *options)
     assert result.exit_code == 0, result.output
     names = sorted(path.name for path in (tmp_path / "out").glob("*.png"))
     assert names == ["a_0.png", "a_1.png", "a_2.png", "a_mean.png", "a_panel.png", "a_std.png"]

@@ -60,6 +60,15 @@ def test_presets_of_a_file_serve_the_task_its_family_and_other_noise_levels(tmp_
     assert file.preset("sr4", 0.05, "ddrm") is None
 
 
+def test_without_a_solver_a_file_serves_by_the_default_or_else_by_what_it_has(tmp_path):
+    file = tuned_file(tmp_path / "p.json", scale=0.3)
+    assert file.preset("sr4", 0.05, None) == DPS(scale=0.3)
+    best = tasks.METHODS["noise_aware"](lam=0.2)
+    file.add({**KEY, "solver": "noise_aware"}, HOW, "random_search", Tuned(best, 20.0, ()))
+    assert file.preset("sr4", 0.05, None) == best
+    assert file.preset("denoise", 0.05, None) is None
+
+
 def test_a_row_is_replaced_and_the_others_are_kept(tmp_path):
     file = tuned_file(tmp_path / "p.json", scale=0.3)
     file.add({**KEY, "sigma": 0.0}, HOW, "random_search", Tuned(DPS(), 1.0, ()))
@@ -98,7 +107,7 @@ def test_files_that_cannot_be_used_say_what_to_do(tmp_path, content, said):
 
 
 def test_records_of_red_diff_are_what_they_were():
-    settings = jobs.Settings(task="denoise", sigma=0.1)
+    settings = jobs.Settings(task="denoise", sigma=0.1, solver="reddiff")
     preset = settings.preset("denoise", 0.1)
     assert preset == tasks.TASKS["denoise"].preset(0.1)
     names = {"lam", "learning_rate", "lr_schedule", "num_steps", "start_timestep", "weighting", "init"}
@@ -142,7 +151,7 @@ def test_presets_of_another_prior_are_refused(invoke, prior_folder, photos, tmp_
         ({"budget": 0}, "budget is 0"),
         ({"steps": 0}, "steps is 0"),
         ({"search": "luck"}, "luck"),
-        ({"vary": "scale"}, "reddiff is not searched over scale; choose among lam"),
+        ({"vary": "scale"}, "noise_aware is not searched over scale; choose among lam"),
         ({"search": "grid"}, "the budget is 4; raise it"),
         ({"size": 64}, "has no 64 x 64 crop"),
         ({"out": "."}, "is a folder"),
