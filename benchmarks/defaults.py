@@ -2,9 +2,8 @@
 
     python -m benchmarks.defaults [--tasks sr4 ...] [--sigmas 0 0.05 0.2] [--prior PRIOR]
 
-Crops of two photos that nothing else is reported on, 64 x 64, 100 evaluations of the network (noise-aware: 99, as three
-runs of 33, or one run where the operator is not linear), one draw of masks and noise. A row is kept from an
-interrupted run.
+Crops of two photos that nothing else is reported on, 64 x 64, 100 evaluations of the network (noise-aware: four runs
+of 25, or one run where the operator is not linear), one draw of masks and noise. Rows of an interrupted run are kept.
 """
 
 import argparse

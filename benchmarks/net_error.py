@@ -17,8 +17,8 @@ least and the first level, gamma, lam, the control variate, a final denoising, a
 measured accuracy (kappa divided by the square root of the loss at its level), or several short runs, averaged.
 
 ``lam`` is the quality of three averaged runs of 33 steps by the weight of the prior, on tasks that measure much of a
-picture and little, and ``start`` by the first noise level and the length of the runs: where the settings of
-``noise_aware`` in ``tasks`` come from.
+picture and little, and ``start`` by the first image, the first noise level and the length of the runs: where the
+settings of ``noise_aware`` in ``tasks`` come from.
 
 Rows already in results/net_error.json are kept.
 """
@@ -38,7 +38,7 @@ from flax import struct
 
 import reddiff_jax as rd
 from benchmarks import _pictures, _report, emoji64, quality
-from reddiff_jax import metrics, pictures
+from reddiff_jax import metrics, pictures, tasks
 
 LEVELS = tuple(float(f"{r:.3g}") for r in np.geomspace(0.01, 30, 12))
 NUM_DRAWS = 4
@@ -73,10 +73,11 @@ CHANGES: tuple[dict[str, Any], ...] = (
 LAM_TASKS = ("denoise", "inpaint_freeform", "inpaint_random", "cs4", "sr4", "deblur_gauss61", "deblur_motion")
 LAM_SIGMAS = (0.05, 0.2)
 LAMS = (0.2, 0.35, 0.5, 0.7, 1.0)
-LAM = {"inpaint_freeform": 0.7, "inpaint_random": 0.35, "cs4": 0.35}  # its best, of tasks of the part start
+# Of the part start: its best lam for each task, and the first image and level.
+LAM = {"inpaint_freeform": 0.7, "inpaint_random": 0.35, "cs4": 0.35, "sr4": 0.35}
 START_SIGMAS = (0.0, 0.1)
-STARTS = (1.0, 1.5, 3.0, 6.0, 10.0)
-LENGTHS = ((20, 1), (33, 3), (50, 2))  # steps of a run, runs
+STARTS = (("pinv", 3.0), ("smooth", 0.5), ("smooth", 1.0), ("smooth", 3.0), ("smooth", 6.0))
+LENGTHS = ((20, 1), (50, 1), (33, 3), (25, 4), (20, 5))  # steps of a run, runs
 VARIATES = {"projected": rd.variate_projected, "published": rd.variate_published}
 
 
@@ -247,11 +248,12 @@ def main(argv: list[str] | None = None) -> None:
                     add({**place, **judged(images, x)})
         for task, sigma in itertools.product(args.start_tasks if name != "galaxies" else (), START_SIGMAS):
             problems = rd.stack(quality.simulate(task, sigma, pixels))
-            for (num_steps, num_runs), r_max in itertools.product(LENGTHS, STARTS):
+            for (num_steps, num_runs), (init, r_max) in itertools.product(LENGTHS, STARTS):
                 place = {"part": "start", "prior": name, "task": task, "sigma": sigma, "lam": LAM[task]}
-                place |= {"num_steps": num_steps, "num_runs": num_runs, "r_max": r_max}
+                place |= {"num_steps": num_steps, "num_runs": num_runs, "init": init, "r_max": r_max}
                 if not known(place):
-                    solver = rd.noise_aware(prior, lam=LAM[task], r_max=r_max, num_steps=num_steps)
+                    start = tasks.INITS[init]
+                    solver = rd.noise_aware(prior, lam=LAM[task], r_max=r_max, num_steps=num_steps, init=start)
                     add({**place, **judged(restore(solver, problems, num_runs, False), x)})
 
 

@@ -469,21 +469,22 @@ def _net_error() -> str:
         + _report.markdown(sweep, list(sweep[0]))
         + "\n\nPSNR in dB / LPIPS of three averaged runs of 33 steps by the weight of the prior:\n\n"
         + _report.markdown(list(weights.values()), list(next(iter(weights.values()))))
-        + "\n\nThe same by the first noise level, means over sigma 0 and 0.1:\n\n"
+        + "\n\nThe same by the first image and noise level, means over sigma 0 and 0.1:\n\n"
         + _report.markdown(starts, list(starts[0]))
         + _measured_on(result, how)
     )
 
 
 def _net_error_starts(found: list[dict]) -> list[dict[str, str]]:
-    """A row for each prior, task and length of the runs; a column for each first level."""
-    known: dict[tuple, dict[float, list[tuple[float, float]]]] = {}
+    """A row for each prior, task and length of the runs; a column for each first image and level."""
+    known: dict[tuple, dict[str, list[tuple[float, float]]]] = {}
     for row in found:
         place = row["prior"], row["task"], row["num_runs"], row["num_steps"]
-        known.setdefault(place, {}).setdefault(row["r_max"], []).append((row["PSNR"], row["LPIPS"]))
+        start = f"{'A+ y' if row['init'] == 'pinv' else row['init']}, r_max {row['r_max']:g}"
+        known.setdefault(place, {}).setdefault(start, []).append((row["PSNR"], row["LPIPS"]))
     return [
         {"prior": prior, "task": f"`{task}`", "runs x steps": f"{num_runs} x {num_steps}"}
-        | {f"r_max {r:g}": "{:.2f} / {:.3f}".format(*np.mean(values, axis=0)) for r, values in cells.items()}
+        | {start: "{:.2f} / {:.3f}".format(*np.mean(values, axis=0)) for start, values in cells.items()}
         for (prior, task, num_runs, num_steps), cells in known.items()
     ]
 

@@ -25,7 +25,7 @@ measurement speaks.
 
 **Trained networks.** For exact priors more steps come nearer to the mode. With trained ones the mode has not the least
 squared error, and the network errs more on pictures as smooth as one: there short runs, averaged
-(``rd.averaged(rd.noise_aware(prior, num_steps=33), 3)``), are better than a long one, more evaluations belong into more
+(``rd.averaged(rd.noise_aware(prior, num_steps=25), 4)``), are better than a long one, more evaluations belong into more
 runs, and where little of the picture is measured ``lam`` is better well below 1 (benchmarks/net_error.py).
 
 **Perturb and optimise.** With a draw x' of the prior in place of the mean, eps_hat(x'_t) of the same z subtracted in

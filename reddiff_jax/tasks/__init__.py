@@ -7,6 +7,7 @@ method, which settings of a solver suit a task at a noise level. Library code ne
 
 from reddiff_jax.tasks.catalogue import TASKS as TASKS
 from reddiff_jax.tasks.catalogue import by_name as by_name
+from reddiff_jax.tasks.method import INITS as INITS
 from reddiff_jax.tasks.method import WORDS as WORDS
 from reddiff_jax.tasks.method import Choice as Choice
 from reddiff_jax.tasks.method import Method as Method

@@ -71,8 +71,8 @@ class NoiseAwarePreset(Method):
     lam: float = 0.35
     r_max: float = 1.0
     sample: bool = False
-    num_steps: int = 33
-    num_runs: int = 3
+    num_steps: int = 25
+    num_runs: int = 4
     num_cg: int = 10
     init: str = "smooth"
 
@@ -92,8 +92,8 @@ class NoiseAwarePreset(Method):
         return self.num_steps * self.num_runs
 
     def spending(self, evaluations: int) -> Self:
-        """The same in as many runs of at least 33 steps as that number of evaluations allows."""
-        num_runs = 1 if self.sample else max(1, evaluations // 33)
+        """The same in as many runs of at least 25 steps as that number of evaluations allows."""
+        num_runs = 1 if self.sample else max(1, evaluations // 25)
         return replace(self, num_steps=evaluations // num_runs, num_runs=num_runs)
 
     def in_one_run(self) -> Self:
@@ -290,7 +290,7 @@ TUNED: dict[str, Mapping[str, Rows]] = {
         "inpaint_holes": ((0.0, NoiseAwarePreset(lam=0.7)),),
         "compressed_sensing": ((0.0, NoiseAwarePreset(r_max=0.5)),),
         "ct": ((0.0, NoiseAwarePreset(lam=1.0)),),
-        "denoise": ((0.0, NoiseAwarePreset(lam=1.0)),),
+        "denoise": ((0.0, NoiseAwarePreset(lam=1.0, r_max=3.0, init="pinv")),),
     },
 }
 """Rows of each family, for each method that has been tuned; the others have their defaults."""

@@ -84,19 +84,19 @@ def test_the_preset_averages_points_and_makes_one_run_of_a_sample():
     preset = tasks.preset("sr4", 0.05, "noise_aware")
     solver = preset.solver(_prior())
     assert isinstance(solver, rd.Averaged)
-    assert solver.num_runs * solver.num_steps == preset.num_evaluations == 99
+    assert solver.num_runs * solver.num_steps == preset.num_evaluations == 100
     sample = preset.changed({"sample": True})
     assert isinstance(sample.solver(_prior()), rd.NoiseAware)
-    assert sample.num_evaluations == sample.num_steps == 99
+    assert sample.num_evaluations == sample.num_steps == 100
     assert sample.lam == 1
     holes = tasks.preset("inpaint_box", 0.05, "noise_aware")
     assert [holes.changed({"sample": True, **more}).r_max for more in ({}, {"r_max": 9.0})] == [3, 9]
     assert (holes.init, holes.changed({"sample": True}).init) == ("smooth", "pinv")
     mean = preset.changed({"sample": True, "num_runs": 8})
-    assert (mean.num_runs, mean.num_steps) == (8, 99)
-    assert [preset.spending(n).num_runs for n in (10, 50, 100, 1000)] == [1, 1, 3, 30]
+    assert (mean.num_runs, mean.num_steps) == (8, 100)
+    assert [preset.spending(n).num_runs for n in (10, 50, 100, 1000)] == [1, 2, 4, 40]
 
 
 def test_the_preset_is_one_long_run_where_the_step_is_adams():
     preset = tasks.preset("hdr", 0.05, "noise_aware")
-    assert (preset.num_steps, preset.num_runs, preset.init) == (99, 1, "pinv")
+    assert (preset.num_steps, preset.num_runs, preset.init) == (100, 1, "pinv")
