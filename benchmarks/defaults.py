@@ -3,10 +3,12 @@
     python -m benchmarks.defaults [--tasks sr4 ...] [--sigmas 0 0.05 0.2] [--prior PRIOR]
 
 Crops of two photos that nothing else is reported on, 64 x 64, 100 evaluations of the network (noise-aware: four runs
-of 25, or one run where the operator is not linear), one draw of masks and noise. Rows of an interrupted run are kept.
+of 25, or one run where the operator is not linear), one draw of masks and noise. Rows already in results/defaults.json
+are kept.
 """
 
 import argparse
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +44,9 @@ def main() -> None:
     prior, lpips = rd.load_prior(args.prior), metrics.load_lpips()
     x = np.stack(list(_pictures.tuning(64).values()))
     settings = {"prior": str(args.prior or "bundled"), "size": 64, "evaluations": EVALUATIONS, "pictures": len(x)}
-    rows = _report.read("defaults", settings=settings, out=args.out)
+    path = (args.out or _report.RESULTS) / "defaults.json"
+    earlier = json.loads(path.read_text()) if path.exists() else {}
+    rows = earlier["rows"] if earlier.get("settings") == settings else []
     done = {(row["task"], row["sigma"], row["method"]) for row in rows}
     for task in args.tasks:
         jax.clear_caches()  # of too many programs at once LLVM aborts: memory mappings run out
@@ -59,7 +63,7 @@ def main() -> None:
                 originals, images = (tasks.by_name(task).result(each) for each in (x, images))
                 three = [jnp.broadcast_to(each, (*each.shape[:3], 3)) for each in (images, originals)]
                 values = judge(lpips, *three)
-                row = {"task": task, "sigma": sigma, "method": name}
+                row: dict[str, Any] = {"task": task, "sigma": sigma, "method": name}
                 rows.append(row | {metric: round(float(values[metric].mean()), 4) for metric in METRICS})
                 print(_report.markdown(rows[-1:], list(rows[-1])).splitlines()[-1], flush=True)
                 _report.write("defaults", settings=settings, rows=rows, out=args.out)

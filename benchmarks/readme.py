@@ -95,7 +95,12 @@ def _noise_aware_presets() -> str:
     for family, presets in [*tuned.items(), ("", ((0.0, tasks.METHODS["noise_aware"]()),))]:
         names = [f"`{name}`" for name, task in tasks.TASKS.items() if task.family == family]
         rows += [
-            {"tasks": ", ".join(names) or "all else", "lam": f"{preset.lam:g}", "r_max": f"{preset.r_max:g}"}
+            {
+                "tasks": ", ".join(names) or "all else",
+                "lam": f"{preset.lam:g}",
+                "first image": "A+ y" if preset.init == "pinv" else preset.init,
+                "r_max": f"{preset.r_max:g}",
+            }
             for _, preset in presets
         ]
     return _report.markdown(rows, list(rows[0]))

@@ -1,7 +1,10 @@
-"""The goals of benchmarks/noise_aware.py, on rows made up for it."""
+"""The goals of benchmarks/noise_aware.py, on rows made up for it; and that its results are of the code as it is."""
+
+import json
 
 import pytest
 
+from benchmarks import _report, noise_aware
 from benchmarks.noise_aware import goals
 
 
@@ -40,3 +43,18 @@ def test_each_goal_is_against_the_best_rival_of_the_same_case():
 def test_a_case_that_lacks_a_rival_is_not_counted():
     own, *_ = goals([row for row in ROWS if row["method"] != "noise_aware, one run"])
     assert own == {"goal": own["goal"], "cases": 0}
+
+
+def test_what_was_measured_without_tuning_has_the_settings_that_the_methods_have_now():
+    rows = json.loads((_report.RESULTS / "noise_aware.json").read_text())["rows"]
+    fixed = [
+        name for name in noise_aware.METHODS if name.startswith(("published", "noise_aware")) and "tuned" not in name
+    ]
+    for row in rows:
+        if row["method"] in fixed:
+            now = noise_aware.method(row["method"], _no_settings, row["task"], row["sigma"], row["evaluations"])
+            assert row["settings"] == now.describe(), row
+
+
+def _no_settings(*place):
+    raise AssertionError(f"{place} should not be tuned")

@@ -64,7 +64,8 @@ def init_smooth(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Arr
         raise TypeError(f"init_smooth needs a LinearOperator; {type(operator).__name__} is not one. Use init_pinv.")
     h, w, _ = operator.in_shape
     probe = jax.random.normal(key, operator.in_shape)
-    mean = jnp.sum(jnp.abs(operator(probe)) ** 2) / probe.size
+    # Where nothing is measured the start is gray, and no NaN.
+    mean = jnp.maximum(jnp.sum(jnp.abs(operator(probe)) ** 2) / probe.size, jnp.finfo(probe.dtype).tiny ** 0.5)
     sigma_y = problem.noise.sigma_y if isinstance(problem.noise, Gaussian) else 0.0
     smooth = jnp.maximum((sigma_y / _SLOPE) ** 2, _LEAST * mean) * _squared_slopes(h, w)
     half = 1 / jnp.sqrt(mean + smooth)  # of the preconditioner

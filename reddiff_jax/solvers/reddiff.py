@@ -290,8 +290,8 @@ def reddiff(
         weighting: One of the paper's seven weightings by name (``linear``, ``sqrt``, ``square``, ``log``,
             ``trunc_linear``, ``power2over3``, ``const``) or a function of (alpha_t, sigma_t).
         sigma_x0: Standard deviation of q, as a perturbation of mu before each step.
-        init: ``init_pinv``, ``init_zeros``, ``init_noise``, ``init_given``, ``init_noised_pinv`` or a function
-            (key, problem, alpha_T, sigma_T) -> image.
+        init: ``init_pinv``, ``init_smooth``, ``init_zeros``, ``init_noise``, ``init_given``, ``init_noised_pinv`` or a
+            function (key, problem, alpha_T, sigma_T) -> image.
         order: ``descending``, ``ascending``, ``random`` or a function (key, step, timesteps) -> timesteps.
         spacing: How the grid of timesteps is chosen, see ``Schedule.timesteps``.
         timesteps_per_update: K: each update averages the prior term over K neighbouring timesteps of a grid of

@@ -46,6 +46,10 @@ def test_a_hole_in_an_even_picture_is_filled_with_its_colour():
     np.testing.assert_allclose(_first(problem), 0.6, atol=1e-3)  # 40 steps
 
 
+def test_where_nothing_is_measured_it_is_gray():
+    np.testing.assert_array_equal(_first(rd.unconditional(SHAPE)), 0.0)
+
+
 def test_a_nonlinear_operator_says_what_to_start_from():
     problem = rd.problem(jnp.zeros(SHAPE), rd.hdr(SHAPE), rd.gaussian(0.1))
     with pytest.raises(TypeError, match="Use init_pinv"):
