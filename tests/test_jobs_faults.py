@@ -289,7 +289,7 @@ def test_a_log_and_a_film_tell_how_it_went(photos, restored, tmp_path):
     rows = [json.loads(line) for line in log.read_text().splitlines()]
     assert {(row["name"], row["step"]) for row in rows} == {(f"0{i}", step) for i in range(4) for step in range(1, 7)}
     last = next(row for row in rows if (row["name"], row["step"]) == ("00", 6))
-    assert last.keys() >= {"sample", "t", "residual", "prior_gradient"}
+    assert last.keys() >= {"sample", "t", "residual", "pull", "kappa"}
     details = [event.detail for event in events if event.kind == "step"]
     assert details[0].startswith("step 2/6, ")
     assert ", residual 0." in details[0]
@@ -320,7 +320,7 @@ def test_a_run_for_tensorboard_has_an_event_for_each_step(photos, restored, tmp_
         content = content[16 + size :]  # a length, its checksum, an event, its checksum
     assert events[0].file_version == "brain.Event:2"
     assert [event.step for event in events[2:]] == [1, 2, 3, 4, 5, 6]
-    assert {value.tag for value in events[-1].summary.value} >= {"t", "residual", "prior_gradient"}
+    assert {value.tag for value in events[-1].summary.value} >= {"t", "residual", "pull", "kappa"}
 
 
 @pytest.mark.oracle
