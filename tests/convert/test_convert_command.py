@@ -137,7 +137,7 @@ def test_a_converted_prior_restores_a_photo_as_the_saved_one_does(saved_and_conv
     restored = []
     for folder in saved_and_converted:
         out = tmp_path / folder.name
-        result = command("restore", tmp_path / "m", "--out", out, "--steps", 3, "--lr", 0.3, "--prior", folder)
+        result = command("restore", tmp_path / "m", "--out", out, "--steps", 3, "--prior", folder)
         assert result.exit_code == 0, result.output
         restored.append(pictures.read_picture(out / "photo.png"))
     saved, converted = restored
