@@ -3,7 +3,8 @@
     python -m benchmarks.calibration [--size 32] [--problems 16] [--samples 19] [--evaluations 100] [--solvers ...]
 
 Truths come from ancestral sampling with all timesteps. Coverage is of pixels, expected coverage of problems (TARP); see
-``rd.diagnostics.calibration`` for all numbers and for what they should be. Rows in results/calibration.json are kept.
+``rd.diagnostics.calibration`` for all numbers and for what they should be. ``noise_aware, sample`` is what the command
+line draws; ``from A+ y`` has the solver's own defaults. Rows in results/calibration.json are kept.
 """
 
 import argparse
@@ -24,10 +25,14 @@ SIGMA = 0.1
 OPERATORS: dict[str, Callable[[tuple[int, int, int]], rd.Operator]] = {
     "sr4": partial(rd.super_resolution, factor=4),
     "inpaint_random": lambda shape: rd.inpainting(rd.random_mask(jax.random.key(5), shape)),
+    "inpaint_box": lambda shape: rd.inpainting(rd.center_mask(shape)),
     "denoise": rd.denoising,
 }
 SOLVERS: dict[str, Callable[[rd.Prior, int], rd.Solver]] = {
-    "noise_aware, sample": lambda prior, n: rd.noise_aware(prior, num_steps=n, sample=True),
+    "noise_aware, sample": lambda prior, n: rd.noise_aware(
+        prior, num_steps=n, sample=True, r_max=0.5, init=rd.init_smooth
+    ),
+    "noise_aware, sample from A+ y": lambda prior, n: rd.noise_aware(prior, num_steps=n, sample=True),
     "noise_aware": lambda prior, n: rd.noise_aware(prior, num_steps=n),
     "reddiff": lambda prior, n: rd.reddiff(prior, num_steps=n),
     "ddrm": lambda prior, n: rd.ddrm(prior, num_steps=n),

@@ -75,9 +75,9 @@ def method(name: str, settings: Settings, task: str, sigma: float, evaluations: 
         case "noise_aware, one run":
             return one_run
         case "noise_aware, sample":
-            return one_run.changed({"sample": True})
+            return preset.spending(evaluations).changed({"sample": True})
         case "noise_aware, mean of samples":
-            return one_run.changed({"sample": True, "num_steps": evaluations // NUM_MEAN, "num_runs": NUM_MEAN})
+            return preset.changed({"sample": True, "num_steps": evaluations // NUM_MEAN, "num_runs": NUM_MEAN})
     return tasks.fitted(settings(name, task, sigma), task).spending(evaluations)
 
 

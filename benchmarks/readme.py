@@ -560,7 +560,10 @@ def _tasks() -> str:
             "what is undone": tasks.by_name(row["task"]).help,
             "sigma": f"{row['sigma']:g}",
             "A+y (dB)": f"{row['A+y PSNR']:.2f}",
-            "RED-diff (dB)": f"{row['RED-diff PSNR']:.2f}",
+            **{
+                f"{name} (dB)": f"{row[f'{method} PSNR']:.2f}" if f"{method} PSNR" in row else ""
+                for method, name in (("reddiff", "RED-diff"), ("noise_aware", "noise-aware"))
+            },
             "": row.get("restarts", ""),
         }
         for row in result["rows"]

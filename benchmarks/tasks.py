@@ -1,9 +1,10 @@
-"""Every task once: what RED-diff with its preset and the bundled prior makes of a measurement, and a picture of it.
+"""Every task once: what RED-diff, noise-aware and with its presets, makes of a measurement, and a picture of it.
 
     python -m benchmarks.tasks [--prior PRIOR] [--size 128] [--only mri4 ...]
 
-Two held-out photos a task, for MRI and CT a slice of a head; PSNR of A+ y and of the restoration, means over pictures.
-Phase retrieval is run from several starts: how many of them succeed, and the PSNR of that with the smallest residual.
+The bundled prior, two held-out photos a task, for MRI and CT a slice of a head; PSNR of A+ y and of the restorations,
+means over pictures. What is drawn, and the value of each picture, is of the method that the command line takes. Phase
+retrieval is run from several starts: how many of them succeed, and the PSNR of that with the smallest residual.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from reddiff_jax import metrics, panels, pictures, tasks
 from reddiff_jax.measurements import make_measurement
 
 RESTARTS = 4
+METHODS = ("reddiff", "noise_aware")
 SUCCESS = 25.0  # dB; failed retrievals are far below
 NOISELESS = ("jpeg", "quantization", "hdr", "phase_retrieval")  # families
 runs = jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))
@@ -52,10 +54,11 @@ def restore(prior: rd.Prior, name: str, size: int) -> tuple[dict[str, Any], list
         rd.measure(key, task.operator(image.shape, arrays), rd.gaussian(sigma), jnp.asarray(image))
         for key, arrays, image in zip(keys, drawn, x, strict=True)
     ]
-    solver = task.preset(sigma).solver(prior)
-    row: dict[str, Any] = {"task": name, "sigma": sigma, "pictures": ", ".join(photos)}
+    default = tasks.default_solver(name)
+    row: dict[str, Any] = {"task": name, "sigma": sigma, "pictures": ", ".join(photos), "default": default}
     stacked = rd.stack(problems)
     if task.family == "phase_retrieval":
+        solver = tasks.preset(name, sigma).solver(prior)
         best, counts = [], []
         for key, problem, image in zip(keys, problems, x, strict=True):
             solutions = restarts(jax.random.split(key, RESTARTS), solver, problem)
@@ -63,20 +66,21 @@ def restore(prior: rd.Prior, name: str, size: int) -> tuple[dict[str, Any], list
             candidates = [_turned(np.asarray(each), image) for each in solutions.x]
             counts.append(sum(_psnr(each, image) > SUCCESS for each in candidates))
             best.append(candidates[int(jnp.argmin(residuals))])
-        restored = np.stack(best)
+        restorations = {default: np.stack(best)}
         row["restarts"] = f"{sum(counts)} of {RESTARTS * len(x)} above {SUCCESS:g} dB"
     else:
-        restored = np.asarray(runs(keys, solver, stacked).x)
+        solvers = {method: tasks.preset(name, sigma, method).solver(prior) for method in METHODS}
+        restorations = {method: np.asarray(runs(keys, solver, stacked).x) for method, solver in solvers.items()}
     explained = np.asarray(jax.vmap(lambda problem: problem.operator.pinv(problem.y))(stacked))
-    original, explained, restored = (task.result(np.clip(each, -1, 1)) for each in (x, explained, restored))
-    for column, images in (("A+y PSNR", explained), ("RED-diff PSNR", restored)):
+    original, explained, *restored = (task.result(np.clip(e, -1, 1)) for e in (x, explained, *restorations.values()))
+    shown = restored[list(restorations).index(default)]
+    for column, images in zip(("A+y", *restorations), (explained, *restored), strict=True):
         values = [_psnr(a, b) for a, b in zip(images, original, strict=True)]
-        row[column] = round(float(np.mean([min(value, 99.0) for value in values])), 2)
-    row["per picture"] = {each: round(_psnr(a, b), 2) for each, a, b in zip(photos, restored, original, strict=True)}
-    row["num_steps"] = solver.num_steps
+        row[f"{column} PSNR"] = round(float(np.mean([min(value, 99.0) for value in values])), 2)
+    row["per picture"] = {each: round(_psnr(a, b), 2) for each, a, b in zip(photos, shown, original, strict=True)}
     measurement = make_measurement(name, sigma, np.asarray(problems[0].y), x.shape[1:], drawn[0])
     view = pictures.shrink(measurement.preview(), size)
-    return row, [original[0], view, explained[0], restored[0]]
+    return row, [original[0], view, explained[0], shown[0]]
 
 
 def _psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -103,14 +107,16 @@ def main() -> None:
         row, shown = restore(prior, name, args.size)
         rows.append(row)
         print(
-            _report.markdown([row], ["task", "sigma", "A+y PSNR", "RED-diff PSNR", "restarts"]).splitlines()[-1],
+            _report.markdown(
+                [row], ["task", "sigma", "A+y PSNR", *(f"{method} PSNR" for method in METHODS), "restarts"]
+            ).splitlines()[-1],
             flush=True,
         )
         cells.append(shown)
-        captions.append([name, "", f"{row['A+y PSNR']:.1f} dB", f"{row['RED-diff PSNR']:.1f} dB"])
+        captions.append([name, "", f"{row['A+y PSNR']:.1f} dB", f"{row[row['default'] + ' PSNR']:.1f} dB"])
     settings = {"prior": str(args.prior or "bundled"), "size": args.size, "success": SUCCESS, "dtype": "float32"}
     path = _report.write("tasks", settings=settings, rows=rows, out=args.out)
-    columns = ("original", "measurement y", "A+ y", "RED-diff")
+    columns = ("original", "measurement y", "A+ y", "restored")
     half = -(-len(cells) // 2)
     empty = [None] * len(columns)
     right = [*cells[half:], empty][:half] if len(cells) % 2 else cells[half:]

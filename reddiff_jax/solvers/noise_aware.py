@@ -282,7 +282,8 @@ def noise_aware(
         num_steps: Number of updates, one network evaluation each (two with ``prior_samples``). For points of a trained
             network 20 to 50; 300 suit an optimizer, 400 make better samples.
         r_max: First noise level sigma_t / alpha_t in pixel units. From ``init_smooth`` 0.5 to 1 is better for points of
-            a trained network, and fewer steps do; raise it to 10 or 30 where the first image says little.
+            a trained network, and fewer steps do, and 0.5 for samples; raise it to 10 or 30 where the first image says
+            little.
         r_min: Least noise level; the last one is sigma_y / 4, or sigma_y / (4 sqrt(a)) for a > 1, if that is larger.
         control_variate: ``variate_projected``, ``variate_published``, ``variate_none`` or a function (eps_hat, z) -> c.
         sample: Draw from the posterior by the noisy half step; linear operators only.
@@ -291,7 +292,7 @@ def noise_aware(
         to_timestep: Function (schedule, noise level) -> timestep: ``rd.Schedule.nearest``, integers, or
             ``rd.Schedule.fractional`` for priors that take any t.
         num_cg: Steps of conjugate gradients where a linear operator is no SpectralOperator.
-        init: First image: ``init_pinv``, ``init_smooth`` for points, or another, see ``reddiff``.
+        init: First image: ``init_pinv``, ``init_smooth`` with a lower ``r_max``, or another, see ``reddiff``.
 
     Raises:
         ValueError: For values that make no sense or do not fit together.

@@ -65,7 +65,8 @@ class NoiseAwarePreset(Method):
     The restoration is the mean of ``num_runs`` short runs: with a trained network long ones become worse. So does a
     mode with all of the prior's weight where little is measured: there ``lam`` is below the posterior's 1. From the
     smoothest image that explains the measurement no high level is needed (benchmarks/net_error.py). ``changed`` to a
-    sample, it is one run of as many evaluations with the solver's own defaults.
+    sample, it is one run of as many evaluations with all of the prior's weight, from the level 0.5: from there samples
+    are as calibrated as from higher ones, and look better (benchmarks/calibration.py).
     """
 
     lam: float = 0.35
@@ -103,7 +104,7 @@ class NoiseAwarePreset(Method):
     def changed(self, changes: Mapping[str, Any]) -> Self:
         """The same with other values of some fields; what a sample needs else follows, if nothing is said of it."""
         if changes.get("sample") and not self.sample:
-            exact = {"num_steps": self.num_evaluations, "num_runs": 1, "lam": 1.0, "r_max": 3.0, "init": "pinv"}
+            exact = {"num_steps": self.num_evaluations, "num_runs": 1, "lam": 1.0, "r_max": 0.5, "init": "smooth"}
             changes = {**exact, **changes}
         return super().changed(changes)
 

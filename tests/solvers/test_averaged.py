@@ -89,9 +89,9 @@ def test_the_preset_averages_points_and_makes_one_run_of_a_sample():
     assert isinstance(sample.solver(_prior()), rd.NoiseAware)
     assert sample.num_evaluations == sample.num_steps == 100
     assert sample.lam == 1
-    holes = tasks.preset("inpaint_box", 0.05, "noise_aware")
-    assert [holes.changed({"sample": True, **more}).r_max for more in ({}, {"r_max": 9.0})] == [3, 9]
-    assert (holes.init, holes.changed({"sample": True}).init) == ("smooth", "pinv")
+    denoising = tasks.preset("denoise", 0.05, "noise_aware")
+    assert [denoising.changed({"sample": True, **more}).r_max for more in ({}, {"r_max": 9.0})] == [0.5, 9]
+    assert (denoising.init, denoising.changed({"sample": True}).init) == ("pinv", "smooth")
     mean = preset.changed({"sample": True, "num_runs": 8})
     assert (mean.num_runs, mean.num_steps) == (8, 100)
     assert [preset.spending(n).num_runs for n in (10, 50, 100, 1000)] == [1, 2, 4, 40]

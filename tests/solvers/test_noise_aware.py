@@ -420,9 +420,10 @@ def test_half_steps_spread_as_the_measurement_where_the_prior_says_nothing():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("start", [{}, {"r_max": 0.5, "init": rd.init_smooth}], ids=["default", "smooth"])
 @every_task
-def test_samples_spread_as_the_posterior_of_a_gaussian_field(name):
-    coverage, ratio = _calibration(name, 0.1, rd.noise_aware(_field(), sample=True))
+def test_samples_spread_as_the_posterior_of_a_gaussian_field(name, start):
+    coverage, ratio = _calibration(name, 0.1, rd.noise_aware(_field(), sample=True, **start))
     assert 0.87 <= coverage <= 0.92
     assert abs(ratio - 1) <= 0.06
 
