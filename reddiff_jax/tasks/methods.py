@@ -93,8 +93,8 @@ class NoiseAwarePreset(Method):
         return self.num_steps * self.num_runs
 
     def spending(self, evaluations: int) -> Self:
-        """The same in as many runs of at least 25 steps as that number of evaluations allows."""
-        num_runs = 1 if self.sample else max(1, evaluations // 25)
+        """The same in as many runs of at least ``num_steps`` as that number of evaluations allows."""
+        num_runs = 1 if self.sample else max(1, evaluations // self.num_steps)
         return replace(self, num_steps=evaluations // num_runs, num_runs=num_runs)
 
     def in_one_run(self) -> Self:
@@ -285,11 +285,12 @@ METHODS: dict[str, type[Method]] = {
 TUNED: dict[str, Mapping[str, Rows]] = {
     "reddiff": PRESETS,
     # lam: where more of the picture is measured than a third. r_max: lower still where the first image is near.
+    # num_steps: what mixes all pixels takes more steps to agree with the prior, by 0.7 dB where there is little noise.
     "noise_aware": {
         "deblur": ((0.0, NoiseAwarePreset(lam=0.5)),),
         "inpaint_pixels": ((0.0, NoiseAwarePreset(r_max=0.5)),),
         "inpaint_holes": ((0.0, NoiseAwarePreset(lam=0.7)),),
-        "compressed_sensing": ((0.0, NoiseAwarePreset(r_max=0.5)),),
+        "compressed_sensing": ((0.0, NoiseAwarePreset(r_max=0.5, num_steps=50, num_runs=2)),),
         "ct": ((0.0, NoiseAwarePreset(lam=1.0)),),
         "denoise": ((0.0, NoiseAwarePreset(lam=1.0, r_max=3.0, init="pinv")),),
     },

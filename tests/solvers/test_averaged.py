@@ -95,6 +95,12 @@ def test_the_preset_averages_points_and_makes_one_run_of_a_sample():
     mean = preset.changed({"sample": True, "num_runs": 8})
     assert (mean.num_runs, mean.num_steps) == (8, 100)
     assert [preset.spending(n).num_runs for n in (10, 50, 100, 1000)] == [1, 2, 4, 40]
+    mixed = tasks.preset("cs4", 0.05, "noise_aware")
+    assert [(mixed.spending(n).num_steps, mixed.spending(n).num_runs) for n in (20, 50, 1000)] == [
+        (20, 1),
+        (50, 1),
+        (50, 20),
+    ]
 
 
 def test_the_preset_is_one_long_run_where_the_step_is_adams():
