@@ -2,9 +2,9 @@
 
     python -m benchmarks.defaults [--tasks sr4 ...] [--sigmas 0 0.05 0.2] [--prior PRIOR]
 
-Crops of two photos that nothing else is reported on, 64 x 64, 100 evaluations of the network (noise-aware: four runs
-of 25, or one run where the operator is not linear), one draw of masks and noise. Rows already in results/defaults.json
-are kept.
+Crops of two photos that nothing else is reported on, 64 x 64, 100 evaluations of the network (noise-aware: in four
+runs, averaged, in two for compressed sensing, in one where the operator is not linear), one draw of masks and noise.
+Rows already in results/defaults.json are kept.
 """
 
 import argparse

@@ -7,9 +7,9 @@ Five held-out photos (benchmarks/quality.py), the bundled prior. ``published`` i
 ``published, tuned`` the best of random trials for each family of tasks, noise level and number of evaluations, as is
 ``noise_aware, tuned``; other solvers are tuned at 100 evaluations for each family and noise level. All that is on
 pictures that are not reported on. ``noise_aware`` is the preset, whose fixed settings were chosen on the same
-pictures: the mean of as many runs of 25 steps as the evaluations allow. ``noise_aware, one run`` has all steps and the
-solver's own defaults, ``noise_aware, sample`` is one posterior sample, ``noise_aware, mean of samples`` the mean of
-eight of an eighth of the steps.
+pictures: the mean of as many runs of 25 steps (50 for compressed sensing) as the evaluations allow. ``noise_aware, one
+run`` has all steps and the solver's own defaults, ``noise_aware, sample`` is one posterior sample, ``noise_aware, mean
+of samples`` the mean of eight of an eighth of the steps.
 
 What results/noise_aware.json holds is not done again. Seconds are of one picture in the batch, without compiling; only
 those of an idle machine are worth anything. ``--estimate`` counts the network's evaluations that are left, and does

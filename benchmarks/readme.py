@@ -100,6 +100,7 @@ def _noise_aware_presets() -> str:
                 "lam": f"{preset.lam:g}",
                 "first image": "A+ y" if preset.init == "pinv" else preset.init,
                 "r_max": f"{preset.r_max:g}",
+                "runs": f"{preset.num_runs} of {preset.num_steps} steps",
             }
             for _, preset in presets
         ]

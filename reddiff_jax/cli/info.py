@@ -56,10 +56,11 @@ def info(
         table.add_row(name, task.help, task.needs or "", task.family, tasks.default_solver(name))
     console.print(table)
     title = "noise_aware's presets, the same for all sigma"
-    table = Table("preset", "lam", "r_max", "init", title=title, title_justify="left")
+    names = ("lam", "r_max", "init", "num_runs", "num_steps")
+    table = Table("preset", *names, title=title, title_justify="left")
     presets = {family: preset for family, ((_, preset),) in tasks.TUNED["noise_aware"].items()}
     for family, preset in {**presets, "all else": tasks.METHODS["noise_aware"]()}.items():
-        table.add_row(family, *(str(vars(preset)[name]) for name in ("lam", "r_max", "init")))
+        table.add_row(family, *(str(vars(preset)[name]) for name in names))
     console.print(table)
     sigmas = (0.0, 0.05, 0.1, 0.2)
     title = "reddiff's presets: lam / learning rate / first timestep, by sigma (for pixels in [-1, 1])"
