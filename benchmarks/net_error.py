@@ -77,7 +77,7 @@ LAMS = (0.2, 0.35, 0.5, 0.7, 1.0)
 LAM = {"inpaint_freeform": 0.7, "inpaint_random": 0.35, "cs4": 0.35, "sr4": 0.35}
 START_SIGMAS = (0.0, 0.1)
 STARTS = (("pinv", 3.0), ("smooth", 0.5), ("smooth", 1.0), ("smooth", 3.0))
-LENGTHS = ((20, 1), (33, 3), (25, 4))  # steps of a run, runs
+LENGTHS = ((20, 1), (33, 3), (25, 4), (50, 2))  # steps of a run, runs
 VARIATES = {"projected": rd.variate_projected, "published": rd.variate_published}
 
 
