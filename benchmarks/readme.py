@@ -441,9 +441,10 @@ def _noise_aware() -> str:
 def _calibration() -> str:
     result = _load("calibration")
     names = ("coverage 0.5", "coverage 0.9", "TARP 0.5", "TARP 0.9", "z_std", "spread_skill_ratio")
+    order = list(dict.fromkeys(row["task"] for row in result["rows"]))
     rows = [
         {"task": f"`{row['task']}`", "solver": row["solver"]} | {name: f"{row[name]:.2f}" for name in names}
-        for row in result["rows"]
+        for row in sorted(result["rows"], key=lambda row: (order.index(row["task"]), row["solver"]))
     ]
     settings = result["settings"]
     how = (
