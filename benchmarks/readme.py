@@ -494,7 +494,9 @@ def _net_error_starts(found: list[dict]) -> list[dict[str, str]]:
     return [
         {"prior": prior, "task": f"`{task}`", "runs x steps": f"{num_runs} x {num_steps}"}
         | {start: "{:.2f} / {:.3f}".format(*np.mean(values, axis=0)) for start, values in cells.items()}
-        for (prior, task, num_runs, num_steps), cells in known.items()
+        for (prior, task, num_runs, num_steps), cells in sorted(
+            known.items(), key=lambda item: (net_error.PRIORS.index(item[0][0]), [*net_error.LAM].index(item[0][1]))
+        )
     ]
 
 
