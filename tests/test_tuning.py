@@ -172,7 +172,7 @@ def test_methods_cost_a_hundred_evaluations_or_as_many_derivatives():
         ("deblur_motion", {"lam": 0.5}),
         ("sr4", {}),
         ("inpaint_random", {"r_max": 0.5}),
-        ("cs4", {"r_max": 0.5}),
+        ("cs4", {"r_max": 0.5, "num_steps": 50, "num_runs": 2}),
     ],
 )
 @pytest.mark.parametrize("sigma", [0.0, 0.1, 1.0])
