@@ -28,6 +28,12 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
+@pytest.fixture
+def x64():
+    with jax.enable_x64(True):
+        yield
+
+
 @pytest.fixture(autouse=True, scope="module")
 def compilations_are_dropped():
     """Linux gives a process 65530 mappings of memory, a compiled program takes about six, and LLVM aborts without."""

@@ -20,11 +20,15 @@ every_solver = pytest.mark.parametrize("solver_case", SOLVER_CASES, ids=lambda c
 every_operator = pytest.mark.parametrize("operator_case", OPERATOR_CASES, ids=lambda case: case.name)
 
 
-@functools.cache
 def make_operator(case: OperatorCase, seed: int = 0) -> rd.operators.Operator:
-    """The operator; skips the test where its extra is not installed."""
+    """The operator, in the precision of now; skips the test where its extra is not installed."""
     if case.requires and importlib.util.find_spec(case.requires) is None:
         pytest.skip(f"needs {case.requires}")
+    return _made(case, seed, jax.config.jax_enable_x64)
+
+
+@functools.cache
+def _made(case: OperatorCase, seed: int, x64: bool) -> rd.operators.Operator:
     return case.make(seed)
 
 

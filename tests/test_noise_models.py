@@ -27,12 +27,6 @@ every_noise = pytest.mark.parametrize("name", MAKE)
 REAL_ONLY = [name for name in MAKE if name not in ("gaussian", "uniform_quantization")]
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 @jax.jit
 def _sample(key, noise, y):
     return noise.sample(key, y)

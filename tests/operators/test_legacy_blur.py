@@ -16,12 +16,6 @@ FACTORIES = {"uniform": ops.legacy_uniform_blur, "gaussian": ops.legacy_gaussian
 both = pytest.mark.parametrize("name", TAPS)
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 def _axis(name: str, size: int) -> np.ndarray:
     """Row i has the taps 0 to n - 2 at columns i - n // 2 onwards."""
     taps = TAPS[name]

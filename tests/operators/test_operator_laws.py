@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import EXTRA_CASES, OPERATORS, OperatorCase
+from pairs import make_operator
 
 import reddiff_jax.operators as ops
 from reddiff_jax._tree import stack
@@ -55,21 +56,6 @@ _measure = functools.partial(_call, "__call__")
 _pinv = functools.partial(_call, "pinv")
 _adjoint = functools.partial(_call, "adjoint")
 _derived_adjoint = jax.jit(ops.LinearOperator.adjoint)
-
-
-def _make(case: OperatorCase, seed: int) -> ops.Operator:
-    return _cached_make(case, seed, jax.config.jax_enable_x64)
-
-
-@functools.cache
-def _cached_make(case: OperatorCase, seed: int, x64: bool) -> ops.Operator:
-    return case.make(seed)
-
-
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
 
 
 def _draw(rng: np.random.Generator, shape: tuple[int, ...], like: jax.Array | None = None) -> jax.Array:
@@ -121,19 +107,19 @@ def test_every_public_factory_has_a_case():
 
 @every
 def test_factory_returns_the_kind_of_operator_that_is_tested(case: OperatorCase):
-    assert type(_make(case, 0)) is case.kind
+    assert type(make_operator(case, 0)) is case.kind
 
 
 @every
 def test_measurement_has_the_out_shape_and_float32(case: OperatorCase, rng):
-    operator = _make(case, 0)
+    operator = make_operator(case, 0)
     y = jax.eval_shape(operator, _draw(rng, operator.in_shape))
     assert (y.shape, jnp.finfo(y.dtype).dtype) == (operator.out_shape, jnp.float32)
 
 
 @_select(ops.Operator, has_pinv=True)
 def test_pinv_has_the_in_shape_and_float32(case: OperatorCase, rng):
-    operator = _make(case, 0)
+    operator = make_operator(case, 0)
     x = jax.eval_shape(lambda x: operator.pinv(operator(x)), _draw(rng, operator.in_shape))
     assert (x.shape, x.dtype) == (operator.in_shape, jnp.float32)
 
@@ -141,13 +127,13 @@ def test_pinv_has_the_in_shape_and_float32(case: OperatorCase, rng):
 @_select(ops.Operator, has_pinv=False)
 def test_pinv_where_none_is_known_says_what_to_do(case: OperatorCase):
     with pytest.raises(TypeError, match="init_zeros"):
-        _make(case, 0).pinv(jnp.zeros(_make(case, 0).out_shape))
+        make_operator(case, 0).pinv(jnp.zeros(make_operator(case, 0).out_shape))
 
 
 @pytest.mark.slow
 @every
 def test_jit_equals_eager(case: OperatorCase, rng):
-    operator = _make(case, 0)
+    operator = make_operator(case, 0)
     x = _draw(rng, operator.in_shape)
     # The operator is an argument, as in run; a few roundings in float32.
     _close(_measure(operator, x), operator(x), 1e-6)
@@ -156,14 +142,14 @@ def test_jit_equals_eager(case: OperatorCase, rng):
 @pytest.mark.slow
 @every
 def test_vmap_over_images_equals_a_loop(case: OperatorCase, rng):
-    operator = _make(case, 0)
+    operator = make_operator(case, 0)
     xs = _draw(rng, (2, *operator.in_shape))
     _close(jax.jit(jax.vmap(operator))(xs), jnp.stack([_measure(operator, x) for x in xs]), 1e-6)
 
 
 @every
 def test_vmap_over_operators_equals_a_loop(case: OperatorCase, rng):
-    operators = [_make(case, seed) for seed in (0, 1)]
+    operators = [make_operator(case, seed) for seed in (0, 1)]
     xs = _draw(rng, (2, *operators[0].in_shape))
     measured = _call_each("__call__", stack(operators), xs)
     _close(measured, jnp.stack([_measure(operator, x) for operator, x in zip(operators, xs, strict=True)]), 1e-6)
@@ -173,7 +159,7 @@ def test_vmap_over_operators_equals_a_loop(case: OperatorCase, rng):
 @pytest.mark.parametrize("case", {c.kind: c for c in INSTALLED if c.has_pinv}.values(), ids=lambda c: c.name)
 def test_vmap_of_pinv_over_operators_equals_a_loop(case: OperatorCase, rng, x64):
     # In float64: an ill-conditioned inverse by iterations amplifies the rounding of float32.
-    operators = [_make(case, seed) for seed in (0, 1)]
+    operators = [make_operator(case, seed) for seed in (0, 1)]
     xs = _draw(rng, (2, *operators[0].in_shape))
     ys = [_measure(operator, x) for operator, x in zip(operators, xs, strict=True)]
     inverted = _call_each("pinv", stack(operators), jnp.stack(ys))
@@ -182,14 +168,14 @@ def test_vmap_of_pinv_over_operators_equals_a_loop(case: OperatorCase, rng, x64)
 
 @linear
 def test_operator_is_linear(case: OperatorCase, rng, x64):
-    operator = _make(case, 0)
+    operator = make_operator(case, 0)
     a, b = _draw(rng, (2, *operator.in_shape))
     _close(_measure(operator, 2 * a - 3 * b), 2 * _measure(operator, a) - 3 * _measure(operator, b), 1e-12)
 
 
 @linear
 def test_adjoint_is_the_transpose_under_the_real_inner_product(case: OperatorCase, rng, x64):
-    operator = _make(case, 0)
+    operator = make_operator(case, 0)
     x = _draw(rng, operator.in_shape)
     image = _measure(operator, x)
     y = _draw(rng, image.shape, like=image)
@@ -200,7 +186,7 @@ def test_adjoint_is_the_transpose_under_the_real_inner_product(case: OperatorCas
 @pytest.mark.slow
 @linear
 def test_adjoint_holds_in_float32(case: OperatorCase, rng):
-    operator = _make(case, 0)
+    operator = make_operator(case, 0)
     x = _draw(rng, operator.in_shape)
     image = _measure(operator, x)
     y = _draw(rng, image.shape, like=image)
@@ -216,7 +202,7 @@ def test_adjoint_holds_in_float32(case: OperatorCase, rng):
     ids=lambda case: case.name,
 )
 def test_an_explicit_adjoint_equals_the_derived_one(case: OperatorCase, rng, x64):
-    operator = _make(case, 0)
+    operator = make_operator(case, 0)
     image = _measure(operator, _draw(rng, operator.in_shape))
     y = _draw(rng, image.shape, like=image)
     _close(_adjoint(operator, y), _derived_adjoint(operator, y), 1e-12)
@@ -224,7 +210,7 @@ def test_an_explicit_adjoint_equals_the_derived_one(case: OperatorCase, rng, x64
 
 @_select(ops.LinearOperator, has_pinv=True)
 def test_pinv_explains_what_was_measured(case: OperatorCase, rng, x64):
-    operator = _make(case, 0)
+    operator = make_operator(case, 0)
     x = _draw(rng, operator.in_shape)
     y = _measure(operator, x)
     error = float(jnp.linalg.norm((_measure(operator, _pinv(operator, y)) - y).ravel()))
@@ -234,28 +220,28 @@ def test_pinv_explains_what_was_measured(case: OperatorCase, rng, x64):
 
 @spectral
 def test_pinv_of_the_measurement_is_a_projection(case: OperatorCase, rng, x64):
-    operator = _make(case, 0)
+    operator = make_operator(case, 0)
     once = _pinv(operator, _measure(operator, _draw(rng, operator.in_shape)))
     _close(_pinv(operator, _measure(operator, once)), once, 1e-9)
 
 
 @spectral
 def test_decomposition_rebuilds_the_operator(case: OperatorCase, rng, x64):
-    operator = _make(case, 0)
+    operator = make_operator(case, 0)
     x = _draw(rng, operator.in_shape)
     _close(_call("U", operator, _call("singulars", operator) * _call("Vt", operator, x)), _measure(operator, x), 1e-12)
 
 
 @spectral
 def test_decomposition_rebuilds_the_adjoint(case: OperatorCase, rng, x64):
-    operator = _make(case, 0)
+    operator = make_operator(case, 0)
     y = _draw(rng, operator.out_shape, like=_measure(operator, jnp.zeros(operator.in_shape)))
     _close(_call("V", operator, _call("singulars", operator) * _call("Ut", operator, y)), _adjoint(operator, y), 1e-12)
 
 
 @spectral
 def test_v_is_orthogonal_on_all_of_image_space(case: OperatorCase, rng, x64):
-    operator = _make(case, 0)
+    operator = make_operator(case, 0)
     x, z = _draw(rng, (2, *operator.in_shape))
     coefficients = _call("Vt", operator, x)
     _close(_call("V", operator, coefficients), x, 1e-12)
@@ -264,7 +250,7 @@ def test_v_is_orthogonal_on_all_of_image_space(case: OperatorCase, rng, x64):
 
 @spectral
 def test_u_is_the_inverse_of_ut_on_the_range(case: OperatorCase, rng, x64):
-    operator = _make(case, 0)
+    operator = make_operator(case, 0)
     s = _call("singulars", operator)
     coefficients = jnp.where(s > 0, _call("Vt", operator, _draw(rng, operator.in_shape)), 0)
     _close(_call("Ut", operator, _call("U", operator, coefficients)), coefficients, 1e-10)
@@ -272,7 +258,7 @@ def test_u_is_the_inverse_of_ut_on_the_range(case: OperatorCase, rng, x64):
 
 @spectral
 def test_measurement_coefficients_are_zero_where_the_singular_value_is(case: OperatorCase, rng, x64):
-    operator = _make(case, 0)
+    operator = make_operator(case, 0)
     y = _draw(rng, operator.out_shape, like=_measure(operator, jnp.zeros(operator.in_shape)))
     coefficients = _call("Ut", operator, y)
     assert not jnp.any(jnp.where(_call("singulars", operator) > 0, 0, coefficients))
@@ -280,7 +266,7 @@ def test_measurement_coefficients_are_zero_where_the_singular_value_is(case: Ope
 
 @spectral
 def test_singulars_broadcast_to_the_coefficients_and_are_not_negative(case: OperatorCase, x64):
-    operator = _make(case, 0)
+    operator = make_operator(case, 0)
     s, coefficients = _call("singulars", operator), _call("Vt", operator, jnp.zeros(operator.in_shape))
     assert s.ndim == coefficients.ndim
     assert jnp.broadcast_shapes(s.shape, coefficients.shape) == coefficients.shape
@@ -289,7 +275,7 @@ def test_singulars_broadcast_to_the_coefficients_and_are_not_negative(case: Oper
 
 @every
 def test_operators_are_pytrees_that_can_be_rebuilt(case: OperatorCase):
-    operator = _make(case, 0)
+    operator = make_operator(case, 0)
     leaves, structure = jax.tree.flatten(operator)
     # in_axes structs are operators with None or integers for leaves: the constructor may not check anything.
     assert type(jax.tree.unflatten(structure, [None] * len(leaves))) is type(operator)

@@ -25,12 +25,6 @@ _ADAM = _optimizers.decayed_adam(100)
 runs = jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 def _ratio(t):
     alpha_t, sigma_t = SCHEDULE(t)
     return sigma_t / alpha_t

@@ -17,12 +17,6 @@ every_reduction = pytest.mark.parametrize("reduction", REDUCTIONS.values(), ids=
 every_weighting = pytest.mark.parametrize("weighting", weightings.WEIGHTINGS)
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 def _normal(seed, *shape):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), dtype=float)
 

@@ -17,12 +17,6 @@ SMALL = (4, 4, 1)
 SIGMA_Y = 0.2
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 def _full_gaussian(schedule=None):
     """A prior with a full covariance, and a measurement whose A^T A is not diagonal."""
     rng = np.random.default_rng(3)

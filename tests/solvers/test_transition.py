@@ -11,12 +11,6 @@ from reddiff_jax.solvers._transition import ddim_scales, ddim_transition
 SCHEDULES = {"preserving": rd.schedules.linear, "exploding": rd.schedules.ve}
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 @pytest.mark.parametrize("make", SCHEDULES.values(), ids=SCHEDULES)
 @pytest.mark.parametrize(("t", "s"), [(999, 998), (500, 200), (1, 0)])
 @pytest.mark.usefixtures("x64")
