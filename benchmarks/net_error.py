@@ -17,8 +17,8 @@ least and the first level, gamma, lam, the control variate, a final denoising, a
 measured accuracy (kappa divided by the square root of the loss at its level), or several short runs, averaged.
 
 ``lam`` is the quality of three averaged runs of 33 steps by the weight of the prior, on tasks that measure much of a
-picture and little, and ``start`` by the first image, the first noise level and the length of the runs: where the
-settings of ``noise_aware`` in ``tasks`` come from.
+picture and little, and ``start`` by the first image, the first noise level and the length of the runs; ``least`` is
+that of the settings of ``noise_aware`` in ``tasks`` by the least noise level. That is where these settings come from.
 
 Rows already in results/net_error.json are kept.
 """
@@ -78,6 +78,9 @@ LAM = {"inpaint_freeform": 0.7, "inpaint_random": 0.35, "cs4": 0.35, "sr4": 0.35
 START_SIGMAS = (0.0, 0.1)
 STARTS = (("pinv", 3.0), ("smooth", 0.5), ("smooth", 1.0), ("smooth", 3.0))
 LENGTHS = ((20, 1), (33, 3), (25, 4), (50, 2))  # steps of a run, runs
+LEAST_TASKS = ("denoise", "inpaint_random", "inpaint_freeform", "sr4", "deblur_gauss61", "cs4")
+LEAST_SIGMAS = (0.0, 0.02, 0.05)  # above, runs end at a quarter of sigma
+R_MINS = (0.005, 0.01, 0.02, 0.04)
 VARIATES = {"projected": rd.variate_projected, "published": rd.variate_published}
 
 
@@ -203,6 +206,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--tasks", nargs="*", default=["denoise", "inpaint_random", "sr4", "deblur_gauss61"])
     parser.add_argument("--lam-tasks", nargs="*", default=LAM_TASKS, help="tasks of the part lam")
     parser.add_argument("--start-tasks", nargs="*", default=LAM, help="tasks of the part start")
+    parser.add_argument("--least-tasks", nargs="*", default=LEAST_TASKS, help="tasks of the part least")
     parser.add_argument("--evaluations", nargs="+", type=int, default=[20, 100])
     parser.add_argument("--out", type=Path, default=_report.RESULTS)
     args = parser.parse_args(argv)
@@ -255,6 +259,15 @@ def main(argv: list[str] | None = None) -> None:
                     start = tasks.INITS[init]
                     solver = rd.noise_aware(prior, lam=LAM[task], r_max=r_max, num_steps=num_steps, init=start)
                     add({**place, **judged(restore(solver, problems, num_runs, False), x)})
+        for task, sigma in itertools.product(args.least_tasks if name != "galaxies" else (), LEAST_SIGMAS):
+            preset = tasks.preset(task, sigma, "noise_aware")
+            problems = rd.stack(quality.simulate(task, sigma, pixels))
+            for r_min in R_MINS:
+                place = {"part": "least", "prior": name, "task": task, "sigma": sigma, "r_min": r_min}
+                if not known(place) and (task, sigma) != ("denoise", 0.0):
+                    keys = jax.random.split(jax.random.key(0), len(x))
+                    images = quality.runs(keys, preset.changed({"r_min": r_min}).solver(prior), problems).x
+                    add({**place, **judged(images, x)})
 
 
 if __name__ == "__main__":

@@ -100,6 +100,7 @@ def _noise_aware_presets() -> str:
                 "lam": f"{preset.lam:g}",
                 "first image": "A+ y" if preset.init == "pinv" else preset.init,
                 "r_max": f"{preset.r_max:g}",
+                "r_min": f"{preset.r_min:g}",
                 "runs": f"{preset.num_runs} of {preset.num_steps} steps",
             }
             for _, preset in presets
@@ -456,20 +457,15 @@ def _calibration() -> str:
 
 def _net_error() -> str:
     result = _load("net_error")
+    parts: dict[str, list[dict]] = {}
+    for row in result["rows"]:
+        parts.setdefault(row["part"], []).append(row)
     loss: dict[str, dict[str, str]] = {}
-    for row in result["rows"]:
-        if row["part"] == "loss":
-            cells = loss.setdefault(f"{row['r']:g}", {"r": f"{row['r']:g}"})
-            for given in ("noised", "smoothed", "noiseless"):
-                cells[f"{row['prior']}, {given}"] = f"{row[f'eps, {given}']:.3g}"
-    sweep = _net_error_sweep([row for row in result["rows"] if row["part"] == "sweep"])
-    weights: dict[tuple, dict[str, str]] = {}
-    for row in result["rows"]:
-        if row["part"] == "lam":
-            place = row["prior"], row["task"], row["sigma"]
-            told = {"prior": row["prior"], "task": f"`{row['task']}`", "sigma": f"{row['sigma']:g}"}
-            weights.setdefault(place, told)[f"lam {row['lam']:g}"] = f"{row['PSNR']:.2f} / {row['LPIPS']:.3f}"
-    starts = _net_error_starts([row for row in result["rows"] if row["part"] == "start"])
+    for row in parts["loss"]:
+        cells = loss.setdefault(f"{row['r']:g}", {"r": f"{row['r']:g}"})
+        for given in ("noised", "smoothed", "noiseless"):
+            cells[f"{row['prior']}, {given}"] = f"{row[f'eps, {given}']:.3g}"
+    sweep, starts = _net_error_sweep(parts["sweep"]), _net_error_starts(parts["start"])
     settings = result["settings"]
     how = f"{settings['pictures']} pictures of {settings['size']} x {settings['size']} that are not reported on"
     return (
@@ -477,11 +473,22 @@ def _net_error() -> str:
         + f"\n\nPSNR in dB at sigma {settings['sigma']}, and what a setting changes:\n\n"
         + _report.markdown(sweep, list(sweep[0]))
         + "\n\nPSNR in dB / LPIPS of three averaged runs of 33 steps by the weight of the prior:\n\n"
-        + _report.markdown(list(weights.values()), list(next(iter(weights.values()))))
+        + _net_error_by("lam", parts["lam"])
         + "\n\nThe same by the first image and noise level, means over sigma 0 and 0.1:\n\n"
         + _report.markdown(starts, list(starts[0]))
         + _measured_on(result, how)
     )
+
+
+def _net_error_by(name: str, found: list[dict]) -> str:
+    """A row for each prior, task and sigma; a column for each value of a setting."""
+    known: dict[tuple, dict[str, str]] = {}
+    for row in found:
+        place = row["prior"], row["task"], row["sigma"]
+        told = {"prior": row["prior"], "task": f"`{row['task']}`", "sigma": f"{row['sigma']:g}"}
+        known.setdefault(place, told)[f"{name} {row[name]:g}"] = f"{row['PSNR']:.2f} / {row['LPIPS']:.3f}"
+    rows = list(known.values())
+    return _report.markdown(rows, list(rows[0]))
 
 
 def _net_error_starts(found: list[dict]) -> list[dict[str, str]]:

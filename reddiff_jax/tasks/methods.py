@@ -71,6 +71,7 @@ class NoiseAwarePreset(Method):
 
     lam: float = 0.35
     r_max: float = 1.0
+    r_min: float = 0.02
     sample: bool = False
     num_steps: int = 25
     num_runs: int = 4
@@ -104,7 +105,8 @@ class NoiseAwarePreset(Method):
     def changed(self, changes: Mapping[str, Any]) -> Self:
         """The same with other values of some fields; what a sample needs else follows, if nothing is said of it."""
         if changes.get("sample") and not self.sample:
-            exact = {"num_steps": self.num_evaluations, "num_runs": 1, "lam": 1.0, "r_max": 0.5, "init": "smooth"}
+            exact = {"num_steps": self.num_evaluations, "num_runs": 1, "lam": 1.0}
+            exact |= {"r_max": 0.5, "r_min": 0.02, "init": "smooth"}
             changes = {**exact, **changes}
         return super().changed(changes)
 
