@@ -92,6 +92,7 @@ def test_the_preset_averages_points_and_makes_one_run_of_a_sample():
     denoising = tasks.preset("denoise", 0.05, "noise_aware")
     assert [denoising.changed({"sample": True, **more}).r_max for more in ({}, {"r_max": 9.0})] == [0.5, 9]
     assert (denoising.init, denoising.changed({"sample": True}).init) == ("pinv", "smooth")
+    assert (denoising.r_min, denoising.changed({"sample": True}).r_min) == (0.01, 0.02)
     mean = preset.changed({"sample": True, "num_runs": 8})
     assert (mean.num_runs, mean.num_steps) == (8, 100)
     assert [preset.spending(n).num_runs for n in (10, 50, 100, 1000)] == [1, 2, 4, 40]
