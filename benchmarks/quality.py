@@ -130,8 +130,6 @@ def tuned(
     ``evaluations`` are 100 for RED-diff unless told otherwise, and for others their defaults; if told, no trial has
     less than 25 of them.
     """
-    if evaluations is None and solver not in TUNED:
-        return tasks.preset(task, sigma, solver)
     first = tasks.METHODS[solver]()
     if evaluations is not None or solver == "reddiff":
         first = first.spending(evaluations or 100)
@@ -181,7 +179,9 @@ class Settings:
         self.rows = json.loads(path.read_text())["rows"] if path.exists() and not fresh else []
 
     def __call__(self, solver: str, task: str, sigma: float, evaluations: int | None = None) -> tasks.Method:
-        """The settings of a solver, searched now if they are not known."""
+        """The settings of a solver, searched now if they are not known; of what is not tuned the preset of now."""
+        if evaluations is None and solver not in TUNED:
+            return tasks.preset(task, sigma, solver)
         place = {"solver": solver, "family": tasks.by_name(task).family, "sigma": sigma}
         place |= {} if evaluations is None else {"evaluations": evaluations}
         for row in self.rows:
