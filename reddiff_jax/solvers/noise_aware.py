@@ -280,7 +280,8 @@ def noise_aware(
         gamma: Weight of the prior that stays where sigma_y is small, in units of a = tr(A A^T) / m. If None 0.001 for
             proximal steps, 0.03 for an optimizer, 1e-6 for samples.
         num_steps: Number of updates, one network evaluation each (two with ``prior_samples``). For points of a trained
-            network 20 to 50; 300 suit an optimizer, 400 make better samples.
+            network 20 to 50; 300 suit an optimizer. For samples of exact priors the more the better; of a trained
+            network 100, as longer runs invent more (benchmarks/noise_aware.py).
         r_max: First noise level sigma_t / alpha_t in pixel units. From ``init_smooth`` 0.5 to 1 is better for points of
             a trained network, and fewer steps do, and 0.5 for samples; raise it to 10 or 30 where the first image says
             little.
