@@ -105,9 +105,8 @@ class NoiseAwarePreset(Method):
     def changed(self, changes: Mapping[str, Any]) -> Self:
         """The same with other values of some fields; what a sample needs else follows, if nothing is said of it."""
         if changes.get("sample") and not self.sample:
-            exact = {"num_steps": self.num_evaluations, "num_runs": 1, "lam": 1.0}
-            exact |= {"r_max": 0.5, "r_min": 0.02, "init": "smooth"}
-            changes = {**exact, **changes}
+            exact = {"lam": 1.0, "r_max": 0.5, "r_min": 0.02, "init": "smooth"}
+            changes = {"num_steps": self.num_evaluations, "num_runs": 1, **exact, **changes}
         return super().changed(changes)
 
 
@@ -287,7 +286,7 @@ METHODS: dict[str, type[Method]] = {
 TUNED: dict[str, Mapping[str, Rows]] = {
     "reddiff": PRESETS,
     # lam: where more of the picture is measured than a third. r_max: lower still where the first image is near.
-    # r_min: lower where all of a picture, or a mix of all, is measured; 0.2 to 0.4 dB at sigma up to 0.02.
+    # r_min: lower where all of a picture, or a mix of all, is measured; 0.1 to 0.4 dB at sigma up to 0.02.
     # num_steps: what mixes all pixels takes longer to agree with the prior; 0.8 dB without noise.
     "noise_aware": {
         "deblur": ((0.0, NoiseAwarePreset(lam=0.5)),),
