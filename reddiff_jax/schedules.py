@@ -122,6 +122,34 @@ def between(start: int, end: int = 0) -> Spacing:
     return spacing
 
 
+def log_even(schedule: Schedule, r_max: float = 3.0, r_min: float = 0.02) -> Spacing:
+    """Spacing: n timesteps whose noise levels r = sigma_t / alpha_t fall by one factor, from r_max to r_min.
+
+    Where the table has fewer levels than that its next ones are taken, so that the last levels lie further apart.
+
+    Raises:
+        ValueError: If ``r_min`` is not below ``r_max``, or n timesteps do not fit below the one of r_max.
+    """
+    if not 0 < r_min < r_max:
+        raise ValueError(f"noise levels fall from r_max to r_min, but r_max={r_max} and r_min={r_min}.")
+    with np.errstate(divide="ignore"):  # the last level may be pure noise
+        ratios = np.log(np.asarray(schedule.sigmas, np.float64) / np.asarray(schedule.alphas, np.float64))
+
+    def spacing(total: int, n: int) -> np.ndarray:
+        levels = np.linspace(np.log(r_max), np.log(r_min), n)
+        nearest = np.abs(ratios[:, None] - levels).argmin(axis=0)
+        # From the last one up: each at least one above the next.
+        rank = np.arange(n)[::-1]
+        chosen = np.maximum.accumulate((nearest - rank)[::-1])[::-1] + rank
+        if chosen[0] > nearest[0]:
+            raise ValueError(
+                f"cannot choose {n} timesteps below noise level {r_max}, where the schedule has {nearest[0] + 1}."
+            )
+        return chosen
+
+    return spacing
+
+
 def from_betas(betas: np.ndarray) -> Schedule:
     """Variance-preserving schedule of given betas: alphas_cumprod = cumprod(1 - beta).
 

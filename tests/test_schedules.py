@@ -179,6 +179,40 @@ def test_between_includes_both_ends():
     assert (ts.size, int(ts[0]), int(ts[-1])) == (50, 500, 20)
 
 
+def _levels(schedule, n, *args):
+    alphas, sigmas = schedule(schedule.timesteps(n, spacing=schedules.log_even(schedule, *args)))
+    return np.asarray(sigmas / alphas, np.float64)
+
+
+@pytest.mark.parametrize("make", [schedules.linear, schedules.cosine, schedules.ve, schedules.edm])
+def test_levels_even_in_their_logarithm_fall_by_one_factor(make):
+    # Half the distance of the tables' levels there.
+    np.testing.assert_allclose(_levels(make(), 9, 1.0, 0.3), np.geomspace(1.0, 0.3, 9), rtol=0.006)
+
+
+def test_a_schedule_that_ends_in_pure_noise_has_levels_below_it():
+    schedule = Schedule(jnp.asarray([1.0, 0.5, 0.0]), jnp.asarray([0.5, 1.0, 1.0]))
+    assert _levels(schedule, 2, 1000.0, 0.1).tolist() == [2.0, 0.5]
+
+
+def test_where_the_table_has_too_few_levels_the_next_ones_are_taken():
+    schedule = schedules.from_sigmas(np.array([0.01, 0.02, 0.04, 0.08, 1.0, 2.0]))
+    assert _levels(schedule, 5, 2.0, 0.01).tolist() == pytest.approx([2.0, 1.0, 0.08, 0.02, 0.01])
+    assert _levels(schedule, 5, 1.0, 0.01).tolist() == pytest.approx([1.0, 0.08, 0.04, 0.02, 0.01])
+
+
+@pytest.mark.parametrize(("r_max", "r_min"), [(1.0, 1.0), (0.1, 1.0), (1.0, 0.0)])
+def test_levels_that_do_not_fall_are_an_error(r_max, r_min):
+    with pytest.raises(ValueError, match="fall from r_max to r_min"):
+        schedules.log_even(schedules.linear(), r_max, r_min)
+
+
+def test_more_levels_than_there_are_below_the_first_are_an_error():
+    schedule = schedules.linear()
+    with pytest.raises(ValueError, match=r"cannot choose 400 timesteps below noise level 0\.5, where the schedule has"):
+        schedule.timesteps(400, spacing=schedules.log_even(schedule, 0.5))
+
+
 @pytest.mark.parametrize("n", [0, -1, 1001])
 @pytest.mark.parametrize("spacing", [schedules.linspace, schedules.published])
 def test_a_number_of_timesteps_outside_the_table_is_an_error(n, spacing):

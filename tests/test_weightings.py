@@ -29,6 +29,19 @@ def test_weighting_of_the_ratio(name, r):
     np.testing.assert_allclose(weight, EXPECTED[name](r), rtol=1e-6)  # a few float32 operations
 
 
-def test_an_unknown_name_is_an_error():
-    with pytest.raises(ValueError, match="unknown weighting 'lienar'; choose one of linear, sqrt"):
-        weightings.by_name("lienar")
+def test_the_noise_aware_weighting_is_the_posteriors_at_low_levels_and_linear_without_noise():
+    a, s = jnp.float32(0.8), jnp.float32(0.2)
+    assert float(weightings.noise_aware(0.1, 2.0, gamma=0.0)(a, s)) == pytest.approx(0.01 / 0.25, rel=1e-6)
+    assert float(weightings.noise_aware(0.0, 2.0, gamma=0.5)(a, s)) == pytest.approx(0.25, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("lienar", "unknown weighting 'lienar'; choose one of linear, sqrt"),
+        ("noise_aware", "needs a measurement and its sigma_y; only rd.reddiff"),
+    ],
+)
+def test_a_name_that_is_none_of_the_papers_is_an_error(name, message):
+    with pytest.raises(ValueError, match=message):
+        weightings.by_name(name)

@@ -1,6 +1,9 @@
 """Solvers: RED-diff, and the samplers it is compared with."""
 
 from reddiff_jax.solvers._base import Solver as Solver
+from reddiff_jax.solvers._control_variates import variate_none as variate_none
+from reddiff_jax.solvers._control_variates import variate_projected as variate_projected
+from reddiff_jax.solvers._control_variates import variate_published as variate_published
 from reddiff_jax.solvers._sampler import Sampler as Sampler
 from reddiff_jax.solvers._sampler import SamplerInfo as SamplerInfo
 from reddiff_jax.solvers._sampler import SamplerState as SamplerState
@@ -36,9 +39,6 @@ from reddiff_jax.solvers.noise_aware import NoiseAwareInfo as NoiseAwareInfo
 from reddiff_jax.solvers.noise_aware import NoiseAwareState as NoiseAwareState
 from reddiff_jax.solvers.noise_aware import noise_aware as noise_aware
 from reddiff_jax.solvers.noise_aware import noise_aware_pull as noise_aware_pull
-from reddiff_jax.solvers.noise_aware import variate_none as variate_none
-from reddiff_jax.solvers.noise_aware import variate_projected as variate_projected
-from reddiff_jax.solvers.noise_aware import variate_published as variate_published
 from reddiff_jax.solvers.pigdm import PiGDM as PiGDM
 from reddiff_jax.solvers.pigdm import pigdm as pigdm
 from reddiff_jax.solvers.pigdm import pigdm_alpha_t as pigdm_alpha_t

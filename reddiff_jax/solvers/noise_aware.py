@@ -44,35 +44,18 @@ from jaxtyping import Array, Float, Int
 
 from reddiff_jax._checks import check_non_negative, check_positive
 from reddiff_jax._types import Image, Key, Timestep
-from reddiff_jax.operators import LinearOperator, Operator, SpectralOperator
+from reddiff_jax.operators import LinearOperator
 from reddiff_jax.priors import Prior
 from reddiff_jax.problem import Problem
 from reddiff_jax.schedules import Schedule
 from reddiff_jax.solvers._base import Solver, check_count, check_in_shape, known_sigma_y, num_entries, scalar
+from reddiff_jax.solvers._control_variates import ControlVariate, variate_projected
 from reddiff_jax.solvers._optimizers import decayed_adam
 from reddiff_jax.solvers._proximal import check_linear, proximal
+from reddiff_jax.solvers._row_norms import mean_squared_row_norm
 from reddiff_jax.solvers._starts import Init, init_pinv
 
 _REMEDY = "Use rd.reddiff with data_term=rd.likelihood."
-
-# ---- control variates: (eps_hat, z) -> how much of z is subtracted from eps_hat
-
-ControlVariate = Callable[[Image, Image], jax.Array]
-
-
-def variate_projected(eps_hat: Image, z: Image) -> Float[Array, ""]:
-    """Control variate <eps_hat, z> / <z, z>, over all pixels of the image; its bias is O(1 / n)."""
-    return jnp.sum(eps_hat * z) / jnp.sum(z**2)
-
-
-def variate_published(eps_hat: Image, z: Image) -> Float[Array, ""]:
-    """Control variate 1: RED-diff's eps_hat - z."""
-    return jnp.ones((), z.dtype)
-
-
-def variate_none(eps_hat: Image, z: Image) -> Float[Array, ""]:
-    """Control variate 0: eps_hat as it is."""
-    return jnp.zeros((), z.dtype)
 
 
 def _twice(eps_hat: Image, z: Image) -> Float[Array, ""]:
@@ -179,7 +162,7 @@ class NoiseAware(Solver[NoiseAwareState]):
         return NoiseAwareState(
             mu=mu,
             opt_state=None if optimizer is None else optimizer.init(mu),
-            scale=_scale(key_scale, problem.operator, mu).astype(mu.dtype),
+            scale=mean_squared_row_norm(key_scale, problem.operator, mu).astype(mu.dtype),
             step=jnp.zeros((), jnp.int32),
             anchor=anchor,
             y=y,
@@ -329,15 +312,3 @@ def noise_aware(
         total_steps=num_steps,
         num_cg=num_cg,
     )
-
-
-def _scale(key: Key, operator: Operator, x: Image) -> Float[Array, ""]:
-    """Mean squared norm of the rows of A (or of its derivative at x) that are not zero; by one probe without an SVD."""
-    if isinstance(operator, SpectralOperator):
-        squares, count = operator.singulars**2, jnp.sum(operator.singulars > 0)
-    else:
-        # Signs would cancel in rows of few equal entries, and these count as zero.
-        probe = jax.random.normal(key, x.shape, x.dtype)
-        image = operator(probe) if isinstance(operator, LinearOperator) else jax.jvp(operator, (x,), (probe,))[1]
-        squares, count = jnp.abs(image) ** 2, jnp.sum(image != 0) * (num_entries(image) // image.size)
-    return jnp.sum(squares) / jnp.maximum(count, 1)

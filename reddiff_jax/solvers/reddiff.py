@@ -8,6 +8,10 @@ and 2):
 
 one timestep t and one noise draw eps at a time, given to an optimizer. What comes out is a mode, not a sample of the
 posterior: s = 0 has no spread, and runs with other keys differ little.
+
+The published weights w do not know the measurement noise, and eps is a poor guess of what eps_hat has of it. The
+remedies are options here, each on its own: ``weighting="noise_aware"``, ``control_variate=rd.variate_projected`` and
+``spacing=schedules.log_even(prior.schedule)``. ``noise_aware`` has all three, a step without an optimizer, and samples.
 """
 
 from collections.abc import Callable
@@ -25,7 +29,9 @@ from reddiff_jax._checks import check_non_negative
 from reddiff_jax._types import Image, Key
 from reddiff_jax.priors import Prior
 from reddiff_jax.problem import DataTerm, Problem, least_squares
-from reddiff_jax.solvers._base import Solver, check_in_shape, num_entries, scalar
+from reddiff_jax.solvers._base import Solver, check_in_shape, known_sigma_y, num_entries, scalar
+from reddiff_jax.solvers._control_variates import ControlVariate, variate_published
+from reddiff_jax.solvers._row_norms import mean_squared_row_norm
 from reddiff_jax.solvers._starts import Init, init_noise, init_pinv
 from reddiff_jax.weightings import Weighting
 
@@ -86,7 +92,7 @@ class RedDiffInfo:
 
     t: jax.Array  # mean timestep of the step
     residual: jax.Array  # root mean square of A(mu) - y, before the step
-    prior_gradient: jax.Array  # root mean square of eps_hat - eps
+    prior_gradient: jax.Array  # root mean square of eps_hat - c eps
 
 
 @struct.dataclass
@@ -97,6 +103,7 @@ class RedDiffState:
     opt_state: Any
     step: jax.Array  # int32, number of steps done
     perturbed: jax.Array | None = None  # (H, W, C), the copy of mu that the published code returns
+    scale: jax.Array | None = None  # a = tr(A A^T) / m, for the noise-aware weighting
 
 
 def reddiff_gradient(
@@ -109,14 +116,16 @@ def reddiff_gradient(
     lam: jax.Array | float = 0.25,
     obs_weight: jax.Array | float = 1.0,
     weighting: Weighting = weightings.linear,
+    control_variate: ControlVariate = variate_published,
     reduction: Callable[[int, int], tuple[float, float]] = pixel_units,
     data_term: DataTerm = least_squares,
 ) -> tuple[Image, RedDiffInfo]:
     """RED-diff's stochastic gradient at ``mu``, its noise given.
 
-    ``g = a * obs_weight * J_A^T (A(mu) - y) + b * lam * w(alpha_t, sigma_t) * (eps_hat(x_t; t) - eps)`` with
-    ``x_t = alpha_t mu + sigma_t eps``. By default (a, b) = (n/m, 1), i.e. n times the mean/mean objective per sample,
-    with n pixels and m measurement entries; no batch mean enters. No gradient goes through the network.
+    ``g = a * obs_weight * J_A^T (A(mu) - y) + b * lam * w(alpha_t, sigma_t) * (eps_hat(x_t; t) - c eps)`` with
+    ``x_t = alpha_t mu + sigma_t eps`` and c = 1, as published. By default (a, b) = (n/m, 1), i.e. n times the mean/mean
+    objective per sample, with n pixels and m measurement entries; no batch mean enters. No gradient goes through the
+    network.
 
     Args:
         eps: Standard normal noise (H, W, C); or (K, H, W, C) for K timesteps, whose prior terms are averaged.
@@ -127,6 +136,7 @@ def reddiff_gradient(
         lam: Weight of the prior term.
         obs_weight: Weight of the data term.
         weighting: Function of (alpha_t, sigma_t).
+        control_variate: Function (eps_hat, eps) -> c.
         reduction: Function (n, m) -> (a, b): ``pixel_units``, ``total`` or ``BatchMean(batch_size)``.
         data_term: Function (problem, mu) -> gradient in place of ``J_A^T (A(mu) - y)``: ``least_squares``, or
             ``likelihood`` for noise that is not Gaussian.
@@ -142,7 +152,8 @@ def reddiff_gradient(
         alpha_t, sigma_t = prior.schedule(t)
         # Before the network, so that a caller's own derivative stores none of its activations.
         x_t = jax.lax.stop_gradient(alpha_t * mu + sigma_t * eps)
-        difference = prior.eps(x_t, t, problem.cond) - eps
+        eps_hat = prior.eps(x_t, t, problem.cond)
+        difference = eps_hat - control_variate(eps_hat, eps) * eps
         return weighting(alpha_t, sigma_t) * difference, difference
 
     t = jnp.asarray(t)
@@ -171,7 +182,8 @@ class RedDiff(Solver[RedDiffState]):
     obs_weight: jax.Array
     sigma_x0: jax.Array | None  # scalar; None draws nothing
     optimizer: optax.GradientTransformation = struct.field(pytree_node=False)
-    weighting: Weighting = struct.field(pytree_node=False)
+    weighting: Weighting | Literal["noise_aware"] = struct.field(pytree_node=False)
+    control_variate: ControlVariate = struct.field(pytree_node=False)
     reduction: Callable[[int, int], tuple[float, float]] = struct.field(pytree_node=False)
     data_term: DataTerm = struct.field(pytree_node=False)
     order: Callable[..., jax.Array] = struct.field(pytree_node=False)
@@ -189,8 +201,12 @@ class RedDiff(Solver[RedDiffState]):
         mu = self.start(key, problem, *self.prior.schedule(self.timesteps[0, 0])).astype(float)
         if mu.shape != problem.operator.in_shape:
             raise ValueError(f"init returned shape {mu.shape} but the image has {problem.operator.in_shape}.")
+        scale = None
+        if self.weighting == "noise_aware":
+            known_sigma_y("reddiff with weighting 'noise_aware'", problem, "Choose another weighting.")
+            scale = mean_squared_row_norm(jax.random.fold_in(key, 1), problem.operator, mu).astype(mu.dtype)
         return RedDiffState(
-            mu, self.optimizer.init(mu), jnp.zeros((), jnp.int32), mu if self.return_perturbed else None
+            mu, self.optimizer.init(mu), jnp.zeros((), jnp.int32), mu if self.return_perturbed else None, scale
         )
 
     def step(self, key: Key, state: RedDiffState, problem: Problem) -> tuple[RedDiffState, RedDiffInfo]:
@@ -235,14 +251,16 @@ class RedDiff(Solver[RedDiffState]):
             t,
             lam=self.lam,
             obs_weight=self.obs_weight,
-            weighting=self.weighting,
+            weighting=self._weighting(state, problem),
+            control_variate=self.control_variate,
             reduction=self.reduction,
             data_term=self.data_term,
         )
         # The scanned state keeps its type even where an operator works in another (x64, complex measurements).
         updates, opt_state = self.optimizer.update(grad.astype(state.mu.dtype), state.opt_state, state.mu)
         mu: jax.Array = optax.apply_updates(state.mu, updates)  # type: ignore[assignment]
-        return RedDiffState(mu, opt_state, state.step + 1, x_0 if self.return_perturbed else None), info
+        perturbed = x_0 if self.return_perturbed else None
+        return RedDiffState(mu, opt_state, state.step + 1, perturbed, state.scale), info
 
     def estimate(self, state: RedDiffState) -> Image:
         """Returns mu, or the average that a schedule-free optimizer keeps of it.
@@ -255,15 +273,26 @@ class RedDiff(Solver[RedDiffState]):
             return optax.contrib.schedule_free_eval_params(state.opt_state, state.mu)  # type: ignore[return-value]
         return state.mu
 
+    def _weighting(self, state: RedDiffState, problem: Problem) -> Weighting:
+        """The noise-aware one is relative to the scale of the data term."""
+        if self.weighting != "noise_aware":
+            return self.weighting
+        assert state.scale is not None
+        data_scale, prior_scale = self.reduction(state.mu.size, num_entries(problem.y))
+        sigma_y = known_sigma_y("reddiff with weighting 'noise_aware'", problem, "Choose another weighting.")
+        unscaled = weightings.noise_aware(sigma_y, state.scale)
+        return lambda alpha_t, sigma_t: data_scale / prior_scale * unscaled(alpha_t, sigma_t)
+
 
 def reddiff(
     prior: Prior,
     optimizer: optax.GradientTransformation | None = None,
     *,
-    lam: jax.Array | float = 0.25,
+    lam: jax.Array | float | None = None,
     num_steps: int = 1000,
     obs_weight: jax.Array | float = 1.0,
     weighting: str | Weighting = "linear",
+    control_variate: ControlVariate = variate_published,
     sigma_x0: jax.Array | float = 0.0,
     init: Init = init_pinv,
     order: Callable[..., jax.Array] = descending,
@@ -283,17 +312,22 @@ def reddiff(
         prior: Diffusion prior.
         optimizer: Any Optax transformation, learning-rate schedules and ``optax.contrib.schedule_free`` (not inside a
             chain) included; the paper's ``optax.adam(0.1, b1=0.9, b2=0.99)`` if None.
-        lam: Weight of the prior term; 0.25 is the paper's for inpainting. Raise it with the measurement noise: the
-            published objective does not know sigma_y and fits the noise at the end.
+        lam: Weight of the prior term. If None 0.25, the paper's for inpainting: raise it with the measurement noise, as
+            the published objective does not know sigma_y and fits the noise at the end. Or, with the noise-aware
+            weighting, which does know it, 1, the posterior's.
         num_steps: Number of updates, one network evaluation each (1000 in the paper).
         obs_weight: Weight of the data term.
         weighting: One of the paper's seven weightings by name (``linear``, ``sqrt``, ``square``, ``log``,
-            ``trunc_linear``, ``power2over3``, ``const``) or a function of (alpha_t, sigma_t).
+            ``trunc_linear``, ``power2over3``, ``const``), a function of (alpha_t, sigma_t), or ``noise_aware``, that of
+            ``weightings.noise_aware`` at the problem's sigma_y and scale.
+        control_variate: ``variate_published``, ``variate_projected``, which leaves much less noise in the gradient,
+            ``variate_none`` or a function (eps_hat, eps) -> c.
         sigma_x0: Standard deviation of q, as a perturbation of mu before each step.
         init: ``init_pinv``, ``init_smooth``, ``init_zeros``, ``init_noise``, ``init_given``, ``init_noised_pinv`` or a
             function (key, problem, alpha_T, sigma_T) -> image.
         order: ``descending``, ``ascending``, ``random`` or a function (key, step, timesteps) -> timesteps.
-        spacing: How the grid of timesteps is chosen, see ``Schedule.timesteps``.
+        spacing: How the grid of timesteps is chosen, see ``Schedule.timesteps``; ``schedules.log_even(schedule)``
+            spends more steps at low noise levels.
         timesteps_per_update: K: each update averages the prior term over K neighbouring timesteps of a grid of
             K * num_steps.
         reduction: ``pixel_units`` (default), ``total`` or ``BatchMean(batch_size)``.
@@ -311,6 +345,10 @@ def reddiff(
         Mardani et al. 2023 (arXiv 2305.04391), algorithm 1. Departures, unless ``compat``: sums over pixels scaled per
         sample instead of a mean over the batch, timesteps from T - 1 to 0 inclusive, and the final mu is returned.
     """
+    if lam is None:
+        lam = 1.0 if weighting == "noise_aware" else 0.25
+    if weighting != "noise_aware" and isinstance(weighting, str):
+        weighting = weightings.by_name(weighting)
     for name, value in (("lam", lam), ("obs_weight", obs_weight), ("sigma_x0", sigma_x0)):
         check_non_negative(name, value)
     if compat not in (None, "nvlabs"):
@@ -336,7 +374,8 @@ def reddiff(
         obs_weight=scalar(obs_weight),
         sigma_x0=None if is_zero else scalar(sigma_x0),
         optimizer=_ADAM if optimizer is None else optimizer,
-        weighting=weightings.by_name(weighting) if isinstance(weighting, str) else weighting,
+        weighting=weighting,
+        control_variate=control_variate,
         reduction=reduction,
         data_term=data_term,
         order=order,
@@ -391,7 +430,7 @@ def sds(
         lam=lam,
         num_steps=num_steps,
         obs_weight=0.0,
-        weighting=weighting,
+        weighting=weightings.by_name(weighting) if isinstance(weighting, str) else weighting,
         init=init,
         order=order,
         spacing=spacing,

@@ -100,6 +100,44 @@ def test_mean_gradient_for_a_gaussian_in_float32(weighting):
     np.testing.assert_allclose(mean, expected, atol=1e-5)  # float32 numbers of order 1 to 3
 
 
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", OPERATORS)
+@every_reduction
+def test_with_the_noise_aware_weighting_an_update_is_that_of_noise_aware(name, reduction):
+    prior, z, t = _gaussian(), _normal(5, *SHAPE), 300
+    problem = _problem(name).replace(noise=rd.gaussian(0.3))
+    m = problem.y.size * (2 if name == "complex" else 1)
+    alpha_t, sigma_t = prior.schedule(t)
+    init = {"init": rd.init_noise}  # not every operator has a pseudo-inverse
+    ours = rd.reddiff(
+        prior,
+        optax.sgd(1.0),
+        weighting="noise_aware",
+        control_variate=rd.variate_projected,
+        reduction=reduction,
+        num_steps=1,
+        **init,
+    )
+    other = rd.noise_aware(prior, optax.sgd(reduction(N, m)[0]), num_steps=1, r_max=sigma_t / alpha_t, **init)
+    state = ours.init(jax.random.key(0), problem)
+    expected = other.init(jax.random.key(0), problem).replace(mu=state.mu, scale=state.scale)
+    actual = ours.update(z[None], jnp.asarray([t]), state, problem)[0].mu - state.mu
+    expected = other.update(z, expected, problem)[0].mu - state.mu
+    np.testing.assert_allclose(actual, expected, atol=1e-12 * float(jnp.abs(expected).max()))  # float64
+
+
+def test_the_noise_aware_weighting_needs_gaussian_noise(key):
+    problem = _problem().replace(noise=rd.poisson(1.0))
+    with pytest.raises(TypeError, match=r"'noise_aware' needs Gaussian noise.*Choose another weighting"):
+        rd.run(key, rd.reddiff(SOLVED, weighting="noise_aware", num_steps=3), problem)
+
+
+def test_the_weight_of_the_prior_is_the_papers_or_the_posteriors():
+    assert float(rd.reddiff(SOLVED).lam) == 0.25
+    assert float(rd.reddiff(SOLVED, weighting="noise_aware").lam) == 1.0
+    assert float(rd.reddiff(SOLVED, weighting="noise_aware", lam=0.5).lam) == 0.5
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OPERATORS)
 @every_reduction
@@ -134,6 +172,18 @@ def test_gradient_over_timesteps_is_the_mean_of_single_ones():
     singles = [rd.reddiff_gradient(e, prior, problem, mu, t)[0] for e, t in zip(eps, ts, strict=True)]
     together, _ = rd.reddiff_gradient(eps, prior, problem, mu, ts)
     np.testing.assert_allclose(together, sum(singles) / 3, atol=1e-5)  # float32; the weight at 900 is 61
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("variate", [rd.variate_published, rd.variate_projected, rd.variate_none])
+def test_a_control_variate_says_how_much_of_the_noise_is_subtracted(variate):
+    prior, problem, mu, eps = _gaussian(), _problem(), _normal(4, *SHAPE), _normal(5, *SHAPE)
+    a, s = prior.schedule(300)
+    eps_hat = prior.eps(a * mu + s * eps, 300)
+    # What is left is orthogonal to the noise.
+    c = {rd.variate_published: 1.0, rd.variate_projected: jnp.vdot(eps_hat, eps) / jnp.vdot(eps, eps)}.get(variate, 0.0)
+    grad, _ = rd.reddiff_gradient(eps, prior, problem, mu, 300, lam=0.7, obs_weight=0.0, control_variate=variate)
+    np.testing.assert_allclose(grad, 0.7 * s / a * (eps_hat - c * eps), atol=1e-12)  # float64
 
 
 def test_gradient_passes_the_condition_to_the_prior():
@@ -505,7 +555,6 @@ def test_runs_settle_near_the_modes_of_a_mixture_with_less_than_their_spread():
         ({"num_steps": 600, "timesteps_per_update": 2}, "must be between 1 and 1000"),
         ({"timesteps_per_update": 0}, "timesteps_per_update is 0"),
         ({"weighting": "cubic"}, "unknown weighting 'cubic'"),
-        ({"weighting": "noise_aware"}, "use the solver rd.noise_aware"),
         ({"compat": "torch"}, "compat is 'torch'"),
         ({"batch_size": 4}, "batch_size belongs to compat"),
         ({"batch_size": 0, "compat": "nvlabs"}, "batch_size is 0"),

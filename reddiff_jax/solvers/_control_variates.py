@@ -1,0 +1,27 @@
+"""Control variates: how much of the drawn noise z is subtracted from eps_hat. All are unbiased, as E z = 0."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from reddiff_jax._types import Image
+
+ControlVariate = Callable[[Image, Image], jax.Array]
+"""``(eps_hat, z) -> c``, a scalar."""
+
+
+def variate_projected(eps_hat: Image, z: Image) -> Float[Array, ""]:
+    """Control variate <eps_hat, z> / <z, z>, over all pixels of the image; its bias is O(1 / n)."""
+    return jnp.sum(eps_hat * z) / jnp.sum(z**2)
+
+
+def variate_published(eps_hat: Image, z: Image) -> Float[Array, ""]:
+    """Control variate 1: RED-diff's eps_hat - z."""
+    return jnp.ones((), z.dtype)
+
+
+def variate_none(eps_hat: Image, z: Image) -> Float[Array, ""]:
+    """Control variate 0: eps_hat as it is."""
+    return jnp.zeros((), z.dtype)
