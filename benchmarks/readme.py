@@ -24,6 +24,7 @@ def tables() -> dict[str, str]:
         "order": _order,
         "posterior": _posterior,
         "noise_aware": _noise_aware,
+        "options": _options,
         "net_error": _net_error,
         "calibration": _calibration,
         "repulsion": _repulsion,
@@ -438,6 +439,23 @@ def _noise_aware() -> str:
     how = f"means over {', '.join(f'`{task}`' for task in tried)} (denoising with noise only)"
     how += f", {len(result['settings']['pictures'])} photos each"
     return _report.markdown(goals, noise_aware.GOAL_COLUMNS) + "\n\n" + "\n\n".join(parts) + _measured_on(result, how)
+
+
+def _options() -> str:
+    result = _load("options")
+    by_sigma: dict[float, dict[str, list[dict]]] = {}
+    for row in result["rows"]:
+        by_sigma.setdefault(row["sigma"], {}).setdefault(row["options"], []).append(row)
+    table = []
+    for sigma, of_options in sorted(by_sigma.items()):
+        means = {
+            name: f"{np.mean([row['PSNR'] for row in rows]):.2f} / {np.mean([row['LPIPS'] for row in rows]):.3f}"
+            for name, rows in of_options.items()
+        }
+        table.append({"sigma": f"{sigma:g}", **means})
+    tried = ", ".join(f"`{task}`" for task in dict.fromkeys(row["task"] for row in result["rows"]))
+    how = f"means over {tried} (denoising with noise only), {len(result['settings']['pictures'])} photos each"
+    return _report.markdown(table, list(table[0])) + _measured_on(result, how)
 
 
 def _calibration() -> str:

@@ -11,7 +11,7 @@ posterior: s = 0 has no spread, and runs with other keys differ little.
 
 The published weights w do not know the measurement noise, and eps is a poor guess of what eps_hat has of it. The
 remedies are options here, each on its own: ``weighting="noise_aware"``, ``control_variate=rd.variate_projected`` and
-``spacing=schedules.log_even(prior.schedule)``. ``noise_aware`` has all three, a step without an optimizer, and samples.
+``spacing=rd.schedules.log_even(prior.schedule)``. ``noise_aware`` has all three, a step without an optimizer, and samples.
 """
 
 from collections.abc import Callable
