@@ -28,10 +28,10 @@ METRICS = ("PSNR", "LPIPS")
 
 def solvers(prior: rd.Prior, task: str) -> dict[str, rd.Solver]:
     """What is compared, by name; the same at all noise levels."""
-    grid = {"spacing": schedules.log_even(prior.schedule)}
-    variate = {"control_variate": rd.variate_projected}
-    weighting = {"weighting": "noise_aware"}
-    options: dict[str, dict[str, Any]] = {
+    grid: dict[str, Any] = {"spacing": schedules.log_even(prior.schedule)}
+    variate: dict[str, Any] = {"control_variate": rd.variate_projected}
+    weighting: dict[str, Any] = {"weighting": "noise_aware"}
+    options = {
         "published": {},
         "variate": variate,
         "grid": grid,

@@ -9,9 +9,10 @@ and 2):
 one timestep t and one noise draw eps at a time, given to an optimizer. What comes out is a mode, not a sample of the
 posterior: s = 0 has no spread, and runs with other keys differ little.
 
-The published weights w do not know the measurement noise, and eps is a poor guess of what eps_hat has of it. The
-remedies are options here, each on its own: ``weighting="noise_aware"``, ``control_variate=rd.variate_projected`` and
-``spacing=rd.schedules.log_even(prior.schedule)``. ``noise_aware`` has all three, a step without an optimizer, and samples.
+The published weights w do not know the measurement noise, and eps is a poor guess of what eps_hat has of it. Remedies
+are options here, each on its own: ``weighting="noise_aware"``, ``control_variate=rd.variate_projected`` and
+``spacing=rd.schedules.log_even(prior.schedule)``, best with a learning rate that decays. ``noise_aware`` has all of
+them, a step without an optimizer, and samples.
 """
 
 from collections.abc import Callable
