@@ -149,6 +149,11 @@ def test_impossible_presets_are_refused(changes):
         tasks.Preset(**changes)
 
 
+def test_a_preset_of_reddiff_takes_the_weighting_that_knows_the_noise():
+    solver = tasks.Preset().changed({"weighting": "noise_aware", "lam": 1.0}).solver(prior())
+    assert (solver.weighting, float(solver.lam)) == ("noise_aware", 1.0)
+
+
 def test_unknown_names_are_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="choose one of denoise"):
         tasks.by_name("sharpen")

@@ -210,7 +210,7 @@ _FRACTIONS = ("eta", "eta_b", "zeta")
 _COUNTS = {"num_steps": 1000, "num_runs": 1000, "num_ode": 100, "num_langevin": 10_000, "num_cg": 1000}
 _NAMES: dict[str, Collection[str]] = {
     **_FUNCTIONS,
-    "weighting": tuple(weightings.WEIGHTINGS),
+    "weighting": (*weightings.WEIGHTINGS, "noise_aware"),
     "lr_schedule": ("constant", "cosine"),
 }
 
