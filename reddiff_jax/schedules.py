@@ -125,10 +125,10 @@ def between(start: int, end: int = 0) -> Spacing:
 def log_even(schedule: Schedule, r_max: float = 3.0, r_min: float = 0.02) -> Spacing:
     """Spacing: n timesteps whose noise levels r = sigma_t / alpha_t fall by one factor, from r_max to r_min.
 
-    Where the table has fewer levels than that its next ones are taken, so that the last levels lie further apart.
+    Where the table has fewer levels than that its neighbouring ones are taken, so that the lowest lie further apart.
 
     Raises:
-        ValueError: If ``r_min`` is not below ``r_max``, or n timesteps do not fit below the one of r_max.
+        ValueError: If ``r_min`` is not below ``r_max``, or the table has less than n levels from one to the other.
     """
     if not 0 < r_min < r_max:
         raise ValueError(f"noise levels fall from r_max to r_min, but r_max={r_max} and r_min={r_min}.")
@@ -138,14 +138,14 @@ def log_even(schedule: Schedule, r_max: float = 3.0, r_min: float = 0.02) -> Spa
     def spacing(total: int, n: int) -> np.ndarray:
         levels = np.linspace(np.log(r_max), np.log(r_min), n)
         nearest = np.abs(ratios[:, None] - levels).argmin(axis=0)
-        # From the last one up: each at least one above the next.
-        rank = np.arange(n)[::-1]
-        chosen = np.maximum.accumulate((nearest - rank)[::-1])[::-1] + rank
-        if chosen[0] > nearest[0]:
+        if (available := nearest[0] - nearest[-1] + 1) < n:
             raise ValueError(
-                f"cannot choose {n} timesteps below noise level {r_max}, where the schedule has {nearest[0] + 1}."
+                f"cannot choose {n} timesteps from noise level {r_max} down to {r_min}: the schedule has {available}."
             )
-        return chosen
+        # Each at least one above the next, and none above the first.
+        rank = np.arange(n)
+        above = np.maximum.accumulate((nearest + rank)[::-1])[::-1] - rank
+        return np.minimum(above, nearest[0] - rank)
 
     return spacing
 

@@ -195,10 +195,17 @@ def test_a_schedule_that_ends_in_pure_noise_has_levels_below_it():
     assert _levels(schedule, 2, 1000.0, 0.1).tolist() == [2.0, 0.5]
 
 
-def test_where_the_table_has_too_few_levels_the_next_ones_are_taken():
-    schedule = schedules.from_sigmas(np.array([0.01, 0.02, 0.04, 0.08, 1.0, 2.0]))
-    assert _levels(schedule, 5, 2.0, 0.01).tolist() == pytest.approx([2.0, 1.0, 0.08, 0.02, 0.01])
-    assert _levels(schedule, 5, 1.0, 0.01).tolist() == pytest.approx([1.0, 0.08, 0.04, 0.02, 0.01])
+@pytest.mark.parametrize(
+    ("sigmas", "expected"),
+    [
+        # Asked for are 1, 0.316, 0.1, 0.0316 and 0.01.
+        ([0.01, 0.03, 0.1, 0.3, 1.0, 2.0], [1.0, 0.3, 0.1, 0.03, 0.01]),
+        ([0.01, 0.2, 0.4, 0.8, 0.9, 1.0, 2.0], [1.0, 0.8, 0.4, 0.2, 0.01]),  # 0.1 and 0.0316 have none
+        ([0.01, 0.02, 0.04, 0.08, 1.0, 2.0], [1.0, 0.08, 0.04, 0.02, 0.01]),  # 0.316 has 1.0, which is taken
+    ],
+)
+def test_where_the_table_has_too_few_levels_their_neighbours_are_taken(sigmas, expected):
+    assert _levels(schedules.from_sigmas(np.array(sigmas)), 5, 1.0, 0.01).tolist() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("r_max", "r_min"), [(1.0, 1.0), (0.1, 1.0), (1.0, 0.0)])
@@ -207,10 +214,10 @@ def test_levels_that_do_not_fall_are_an_error(r_max, r_min):
         schedules.log_even(schedules.linear(), r_max, r_min)
 
 
-def test_more_levels_than_there_are_below_the_first_are_an_error():
-    schedule = schedules.linear()
-    with pytest.raises(ValueError, match=r"cannot choose 400 timesteps below noise level 0\.5, where the schedule has"):
-        schedule.timesteps(400, spacing=schedules.log_even(schedule, 0.5))
+def test_more_levels_than_there_are_is_an_error():
+    schedule = schedules.from_sigmas(np.geomspace(0.01, 10, 31))
+    with pytest.raises(ValueError, match=r"cannot choose 12 timesteps from noise level 1\.0 down to 0\.1: .* has 11\."):
+        schedule.timesteps(12, spacing=schedules.log_even(schedule, 1.0, 0.1))
 
 
 @pytest.mark.parametrize("n", [0, -1, 1001])

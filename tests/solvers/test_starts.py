@@ -10,6 +10,7 @@ import reddiff_jax as rd
 SHAPE = (8, 6, 1)
 
 
+@jax.jit
 def _first(problem):
     return rd.init_smooth(jax.random.key(0), problem, jnp.ones(()), jnp.ones(()))
 
@@ -43,10 +44,10 @@ def test_it_solves_the_normal_equations(name, rng):
 def test_a_hole_in_an_even_picture_is_filled_with_its_colour():
     mask = jnp.ones((32, 32, 1)).at[10:20, 12:22].set(0.0)
     problem = rd.problem(0.6 * jnp.broadcast_to(mask, (32, 32, 3)), rd.inpainting(mask), rd.gaussian(0.0))
-    np.testing.assert_allclose(_first(problem), 0.6, atol=1e-3)  # 40 steps
+    np.testing.assert_allclose(_first(problem), 0.6, atol=1e-3)  # 60 steps
 
 
-@pytest.mark.parametrize("size", [32, 64, 128])
+@pytest.mark.parametrize("size", [64, pytest.param(128, marks=pytest.mark.slow)])
 def test_all_around_a_small_part_is_filled_with_its_colour(size):
     mask = jnp.zeros((size, size, 1)).at[size // 16 : size * 9 // 16, size // 16 : size * 9 // 16].set(1.0)
     problem = rd.problem(0.6 * jnp.broadcast_to(mask, (size, size, 3)), rd.inpainting(mask), rd.gaussian(0.0))
