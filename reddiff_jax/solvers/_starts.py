@@ -70,15 +70,13 @@ def init_smooth(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Arr
     slopes, x = _squared_slopes(h, w), jnp.zeros_like(probe)
     for least, num_cg in ((_WIDE * h * w, 20), (_LEAST, 40)):
         smooth = jnp.maximum((sigma_y / _SLOPE) ** 2, least * mean) * slopes
-        x = _smoothest(problem, x, smooth, 1 / jnp.sqrt(mean + smooth), num_cg)
+        x = _smoothest(problem, x, smooth, mean, num_cg)
     return x
 
 
-def _smoothest(
-    problem: Problem, x: Image, smooth: Float[Array, "H W 1"], half: Float[Array, "H W 1"], num_cg: int
-) -> Image:
-    """Goes on from x. ``smooth`` are the eigenvalues of the smoothness, ``half`` squared is the preconditioner."""
-    operator = problem.operator
+def _smoothest(problem: Problem, x: Image, smooth: Float[Array, "H W 1"], mean: jax.Array, num_cg: int) -> Image:
+    """Goes on from x. ``smooth`` are the eigenvalues of the smoothness, ``mean`` is the mean one of A^T A."""
+    operator, half = problem.operator, 1 / jnp.sqrt(mean + smooth)  # half of the preconditioner
     assert isinstance(operator, LinearOperator)
 
     def image(coefficients: Float[Array, "H W C"]) -> Image:

@@ -204,7 +204,6 @@ class RedDiff(Solver[RedDiffState]):
             raise ValueError(f"init returned shape {mu.shape} but the image has {problem.operator.in_shape}.")
         scale = None
         if self.weighting == "noise_aware":
-            known_sigma_y("reddiff with weighting 'noise_aware'", problem, "Choose another weighting.")
             scale = mean_squared_row_norm(jax.random.fold_in(key, 1), problem.operator, mu).astype(mu.dtype)
         return RedDiffState(
             mu, self.optimizer.init(mu), jnp.zeros((), jnp.int32), mu if self.return_perturbed else None, scale
