@@ -76,7 +76,7 @@ def init_smooth(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Arr
 
 def _smoothest(problem: Problem, x: Image, smooth: Float[Array, "H W 1"], mean: jax.Array, num_cg: int) -> Image:
     """Goes on from x. ``smooth`` are the eigenvalues of the smoothness, ``mean`` is the mean one of A^T A."""
-    operator, half = problem.operator, 1 / jnp.sqrt(mean + smooth)  # half of the preconditioner
+    operator, half = problem.operator, 1 / jnp.sqrt(mean + smooth)  # squared the preconditioner
     assert isinstance(operator, LinearOperator)
 
     def image(coefficients: Float[Array, "H W C"]) -> Image:
