@@ -94,7 +94,7 @@ def test_the_published_form_takes_the_remedies_as_written():
     key, shape = jax.random.key(0), (8, 8, 3)
     problem = rd.measure(key, rd.super_resolution(shape, 2), rd.gaussian(0.1), jnp.zeros(shape))
     prior = rd.gaussian_prior(jnp.zeros(shape), 0.25, rd.schedules.linear())
-    variables = {"rd": rd, "key": key, "prior": prior, "problem": problem}
+    variables = {"rd": rd, "optax": optax, "key": key, "prior": prior, "problem": problem}
     exec(code("remedies"), variables)
     assert (variables["solver"].lam, variables["solver"].num_steps) == (1.0, 100)
     assert np.isfinite(variables["x"]).all()
