@@ -384,6 +384,19 @@ SOLVERS = [
         needs_pinv=True,
     ),
     SolverCase(
+        "reddiff_noise_aware",
+        "reddiff",
+        lambda prior: rd.reddiff(
+            prior,
+            num_steps=6,
+            weighting="noise_aware",
+            control_variate=rd.variate_projected,
+            spacing=rd.schedules.log_even(prior.schedule),
+        ),
+        needs_pinv=True,
+        needs_gaussian=True,
+    ),
+    SolverCase(
         "daps", "daps", lambda prior: rd.daps(prior, num_steps=6, num_ode=2, num_langevin=3), needs_gaussian=True
     ),
     SolverCase("ddim", "ddim", lambda prior: rd.ddim(prior, eta=0.5, num_steps=6), reads_y=False),

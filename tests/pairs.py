@@ -12,7 +12,9 @@ import reddiff_jax as rd
 
 # Left out are those of the same struct: they compile to the same program, or one more loop.
 SOLVER_CASES = [
-    c for c in SOLVERS if c.name not in ("reddiff_averaged", "reddiff_compat", "averaged", "sds", "sds_var")
+    c
+    for c in SOLVERS
+    if c.name not in ("reddiff_averaged", "reddiff_compat", "reddiff_noise_aware", "averaged", "sds", "sds_var")
 ]
 OPERATOR_CASES = [c for c in OPERATORS if c.name not in EXTRA_CASES]
 

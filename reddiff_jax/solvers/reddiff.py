@@ -279,7 +279,7 @@ class RedDiff(Solver[RedDiffState]):
             return self.weighting
         assert state.scale is not None
         data_scale, prior_scale = self.reduction(state.mu.size, num_entries(problem.y))
-        sigma_y = known_sigma_y("reddiff with weighting 'noise_aware'", problem, "Choose another weighting.")
+        sigma_y = known_sigma_y("reddiff", problem, "Only the weighting 'noise_aware' does: rd.reddiff has others.")
         unscaled = weightings.noise_aware(sigma_y, state.scale)
         return lambda alpha_t, sigma_t: data_scale / prior_scale * unscaled(alpha_t, sigma_t)
 

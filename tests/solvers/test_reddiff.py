@@ -101,7 +101,10 @@ def test_mean_gradient_for_a_gaussian_in_float32(weighting):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize(
+    "name",
+    ["super_resolution", *(pytest.param(n, marks=pytest.mark.slow) for n in OPERATORS if n != "super_resolution")],
+)
 @every_reduction
 def test_with_the_noise_aware_weighting_an_update_is_that_of_noise_aware(name, reduction):
     prior, z, t = _gaussian(), _normal(5, *SHAPE), 300
@@ -128,7 +131,7 @@ def test_with_the_noise_aware_weighting_an_update_is_that_of_noise_aware(name, r
 
 def test_the_noise_aware_weighting_needs_gaussian_noise(key):
     problem = _problem().replace(noise=rd.poisson(1.0))
-    with pytest.raises(TypeError, match=r"'noise_aware' needs Gaussian noise.*Choose another weighting"):
+    with pytest.raises(TypeError, match=r"needs Gaussian noise.*Only the weighting 'noise_aware' does"):
         rd.run(key, rd.reddiff(SOLVED, weighting="noise_aware", num_steps=3), problem)
 
 

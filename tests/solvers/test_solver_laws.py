@@ -14,10 +14,13 @@ from reddiff_jax import solvers
 
 SHAPE = (8, 6, 3)
 # One solver after the other, so that its tests share programs in whichever worker has them.
-# The mean of runs has tests of its own, so its laws are among the slow tests.
+# The mean of runs has tests of its own, and further options of a solver share its code: their laws are among the slow.
 every = pytest.mark.parametrize(
     "case",
-    [pytest.param(c, id=c.name, marks=[pytest.mark.slow] * (c.name == "averaged")) for c in SOLVERS],
+    [
+        pytest.param(c, id=c.name, marks=[pytest.mark.slow] * (c.name == "averaged" or c.name != c.factory))
+        for c in SOLVERS
+    ],
     scope="module",
 )
 runs = jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))
@@ -78,7 +81,7 @@ def test_same_key_same_bits(case):
 @pytest.mark.parametrize(
     "case",
     # It compiles two more programs, so all but RED-diff's are tested among the slow tests.
-    [pytest.param(c, id=c.name, marks=[] if c.factory == "reddiff" else [pytest.mark.slow]) for c in SOLVERS],
+    [pytest.param(c, id=c.name, marks=[] if c.name == "reddiff" else [pytest.mark.slow]) for c in SOLVERS],
 )
 def test_a_resumed_run_is_the_whole_run_bit_for_bit(case):
     key, solver, problem = _keys(3)[0], _solver(case), _problem(0)
