@@ -140,7 +140,8 @@ def log_even(schedule: Schedule, r_max: float = 3.0, r_min: float = 0.02) -> Spa
         nearest = np.abs(ratios[:, None] - levels).argmin(axis=0)
         if (available := nearest[0] - nearest[-1] + 1) < n:
             raise ValueError(
-                f"cannot choose {n} timesteps from noise level {r_max} down to {r_min}: the schedule has {available}."
+                f"cannot choose {n} timesteps from noise level {r_max} down to {r_min}, where the schedule has "
+                f"{available}; take fewer, or a wider range."
             )
         # Each at least one above the next, and none above the first.
         rank = np.arange(n)
