@@ -23,6 +23,11 @@ every = pytest.mark.parametrize(
     ],
     scope="module",
 )
+# What compiles more programs is tested for RED-diff at once, for all others among the slow tests.
+reddiff_quickly = pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, id=c.name, marks=[] if c.name == "reddiff" else [pytest.mark.slow]) for c in SOLVERS],
+)
 runs = jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))
 
 
@@ -78,11 +83,7 @@ def test_same_key_same_bits(case):
     assert np.array_equal(rd.run(_keys(3)[0], _solver(case), _problem(0)).x, _solution(case).x)
 
 
-@pytest.mark.parametrize(
-    "case",
-    # It compiles two more programs, so all but RED-diff's are tested among the slow tests.
-    [pytest.param(c, id=c.name, marks=[] if c.name == "reddiff" else [pytest.mark.slow]) for c in SOLVERS],
-)
+@reddiff_quickly
 def test_a_resumed_run_is_the_whole_run_bit_for_bit(case):
     key, solver, problem = _keys(3)[0], _solver(case), _problem(0)
     first = rd.run(key, solver, problem, num_steps=4)
@@ -90,7 +91,7 @@ def test_a_resumed_run_is_the_whole_run_bit_for_bit(case):
     assert np.array_equal(rest.x, _solution(case).x)
 
 
-@every
+@reddiff_quickly
 def test_a_run_is_traced_once(case):
     traces = []
 
