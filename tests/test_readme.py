@@ -79,22 +79,23 @@ def test_operators_and_noises_are_made_and_solved_as_written():
         assert variables[name].out_shape
 
 
-@pytest.mark.slow
-def test_the_other_solvers_run_as_written():
+def _small_problem():
     key, shape = jax.random.key(0), (8, 8, 3)
     problem = rd.measure(key, rd.super_resolution(shape, 2), rd.gaussian(0.1), jnp.zeros(shape))
     prior = rd.gaussian_prior(jnp.zeros(shape), 0.25, rd.schedules.linear())
-    variables = {"rd": rd, "key": key, "prior": prior, "problem": problem, "prior_shape": shape}
+    return {"rd": rd, "key": key, "prior": prior, "problem": problem}
+
+
+@pytest.mark.slow
+def test_the_other_solvers_run_as_written():
+    variables = {**_small_problem(), "prior_shape": (8, 8, 3)}
     exec(code("solvers"), variables)
-    assert variables["x"].shape == variables["std"].shape == shape
+    assert variables["x"].shape == variables["std"].shape == (8, 8, 3)
 
 
 @pytest.mark.slow
 def test_the_published_form_takes_the_remedies_as_written():
-    key, shape = jax.random.key(0), (8, 8, 3)
-    problem = rd.measure(key, rd.super_resolution(shape, 2), rd.gaussian(0.1), jnp.zeros(shape))
-    prior = rd.gaussian_prior(jnp.zeros(shape), 0.25, rd.schedules.linear())
-    variables = {"rd": rd, "optax": optax, "key": key, "prior": prior, "problem": problem}
+    variables = {**_small_problem(), "optax": optax}
     exec(code("remedies"), variables)
     assert (variables["solver"].lam, variables["solver"].num_steps) == (1.0, 100)
     assert np.isfinite(variables["x"]).all()
