@@ -49,13 +49,16 @@ class Schedule:
         """Number of timesteps T of the table (1000 for the published networks)."""
         return self.alphas.shape[-1]
 
-    def timesteps(self, n: int, *, spacing: Spacing | None = None) -> Int[Array, "n"]:
+    def timesteps(
+        self, n: int, *, spacing: Spacing | None = None, fractional: bool = False
+    ) -> Int[Array, "n"] | Float[Array, "n"]:
         """Returns descending timesteps.
 
         Args:
             n: Number of timesteps.
             spacing: ``linspace`` (default): exactly n, from T - 1 down to 0. ``published``: the grid of the published
                 code. Or any function ``(T, n) -> timesteps``.
+            fractional: Whether it may choose timesteps between integers.
 
         Raises:
             ValueError: If ``n`` is not between 1 and T, or the spacing leaves the table or is not descending.
@@ -64,11 +67,13 @@ class Schedule:
         if not 1 <= n <= total:
             raise ValueError(f"cannot choose {n} of {total} timesteps; num_steps must be between 1 and {total}.")
         chosen = np.asarray((spacing or linspace)(total, n))
-        if chosen.ndim != 1 or chosen.size == 0 or not np.issubdtype(chosen.dtype, np.integer):
-            raise ValueError(f"the spacing must return integers (n,), got {chosen.dtype} of shape {chosen.shape}.")
-        if chosen[0] >= total or chosen[-1] < 0 or (np.diff(chosen) >= 0).any():
+        real = fractional and np.issubdtype(chosen.dtype, np.floating)
+        if chosen.ndim != 1 or chosen.size == 0 or not (real or np.issubdtype(chosen.dtype, np.integer)):
+            allowed = "numbers" if fractional else "integers"
+            raise ValueError(f"the spacing must return {allowed} (n,), got {chosen.dtype} of shape {chosen.shape}.")
+        if not (chosen[0] <= total - 1 and chosen[-1] >= 0 and (np.diff(chosen) < 0).all()):  # nor not a number
             raise ValueError(f"the spacing must descend within 0..{total - 1}, got {chosen[:3]}...{chosen[-3:]}.")
-        return jnp.asarray(chosen, jnp.int32)
+        return jnp.asarray(chosen, float if real else jnp.int32)
 
     def nearest(self, ratio: Float[Array, ""] | float) -> Int[Array, ""]:
         """Returns the timestep whose noise-to-signal ratio sigma_t / alpha_t is nearest to this one, in its logarithm.
@@ -122,10 +127,22 @@ def between(start: int, end: int = 0) -> Spacing:
     return spacing
 
 
-def log_even(schedule: Schedule, r_max: float = 3.0, r_min: float = 0.02) -> Spacing:
+def log_even(
+    schedule: Schedule,
+    r_max: float = 3.0,
+    r_min: float = 0.02,
+    *,
+    to_timestep: Callable[[Schedule, jax.Array], jax.Array] = Schedule.nearest,
+) -> Spacing:
     """Spacing: n timesteps whose noise levels r = sigma_t / alpha_t fall by one factor, from r_max to r_min.
 
     Where the table has fewer levels than that its neighbouring ones are taken, so that the lowest lie further apart.
+
+    Args:
+        schedule: The prior's.
+        r_max: First noise level.
+        r_min: Last noise level.
+        to_timestep: ``Schedule.nearest``; or ``Schedule.fractional``, exactly these levels, for priors that take any t.
 
     Raises:
         ValueError: If ``r_min`` is not below ``r_max``, or the table has less than n levels from one to the other.
@@ -137,6 +154,8 @@ def log_even(schedule: Schedule, r_max: float = 3.0, r_min: float = 0.02) -> Spa
 
     def spacing(total: int, n: int) -> np.ndarray:
         levels = np.linspace(np.log(r_max), np.log(r_min), n)
+        if to_timestep is not Schedule.nearest:
+            return np.asarray(jax.vmap(lambda r: to_timestep(schedule, r))(jnp.exp(levels)))
         nearest = np.abs(ratios[:, None] - levels).argmin(axis=0)
         if (available := nearest[0] - nearest[-1] + 1) < n:
             raise ValueError(

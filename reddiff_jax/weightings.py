@@ -79,6 +79,13 @@ def noise_aware(sigma_y: jax.Array | float, scale: jax.Array | float, *, gamma: 
     return weighting
 
 
+def default_gamma(*, proximal: bool, sample: bool) -> float:
+    """What stays of the noise-aware weighting without noise: the less, the better a step follows it."""
+    if sample:
+        return 1e-6
+    return 1e-3 if proximal else 0.03
+
+
 def by_name(name: str) -> Weighting:
     """Looks up one of the paper's seven weightings.
 

@@ -397,6 +397,28 @@ SOLVERS = [
         needs_gaussian=True,
     ),
     SolverCase(
+        "reddiff_prox",
+        "reddiff",
+        lambda prior: rd.reddiff(prior, num_steps=6, data_step="prox", timesteps_per_update=2),
+        needs=ops.LinearOperator,
+        needs_pinv=True,
+    ),
+    SolverCase(
+        "reddiff_sample",
+        "reddiff",
+        lambda prior: rd.reddiff(
+            prior,
+            num_steps=6,
+            weighting="noise_aware",
+            data_step="prox",
+            sample=True,
+            spacing=rd.schedules.log_even(prior.schedule, to_timestep=rd.Schedule.fractional),
+        ),
+        needs=ops.LinearOperator,
+        needs_pinv=True,
+        needs_gaussian=True,
+    ),
+    SolverCase(
         "daps", "daps", lambda prior: rd.daps(prior, num_steps=6, num_ode=2, num_langevin=3), needs_gaussian=True
     ),
     SolverCase("ddim", "ddim", lambda prior: rd.ddim(prior, eta=0.5, num_steps=6), reads_y=False),

@@ -179,8 +179,9 @@ def test_between_includes_both_ends():
     assert (ts.size, int(ts[0]), int(ts[-1])) == (50, 500, 20)
 
 
-def _levels(schedule, n, *args):
-    alphas, sigmas = schedule(schedule.timesteps(n, spacing=schedules.log_even(schedule, *args)))
+def _levels(schedule, n, *args, **options):
+    spacing = schedules.log_even(schedule, *args, **options)
+    alphas, sigmas = schedule(schedule.timesteps(n, spacing=spacing, fractional=bool(options)))
     return np.asarray(sigmas / alphas, np.float64)
 
 
@@ -188,6 +189,12 @@ def _levels(schedule, n, *args):
 def test_levels_even_in_their_logarithm_fall_by_one_factor(make):
     # Half the distance of the tables' levels there.
     np.testing.assert_allclose(_levels(make(), 9, 1.0, 0.3), np.geomspace(1.0, 0.3, 9), rtol=0.006)
+
+
+@pytest.mark.parametrize("make", [schedules.linear, schedules.cosine, schedules.ve, schedules.edm])
+def test_between_integers_are_exactly_the_levels(make):
+    levels = _levels(make(), 40, 1.0, 0.02, to_timestep=Schedule.fractional)
+    np.testing.assert_allclose(levels, np.geomspace(1.0, 0.02, 40), rtol=1e-3)  # float32: t is known to 3e-5
 
 
 def test_a_schedule_that_ends_in_pure_noise_has_levels_below_it():
@@ -277,6 +284,23 @@ def test_a_spacing_that_does_not_descend_within_the_table_is_an_error(spacing):
 def test_a_spacing_that_is_not_of_integers_is_an_error():
     with pytest.raises(ValueError, match="must return integers"):
         schedules.linear().timesteps(2, spacing=lambda total, n: np.asarray([5.0, 0.0]))
+
+
+def test_a_spacing_may_be_asked_for_timesteps_between_integers():
+    ts = schedules.linear().timesteps(2, spacing=lambda total, n: np.asarray([5.5, 0.0]), fractional=True)
+    assert ts.tolist() == [5.5, 0.0]
+    assert schedules.linear().timesteps(2, fractional=True).dtype == jnp.int32
+
+
+@pytest.mark.parametrize("spacing", [[999.5, 5.0], [5.0, -0.5], [5.0, np.nan], [np.nan, 5.0]], ids=str)
+def test_timesteps_between_integers_descend_within_the_table(spacing):
+    with pytest.raises(ValueError, match="must descend within"):
+        schedules.linear().timesteps(2, spacing=lambda total, n: np.asarray(spacing), fractional=True)
+
+
+def test_a_spacing_that_is_not_of_numbers_is_an_error():
+    with pytest.raises(ValueError, match="must return numbers"):
+        schedules.linear().timesteps(2, spacing=lambda total, n: np.asarray([True, False]), fractional=True)
 
 
 @pytest.mark.parametrize("betas", [[], [0.0, 0.1], [0.5, 1.0], [[0.1]], [np.nan]], ids=str)

@@ -42,6 +42,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from reddiff_jax import weightings
 from reddiff_jax._checks import check_non_negative, check_positive
 from reddiff_jax._types import Image, Key, Timestep
 from reddiff_jax.operators import LinearOperator
@@ -49,17 +50,13 @@ from reddiff_jax.priors import Prior
 from reddiff_jax.problem import Problem
 from reddiff_jax.schedules import Schedule
 from reddiff_jax.solvers._base import Solver, check_count, check_in_shape, known_sigma_y, num_entries, scalar
-from reddiff_jax.solvers._control_variates import ControlVariate, variate_projected
+from reddiff_jax.solvers._control_variates import ControlVariate, variate_projected, variate_twice
 from reddiff_jax.solvers._optimizers import decayed_adam
 from reddiff_jax.solvers._proximal import check_linear, proximal
 from reddiff_jax.solvers._row_norms import mean_squared_row_norm
 from reddiff_jax.solvers._starts import Init, init_pinv
 
 _REMEDY = "Use rd.reddiff with data_term=rd.likelihood."
-
-
-def _twice(eps_hat: Image, z: Image) -> Float[Array, ""]:
-    return jnp.full((), 2.0, z.dtype)
 
 
 # ---- the update
@@ -215,12 +212,9 @@ class NoiseAware(Solver[NoiseAwareState]):
         """Returns ``kappa = gamma a + lam sigma_y^2 / r^2``; with twice the last term for samples."""
         alpha_t, sigma_t = self.prior.schedule(t)
         sigma_y = known_sigma_y("noise_aware", problem, _REMEDY)
-        if self.gamma is not None:
-            gamma = self.gamma
-        elif self.sample:
-            gamma = 1e-6
-        else:
-            gamma = 1e-3 if self._optimizer(problem) is None else 0.03
+        gamma = self.gamma
+        if gamma is None:
+            gamma = weightings.default_gamma(proximal=self._optimizer(problem) is None, sample=self.sample)
         return gamma * scale + (2 if self.sample else 1) * self.lam * (sigma_y * alpha_t / sigma_t) ** 2
 
     def _optimizer(self, problem: Problem) -> optax.GradientTransformation | None:
@@ -305,7 +299,7 @@ def noise_aware(
         r_min=scalar(r_min),
         prior_samples=None if prior_samples is None else jnp.asarray(prior_samples, dtype=float),
         optimizer=optimizer,
-        control_variate=_twice if sample else control_variate,
+        control_variate=variate_twice if sample else control_variate,
         to_timestep=to_timestep,
         start=init,
         sample=sample,

@@ -10,9 +10,10 @@ one timestep t and one noise draw eps at a time, given to an optimizer. What com
 posterior: s = 0 has no spread, and runs with other keys differ little.
 
 The published weights w do not know the measurement noise, and eps is a poor guess of what eps_hat has of it. Remedies
-are options here, each on its own: ``weighting="noise_aware"``, ``control_variate=rd.variate_projected`` and
-``spacing=rd.schedules.log_even(prior.schedule)``, best with a learning rate that decays. ``noise_aware`` has all of
-them, a step without an optimizer, and samples.
+are options here, each on its own: ``weighting="noise_aware"``, ``control_variate=rd.variate_projected``,
+``spacing=rd.schedules.log_even(prior.schedule)``, and a learning rate that decays or, for linear operators, the exact
+step ``data_step="prox"``, with which ``sample=True`` draws from the posterior. ``noise_aware`` derives them, has all of
+them without being asked, and ends at a level that follows each problem's noise.
 """
 
 from collections.abc import Callable
@@ -26,15 +27,19 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 from reddiff_jax import schedules, weightings
-from reddiff_jax._checks import check_non_negative
+from reddiff_jax._checks import check_non_negative, check_positive
 from reddiff_jax._types import Image, Key
 from reddiff_jax.priors import Prior
 from reddiff_jax.problem import DataTerm, Problem, least_squares
-from reddiff_jax.solvers._base import Solver, check_in_shape, known_sigma_y, num_entries, scalar
-from reddiff_jax.solvers._control_variates import ControlVariate, variate_published
+from reddiff_jax.solvers._base import Solver, check_count, check_in_shape, known_sigma_y, num_entries, scalar
+from reddiff_jax.solvers._control_variates import ControlVariate, variate_published, variate_twice
+from reddiff_jax.solvers._proximal import check_linear, proximal
 from reddiff_jax.solvers._row_norms import mean_squared_row_norm
 from reddiff_jax.solvers._starts import Init, init_noise, init_pinv
 from reddiff_jax.weightings import Weighting
+
+Timesteps = Int[Array, "..."] | Float[Array, "..."]
+"""Of a run (num_steps, K), of one update (K,), or one; integers unless the spacing has them in between."""
 
 # ---- reductions: (number of pixels n, number of measurement entries m) -> scales of the data and the prior term
 
@@ -69,17 +74,17 @@ class BatchMean:
 # ---- orders: (key, step, timesteps (num_steps, K)) -> the (K,) timesteps of this step
 
 
-def descending(key: Key, step: Int[Array, ""], timesteps: Int[Array, "N K"]) -> Int[Array, "K"]:
+def descending(key: Key, step: Int[Array, ""], timesteps: Timesteps) -> Timesteps:
     """Order: from the noisiest level to the cleanest, the paper's choice (section 5.3)."""
     return timesteps[step]
 
 
-def ascending(key: Key, step: Int[Array, ""], timesteps: Int[Array, "N K"]) -> Int[Array, "K"]:
+def ascending(key: Key, step: Int[Array, ""], timesteps: Timesteps) -> Timesteps:
     """Order: from the cleanest level to the noisiest."""
     return timesteps[timesteps.shape[0] - 1 - step]
 
 
-def random(key: Key, step: Int[Array, ""], timesteps: Int[Array, "N K"]) -> Int[Array, "K"]:
+def random(key: Key, step: Int[Array, ""], timesteps: Timesteps) -> Timesteps:
     """Order: independent uniform draws from the grid, as in the derivation."""
     return jax.random.choice(key, timesteps.reshape(-1), timesteps.shape[1:])
 
@@ -101,7 +106,7 @@ class RedDiffState:
     """What the next step needs."""
 
     mu: jax.Array  # (H, W, C)
-    opt_state: Any
+    opt_state: Any  # None where the step is proximal
     step: jax.Array  # int32, number of steps done
     perturbed: jax.Array | None = None  # (H, W, C), the copy of mu that the published code returns
     scale: jax.Array | None = None  # a = tr(A A^T) / m, for the noise-aware weighting
@@ -112,7 +117,7 @@ def reddiff_gradient(
     prior: Prior,
     problem: Problem,
     mu: Image,
-    t: Int[Array, "*K"] | int,
+    t: Timesteps | int,
     *,
     lam: jax.Array | float = 0.25,
     obs_weight: jax.Array | float = 1.0,
@@ -148,41 +153,57 @@ def reddiff_gradient(
     Source:
         Mardani et al. 2023 (arXiv 2305.04391), algorithm 1.
     """
+    weighted, difference, _ = _prior_term(eps, prior, problem, mu, t, weighting, control_variate)
+    data_scale, prior_scale = reduction(mu.size, num_entries(problem.y))
+    grad = data_scale * obs_weight * data_term(problem, mu) + prior_scale * lam * weighted
+    return grad, _info(problem, mu, t, difference)
 
-    def pull(eps: Image, t: jax.Array) -> tuple[Image, Image]:
+
+def _prior_term(
+    eps: Float[Array, "*K H W C"],
+    prior: Prior,
+    problem: Problem,
+    mu: Image,
+    t: Timesteps | int,
+    weighting: Weighting,
+    control_variate: ControlVariate,
+) -> tuple[Image, Image, Float[Array, ""]]:
+    """``w (eps_hat - c eps)``, the same with w = 1, and w / r, beside A^T A the curvature; means over timesteps."""
+
+    def term(eps: Image, t: jax.Array) -> tuple[Image, Image, jax.Array]:
         alpha_t, sigma_t = prior.schedule(t)
         # Before the network, so that a caller's own derivative stores none of its activations.
         x_t = jax.lax.stop_gradient(alpha_t * mu + sigma_t * eps)
         eps_hat = prior.eps(x_t, t, problem.cond)
         difference = eps_hat - control_variate(eps_hat, eps) * eps
-        return weighting(alpha_t, sigma_t) * difference, difference
+        weight = weighting(alpha_t, sigma_t)
+        return weight * difference, difference, weight * alpha_t / sigma_t
 
     t = jnp.asarray(t)
     if t.shape == (1,):
         # A second vmap inside the batch's costs the network a copy of its activations.
         eps, t = eps[0], t[0]
-    weighted, difference = pull(eps, t) if t.ndim == 0 else jax.tree.map(lambda x: x.mean(0), jax.vmap(pull)(eps, t))
-    m = num_entries(problem.y)
-    data_scale, prior_scale = reduction(mu.size, m)
-    grad = data_scale * obs_weight * data_term(problem, mu) + prior_scale * lam * weighted
-    info = RedDiffInfo(
-        t=jnp.mean(t.astype(jnp.float32)),
-        residual=jnp.sqrt(2 * problem.misfit(mu) / m),
+    return term(eps, t) if t.ndim == 0 else jax.tree.map(lambda x: x.mean(0), jax.vmap(term)(eps, t))
+
+
+def _info(problem: Problem, mu: Image, t: Timesteps | int, difference: Image) -> RedDiffInfo:
+    return RedDiffInfo(
+        t=jnp.mean(jnp.asarray(t, jnp.float32)),
+        residual=jnp.sqrt(2 * problem.misfit(mu) / num_entries(problem.y)),
         prior_gradient=jnp.sqrt(jnp.mean(difference**2)),
     )
-    return grad, info
 
 
 @struct.dataclass
 class RedDiff(Solver[RedDiffState]):
-    """RED-diff with any Optax optimizer."""
+    """RED-diff with any Optax optimizer, or with proximal steps; build it with ``reddiff``."""
 
     prior: Prior
-    timesteps: jax.Array  # (num_steps, K) int32
+    timesteps: jax.Array  # (num_steps, K)
     lam: jax.Array
     obs_weight: jax.Array
     sigma_x0: jax.Array | None  # scalar; None draws nothing
-    optimizer: optax.GradientTransformation = struct.field(pytree_node=False)
+    optimizer: optax.GradientTransformation | None = struct.field(pytree_node=False)  # None: the proximal step
     weighting: Weighting | Literal["noise_aware"] = struct.field(pytree_node=False)
     control_variate: ControlVariate = struct.field(pytree_node=False)
     reduction: Callable[[int, int], tuple[float, float]] = struct.field(pytree_node=False)
@@ -190,6 +211,8 @@ class RedDiff(Solver[RedDiffState]):
     order: Callable[..., jax.Array] = struct.field(pytree_node=False)
     start: Init = struct.field(pytree_node=False)
     return_perturbed: bool = struct.field(pytree_node=False)
+    sample: bool = struct.field(pytree_node=False)
+    num_cg: int = struct.field(pytree_node=False)
 
     @property
     def num_steps(self) -> int:
@@ -199,15 +222,17 @@ class RedDiff(Solver[RedDiffState]):
     def init(self, key: Key, problem: Problem) -> RedDiffState:
         """Returns the state before the first step."""
         check_in_shape("reddiff", problem)
+        if self.optimizer is None:
+            remedy = "Use rd.daps or rd.dps." if self.sample else "Use rd.reddiff with data_step='optax'."
+            check_linear("reddiff with data_step='prox'", problem, remedy)
         mu = self.start(key, problem, *self.prior.schedule(self.timesteps[0, 0])).astype(float)
         if mu.shape != problem.operator.in_shape:
             raise ValueError(f"init returned shape {mu.shape} but the image has {problem.operator.in_shape}.")
         scale = None
         if self.weighting == "noise_aware":
             scale = mean_squared_row_norm(jax.random.fold_in(key, 1), problem.operator, mu).astype(mu.dtype)
-        return RedDiffState(
-            mu, self.optimizer.init(mu), jnp.zeros((), jnp.int32), mu if self.return_perturbed else None, scale
-        )
+        opt_state = None if self.optimizer is None else self.optimizer.init(mu)
+        return RedDiffState(mu, opt_state, jnp.zeros((), jnp.int32), mu if self.return_perturbed else None, scale)
 
     def step(self, key: Key, state: RedDiffState, problem: Problem) -> tuple[RedDiffState, RedDiffInfo]:
         """Draws a timestep and noise, and updates mu."""
@@ -220,7 +245,7 @@ class RedDiff(Solver[RedDiffState]):
     def update(
         self,
         eps: Float[Array, "K H W C"],
-        t: Int[Array, "K"],
+        t: Timesteps,
         state: RedDiffState,
         problem: Problem,
         eps_x0: Image | None = None,
@@ -229,7 +254,7 @@ class RedDiff(Solver[RedDiffState]):
 
         Args:
             eps: Noise of the prior term.
-            t: Timesteps.
+            t: Timesteps (K,).
             state: State before the step.
             problem: What belongs to the image.
             eps_x0: Noise of the perturbation sigma_x0 of mu; needed where ``sigma_x0`` is set.
@@ -237,6 +262,8 @@ class RedDiff(Solver[RedDiffState]):
         Raises:
             ValueError: If ``eps_x0`` is missing.
         """
+        if self.optimizer is None:
+            return self._proximal_step(eps, t, state, problem)
         if self.sigma_x0 is None:
             x_0 = state.mu
         elif eps_x0 is None:
@@ -262,6 +289,21 @@ class RedDiff(Solver[RedDiffState]):
         perturbed = x_0 if self.return_perturbed else None
         return RedDiffState(mu, opt_state, state.step + 1, perturbed, state.scale), info
 
+    def _proximal_step(
+        self, eps: Float[Array, "K H W C"], t: Timesteps, state: RedDiffState, problem: Problem
+    ) -> tuple[RedDiffState, RedDiffInfo]:
+        """``mu - (A^T A + kappa)^-1 g`` with kappa = lam w / r, g and lam in units of the data term; no optimizer.
+
+        A sample takes half the prior's step, and has twice its weight in ``_weighting``.
+        """
+        mu, weighting = state.mu, self._weighting(state, problem)
+        weighted, difference, curvature = _prior_term(eps, self.prior, problem, mu, t, weighting, self.control_variate)
+        data_scale, prior_scale = self.reduction(mu.size, num_entries(problem.y))
+        kappa = prior_scale * self.lam * curvature / (data_scale * self.obs_weight)
+        pull = (0.5 if self.sample else 1.0) * weighted / curvature
+        new_mu = proximal(problem, mu - pull, kappa, self.num_cg).astype(mu.dtype)
+        return state.replace(mu=new_mu, step=state.step + 1), _info(problem, mu, t, difference)  # type: ignore[attr-defined]
+
     def estimate(self, state: RedDiffState) -> Image:
         """Returns mu, or the average that a schedule-free optimizer keeps of it.
 
@@ -280,7 +322,10 @@ class RedDiff(Solver[RedDiffState]):
         assert state.scale is not None
         data_scale, prior_scale = self.reduction(state.mu.size, num_entries(problem.y))
         sigma_y = known_sigma_y("reddiff", problem, "Only the weighting 'noise_aware' does: rd.reddiff has others.")
-        unscaled = weightings.noise_aware(sigma_y, state.scale)
+        gamma = weightings.default_gamma(proximal=self.optimizer is None, sample=self.sample)
+        if self.sample:
+            sigma_y = jnp.sqrt(2.0) * sigma_y
+        unscaled = weightings.noise_aware(sigma_y, state.scale, gamma=gamma)
         return lambda alpha_t, sigma_t: data_scale / prior_scale * unscaled(alpha_t, sigma_t)
 
 
@@ -293,6 +338,8 @@ def reddiff(
     obs_weight: jax.Array | float = 1.0,
     weighting: str | Weighting = "linear",
     control_variate: ControlVariate = variate_published,
+    data_step: Literal["optax", "prox"] = "optax",
+    sample: bool = False,
     sigma_x0: jax.Array | float = 0.0,
     init: Init = init_pinv,
     order: Callable[..., jax.Array] = descending,
@@ -300,10 +347,14 @@ def reddiff(
     timesteps_per_update: int = 1,
     reduction: Callable[[int, int], tuple[float, float]] = pixel_units,
     data_term: DataTerm = least_squares,
+    num_cg: int = 10,
     compat: Literal["nvlabs"] | None = None,
     batch_size: int = 1,
 ) -> RedDiff:
     """RED-diff.
+
+    A run is a point estimate. The mean of K runs is ``rd.averaged(rd.reddiff(...), K)``; ``sample=True`` draws from the
+    posterior.
 
     Build the solver once and use it for all problems: another optimizer object is another compilation, while ``lam``,
     ``obs_weight`` and ``sigma_x0`` are traced (``solver.replace(lam=0.5)`` does not recompile).
@@ -322,17 +373,23 @@ def reddiff(
             ``weightings.noise_aware`` at the problem's sigma_y and scale.
         control_variate: ``variate_published``, ``variate_projected``, which leaves much less noise in the gradient,
             ``variate_none`` or a function (eps_hat, eps) -> c.
+        data_step: ``optax``: a step of the optimizer along the gradient; ``prox``: for linear operators, to where
+            ``|A x - y|^2 + kappa |x - (mu - r (eps_hat - c eps))|^2`` is least, kappa = lam w / r, which is exact and
+            has no rate to choose.
+        sample: Draw from the posterior by the noisy half step, see ``noise_aware``; with ``weighting="noise_aware"``,
+            ``data_step="prox"`` and a descending grid such as ``log_even``.
         sigma_x0: Standard deviation of q, as a perturbation of mu before each step.
         init: ``init_pinv``, ``init_smooth``, ``init_zeros``, ``init_noise``, ``init_given``, ``init_noised_pinv`` or a
             function (key, problem, alpha_T, sigma_T) -> image.
         order: ``descending``, ``ascending``, ``random`` or a function (key, step, timesteps) -> timesteps.
         spacing: How the grid of timesteps is chosen, see ``Schedule.timesteps``; ``schedules.log_even(schedule)``
-            spends more steps at low noise levels.
+            spends more steps at low noise levels, and may have timesteps between integers.
         timesteps_per_update: K: each update averages the prior term over K neighbouring timesteps of a grid of
             K * num_steps.
         reduction: ``pixel_units`` (default), ``total`` or ``BatchMean(batch_size)``.
         data_term: ``least_squares``, as published; ``likelihood`` of the problem's noise, e.g. for photon counts, at a
             scale that leaves ``lam`` its meaning; or a function (problem, mu) -> gradient.
+        num_cg: Steps of conjugate gradients of a proximal step where the operator is no SpectralOperator.
         compat: "nvlabs" reproduces the trajectories of the published code: its grid of timesteps (the number of
             updates is then its number, e.g. 334 for 300), means over the batch (``batch_size``), Adam's epsilon at
             that scale, and the returned image one step stale.
@@ -363,17 +420,32 @@ def reddiff(
         if spacing is not schedules.linspace or reduction is not pixel_units:
             raise ValueError("compat='nvlabs' chooses the spacing and the reduction itself; leave them out.")
         spacing, reduction = schedules.published, BatchMean(batch_size)
-    grid = prior.schedule.timesteps(num_steps * timesteps_per_update, spacing=spacing)
+    check_count("num_cg", num_cg)
+    is_zero = isinstance(sigma_x0, int | float) and sigma_x0 == 0
+    if data_step not in ("optax", "prox"):
+        raise ValueError(f"data_step is {data_step!r} but must be 'optax' or 'prox'.")
+    if data_step == "prox":
+        if optimizer is not None or data_term is not least_squares or not is_zero or compat is not None:
+            raise ValueError("data_step='prox' is exact; leave out optimizer, data_term, sigma_x0 and compat.")
+        check_positive("obs_weight", obs_weight)
+    if sample:
+        if weighting != "noise_aware" or data_step != "prox":
+            raise ValueError("sample=True needs weighting='noise_aware' and data_step='prox'.")
+        if control_variate is not variate_published or order is not descending or timesteps_per_update != 1:
+            raise ValueError("sample=True has its own step; leave out control_variate, order and timesteps_per_update.")
+        control_variate = variate_twice
+    if data_step == "optax" and optimizer is None:
+        optimizer = _ADAM
+    grid = prior.schedule.timesteps(num_steps * timesteps_per_update, spacing=spacing, fractional=True)
     if grid.size % timesteps_per_update:
         raise ValueError(f"the spacing gives {grid.size} timesteps, not a multiple of {timesteps_per_update}.")
-    is_zero = isinstance(sigma_x0, int | float) and sigma_x0 == 0
     return RedDiff(
         prior=prior,
         timesteps=grid.reshape(-1, timesteps_per_update),
         lam=scalar(lam),
         obs_weight=scalar(obs_weight),
         sigma_x0=None if is_zero else scalar(sigma_x0),
-        optimizer=_ADAM if optimizer is None else optimizer,
+        optimizer=optimizer,
         weighting=weighting,
         control_variate=control_variate,
         reduction=reduction,
@@ -381,6 +453,8 @@ def reddiff(
         order=order,
         start=init,
         return_perturbed=compat is not None,
+        sample=sample,
+        num_cg=num_cg,
     )
 
 

@@ -433,6 +433,22 @@ def test_samples_spread_as_the_posterior_of_a_gaussian_field(name, start):
 
 
 @pytest.mark.slow
+@every_task
+def test_samples_of_the_published_form_with_its_options_do_too(name):
+    solver = rd.reddiff(
+        _field(),
+        num_steps=100,
+        weighting="noise_aware",
+        data_step="prox",
+        sample=True,
+        spacing=schedules.log_even(SCHEDULE, 3.0, 0.1 / 4, to_timestep=schedules.Schedule.fractional),
+    )
+    coverage, ratio = _calibration(name, 0.1, solver)
+    assert 0.87 <= coverage <= 0.92
+    assert abs(ratio - 1) <= 0.06
+
+
+@pytest.mark.slow
 def test_rounding_to_8_bits_is_noise_of_its_standard_deviation():
     operator, fields = _field_operator("gaussian_blur"), _draw_fields(0, 8)
     rounded = jnp.round((jax.vmap(operator)(fields) + 1) * 127.5) / 127.5 - 1

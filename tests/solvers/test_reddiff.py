@@ -129,6 +129,69 @@ def test_with_the_noise_aware_weighting_an_update_is_that_of_noise_aware(name, r
     np.testing.assert_allclose(actual, expected, atol=1e-12 * float(jnp.abs(expected).max()))  # float64
 
 
+def _dense(operator):
+    """A as a matrix of real rows."""
+    rows = np.asarray(jax.vmap(operator)(jnp.eye(N).reshape(N, *SHAPE))).reshape(N, -1)
+    return np.concatenate([rows.real, rows.imag], axis=1).T
+
+
+every_linear = pytest.mark.parametrize(
+    "name", ["super_resolution", *(pytest.param(n, marks=pytest.mark.slow) for n in ("inpainting", "complex"))]
+)
+every_count = pytest.mark.parametrize("count", [1, pytest.param(3, marks=pytest.mark.slow)])
+
+
+@pytest.mark.usefixtures("x64")
+@every_linear
+@every_count
+def test_the_proximal_step_solves_for_the_curvature_of_both_terms(name, count):
+    prior, problem, eps, ts = _gaussian(), _problem(name), _normal(5, count, *SHAPE), [300, 400, 600][:count]
+    options = {"lam": 0.7, "obs_weight": 1.3, "weighting": "sqrt", "reduction": rd.total}
+    solver = rd.reddiff(
+        prior, num_steps=2, data_step="prox", init=rd.init_noise, num_cg=N, timesteps_per_update=count, **options
+    )
+    state = solver.init(jax.random.key(0), problem)
+    new, info = solver.update(eps, jnp.asarray(ts), state, problem)
+    options["weighting"] = weightings.sqrt
+    gradient, same = rd.reddiff_gradient(eps, prior, problem, state.mu, jnp.asarray(ts), **options)
+    alphas, sigmas = map(np.asarray, prior.schedule(np.array(ts)))
+    curvature = 0.7 * np.mean(np.sqrt(sigmas / alphas) / (sigmas / alphas))
+    a = _dense(problem.operator)
+    step = np.linalg.solve(1.3 * a.T @ a + curvature * np.eye(N), np.ravel(gradient))
+    np.testing.assert_allclose(np.ravel(state.mu - new.mu), step, atol=1e-10)  # float64, conjugate gradients
+    np.testing.assert_array_equal(jax.tree.leaves(info), jax.tree.leaves(same))
+
+
+@pytest.mark.usefixtures("x64")
+@every_linear
+@every_reduction
+@pytest.mark.parametrize("sample", [False, True])
+def test_with_proximal_steps_an_update_is_that_of_noise_aware(name, reduction, sample):
+    prior, z = _gaussian(), _normal(5, *SHAPE)
+    problem = _problem(name).replace(noise=rd.gaussian(0.3))
+    level = {"init": rd.init_noise, "to_timestep": schedules.Schedule.fractional, "r_max": 0.4, "r_min": 0.1}
+    variate = {} if sample else {"control_variate": rd.variate_projected}
+    ours = rd.reddiff(
+        prior,
+        weighting="noise_aware",
+        data_step="prox",
+        sample=sample,
+        reduction=reduction,
+        num_steps=2,
+        spacing=schedules.log_even(prior.schedule, 0.4, 0.1, to_timestep=schedules.Schedule.fractional),
+        init=rd.init_noise,
+        **variate,
+    )
+    other = rd.noise_aware(prior, num_steps=2, sample=sample, **level)
+    state = ours.init(jax.random.key(0), problem)
+    expected = other.init(jax.random.key(0), problem).replace(mu=state.mu, scale=state.scale)
+    for t in ours.timesteps:
+        state = ours.update(z[None], t, state, problem)[0]
+        expected = other.update(z, expected, problem)[0]
+        np.testing.assert_allclose(state.mu, expected.mu, atol=1e-12)  # float64, of order 1
+    assert (ours.timesteps % 1 > 0).all()
+
+
 def test_the_noise_aware_weighting_needs_gaussian_noise(key):
     problem = _problem().replace(noise=rd.poisson(1.0))
     with pytest.raises(TypeError, match=r"needs Gaussian noise.*Only the weighting 'noise_aware' does"):
@@ -354,6 +417,7 @@ def test_a_run_evaluates_the_network_once_a_step(key):
 # ---- the solver's options
 
 SOLVED = rd.gaussian_prior(jnp.zeros(SHAPE), 0.25, LINEAR)
+SAMPLE = {"sample": True, "weighting": "noise_aware", "data_step": "prox"}
 
 
 def test_each_update_averages_neighbouring_timesteps():
@@ -495,6 +559,35 @@ def test_of_a_schedule_free_optimizer_the_average_of_its_iterates_is_returned(ke
     # Six float32 updates of mu of order 1, each divided by b1 = 0.9.
     np.testing.assert_allclose(solution.x, solution.record.mean(0), atol=3e-6)
     assert float(jnp.abs(solution.x - solution.state.mu).max()) > 1e-3
+
+
+def test_proximal_steps_without_a_prior_fit_the_measurement_at_once(key):
+    problem = _problem("super_resolution")
+    solver = rd.reddiff(SOLVED, num_steps=1, data_step="prox", lam=0.0, init=rd.init_noise)
+    assert float(problem.misfit(rd.run(key, solver, problem).x)) < 1e-10  # float32
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"data_step": "adam"}, "must be 'optax' or 'prox'"),
+        ({"data_step": "prox", "optimizer": optax.sgd(0.1)}, "leave out optimizer, data_term, sigma_x0 and compat"),
+        ({"data_step": "prox", "data_term": rd.likelihood}, "leave out optimizer"),
+        ({"data_step": "prox", "sigma_x0": 0.1}, "leave out optimizer"),
+        ({"data_step": "prox", "compat": "nvlabs"}, "leave out optimizer"),
+        ({"data_step": "prox", "obs_weight": 0.0}, "obs_weight"),
+        ({"data_step": "prox", "num_cg": 0}, "num_cg is 0"),
+        ({"sample": True}, "needs weighting='noise_aware' and data_step='prox'"),
+        ({"sample": True, "data_step": "prox"}, "needs weighting='noise_aware'"),
+        ({"sample": True, "weighting": "noise_aware"}, "needs weighting='noise_aware' and data_step='prox'"),
+        (SAMPLE | {"control_variate": rd.variate_none}, "leave out control_variate"),
+        (SAMPLE | {"order": rd.ascending}, "leave out control_variate, order"),
+        (SAMPLE | {"timesteps_per_update": 2}, "leave out control_variate, order and timesteps"),
+    ],
+)
+def test_steps_that_do_not_fit_together_are_an_error(options, message):
+    with pytest.raises(ValueError, match=message):
+        rd.reddiff(SOLVED, **options)
 
 
 # ---- behaviour on a Gaussian
