@@ -4,8 +4,9 @@
 
 Five held-out photos (benchmarks/quality.py), the bundled prior, 100 evaluations of the network, from A+ y but for the
 last. Nothing is tuned: lam is 0.25, the paper's, with the published weighting, and 1 with the noise-aware one; Adam has
-the paper's settings, and with ``decay`` its rate falls from 0.1 to 0.002 by a cosine. ``exact steps`` are noise-aware
-RED-diff's, in place of Adam's. Rows already in results/options.json are kept.
+the paper's settings, with ``decay`` its rate falls from 0.1 to 0.002 by a cosine, and with ``exact steps`` there is no
+Adam. ``rd.noise_aware`` has exact steps and all but the decay, and its levels end where each problem's noise says. Rows
+already in results/options.json are kept.
 """
 
 import argparse
@@ -33,20 +34,23 @@ def solvers(prior: rd.Prior, task: str) -> dict[str, rd.Solver]:
     variate: dict[str, Any] = {"control_variate": rd.variate_projected}
     weighting: dict[str, Any] = {"weighting": "noise_aware"}
     decay = {"optimizer": optax.adam(optax.cosine_decay_schedule(0.1, NUM_STEPS, 0.02), b1=0.9, b2=0.99)}
+    exact: dict[str, Any] = {"data_step": "prox"}
     options = {
         "published": {},
         "decay": decay,
+        "exact steps": exact,
         "grid": grid,
         "variate": variate,
         "weighting": weighting,
         "weighting, variate": weighting | variate,
         "weighting, variate, grid": weighting | variate | grid,
-        "all four": weighting | variate | grid | decay,
+        "weighting, variate, grid, decay": weighting | variate | grid | decay,
+        "weighting, variate, grid, exact steps": weighting | variate | grid | exact,
     }
     preset = tasks.preset(task, 0.0, "noise_aware").spending(NUM_STEPS)
     return {
         **{name: rd.reddiff(prior, num_steps=NUM_STEPS, **chosen) for name, chosen in options.items()},
-        "exact steps": rd.noise_aware(prior, num_steps=NUM_STEPS),
+        "rd.noise_aware": rd.noise_aware(prior, num_steps=NUM_STEPS),
         "the default": preset.solver(prior),
     }
 

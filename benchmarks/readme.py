@@ -443,16 +443,17 @@ def _noise_aware() -> str:
 
 def _options() -> str:
     result = _load("options")
-    by_sigma: dict[float, dict[str, list[dict]]] = {}
+    by_options: dict[str, dict[float, list[dict]]] = {}
     for row in result["rows"]:
-        by_sigma.setdefault(row["sigma"], {}).setdefault(row["options"], []).append(row)
-    table = []
-    for sigma, of_options in sorted(by_sigma.items()):
-        means = {
-            name: f"{np.mean([row['PSNR'] for row in rows]):.2f} / {np.mean([row['LPIPS'] for row in rows]):.3f}"
-            for name, rows in of_options.items()
+        by_options.setdefault(row["options"], {}).setdefault(row["sigma"], []).append(row)
+    table = [
+        {"options": name}
+        | {
+            f"sigma {sigma:g}": f"{np.mean([row['PSNR'] for row in rows]):.2f} / {np.mean([row['LPIPS'] for row in rows]):.3f}"
+            for sigma, rows in sorted(of_sigma.items())
         }
-        table.append({"sigma": f"{sigma:g}", **means})
+        for name, of_sigma in by_options.items()
+    ]
     tried = ", ".join(f"`{task}`" for task in dict.fromkeys(row["task"] for row in result["rows"]))
     how = f"means over {tried} (denoising with noise only), {len(result['settings']['pictures'])} photos each"
     return _report.markdown(table, list(table[0])) + _measured_on(result, how)
