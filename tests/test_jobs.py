@@ -40,7 +40,7 @@ def batch_solver(own_masks, steps_per_call):
 
 
 @pytest.mark.parametrize("own_masks", [True, False])
-@pytest.mark.parametrize("steps_per_call", [None, 2, 1])
+@pytest.mark.parametrize("steps_per_call", [None, 2, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_batch_gives_what_run_gives(own_masks, steps_per_call):
     posed = problems(3, own_masks)
     xs, residuals = batch_solver(own_masks, steps_per_call)([jax.random.key(i) for i in range(3)], posed)

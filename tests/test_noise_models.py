@@ -111,7 +111,7 @@ def test_samples_have_the_mean_of_theory(name, i):
 
 
 @every_noise
-@pytest.mark.parametrize("i", [0, 1])
+@pytest.mark.parametrize("i", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_samples_have_the_variance_of_theory(name, i):
     y, clean = _draws(name, i)
     _, variance = _moments(_noise(name), clean)

@@ -14,6 +14,10 @@ N = 48
 LINEAR = schedules.linear()
 REDUCTIONS = {"pixel_units": rd.pixel_units, "total": rd.total, "batch_mean": rd.BatchMean(5)}
 every_reduction = pytest.mark.parametrize("reduction", REDUCTIONS.values(), ids=REDUCTIONS)
+reductions_slowly = pytest.mark.parametrize(
+    "reduction",
+    [pytest.param(r, id=n, marks=[] if n == "pixel_units" else [pytest.mark.slow]) for n, r in REDUCTIONS.items()],
+)
 every_weighting = pytest.mark.parametrize("weighting", weightings.WEIGHTINGS)
 
 
@@ -105,7 +109,7 @@ def test_mean_gradient_for_a_gaussian_in_float32(weighting):
     "name",
     ["super_resolution", *(pytest.param(n, marks=pytest.mark.slow) for n in OPERATORS if n != "super_resolution")],
 )
-@every_reduction
+@reductions_slowly
 def test_with_the_noise_aware_weighting_an_update_is_that_of_noise_aware(name, reduction):
     prior, z, t = _gaussian(), _normal(5, *SHAPE), 300
     problem = _problem(name).replace(noise=rd.gaussian(0.3))
@@ -164,7 +168,7 @@ def test_the_proximal_step_solves_for_the_curvature_of_both_terms(name, count):
 
 @pytest.mark.usefixtures("x64")
 @every_linear
-@every_reduction
+@reductions_slowly
 @pytest.mark.parametrize("sample", [False, True])
 def test_with_proximal_steps_an_update_is_that_of_noise_aware(name, reduction, sample):
     prior, z = _gaussian(), _normal(5, *SHAPE)
