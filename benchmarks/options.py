@@ -11,6 +11,7 @@ already in results/options.json are kept.
 
 import argparse
 import json
+from collections import ChainMap
 from pathlib import Path
 from typing import Any
 
@@ -26,33 +27,39 @@ from reddiff_jax import metrics, schedules, tasks
 NUM_STEPS = 100
 SIGMAS = (0.0, 0.05, 0.1, 0.2)
 METRICS = ("PSNR", "LPIPS")
+OF_REDDIFF = (
+    "published",
+    "decay",
+    "grid",
+    "variate",
+    "weighting",
+    "exact steps",
+    "weighting, variate",
+    "weighting, variate, grid",
+    "weighting, variate, grid, decay",
+    "weighting, variate, grid, exact steps",
+)
+NAMES = (*OF_REDDIFF, "rd.noise_aware", "the default")
 
 
 def solvers(prior: rd.Prior, task: str) -> dict[str, rd.Solver]:
     """What is compared, by name; the same at all noise levels."""
-    grid: dict[str, Any] = {"spacing": schedules.log_even(prior.schedule)}
-    variate: dict[str, Any] = {"control_variate": rd.variate_projected}
-    weighting: dict[str, Any] = {"weighting": "noise_aware"}
-    decay = {"optimizer": optax.adam(optax.cosine_decay_schedule(0.1, NUM_STEPS, 0.02), b1=0.9, b2=0.99)}
-    exact: dict[str, Any] = {"data_step": "prox"}
-    options = {
+    options: dict[str, dict[str, Any]] = {
         "published": {},
-        "decay": decay,
-        "exact steps": exact,
-        "grid": grid,
-        "variate": variate,
-        "weighting": weighting,
-        "weighting, variate": weighting | variate,
-        "weighting, variate, grid": weighting | variate | grid,
-        "weighting, variate, grid, decay": weighting | variate | grid | decay,
-        "weighting, variate, grid, exact steps": weighting | variate | grid | exact,
+        "decay": {"optimizer": optax.adam(optax.cosine_decay_schedule(0.1, NUM_STEPS, 0.02), b1=0.9, b2=0.99)},
+        "grid": {"spacing": schedules.log_even(prior.schedule)},
+        "variate": {"control_variate": rd.variate_projected},
+        "weighting": {"weighting": "noise_aware"},
+        "exact steps": {"data_step": "prox"},
     }
+    chosen = [ChainMap(*(options[each] for each in name.split(", "))) for name in OF_REDDIFF]
     preset = tasks.preset(task, 0.0, "noise_aware").spending(NUM_STEPS)
-    return {
-        **{name: rd.reddiff(prior, num_steps=NUM_STEPS, **chosen) for name, chosen in options.items()},
-        "rd.noise_aware": rd.noise_aware(prior, num_steps=NUM_STEPS),
-        "the default": preset.solver(prior),
-    }
+    made = [
+        *(rd.reddiff(prior, num_steps=NUM_STEPS, **each) for each in chosen),
+        rd.noise_aware(prior, num_steps=NUM_STEPS),
+        preset.solver(prior),
+    ]
+    return dict(zip(NAMES, made, strict=True))
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import _report, net_error, noise_aware
+from benchmarks import _report, net_error, noise_aware, options
 from reddiff_jax import tasks
 
 README = Path(__file__).parents[1] / "README.md"
@@ -443,16 +443,16 @@ def _noise_aware() -> str:
 
 def _options() -> str:
     result = _load("options")
-    by_options: dict[str, dict[float, list[dict]]] = {}
-    for row in result["rows"]:
-        by_options.setdefault(row["options"], {}).setdefault(row["sigma"], []).append(row)
+    by_options: dict[str, dict[str, list[dict]]] = {}
+    for row in sorted(result["rows"], key=lambda row: (options.NAMES.index(row["options"]), row["sigma"])):
+        by_options.setdefault(row["options"], {}).setdefault(f"sigma {row['sigma']:g}", []).append(row)
+
+    def mean(rows: list[dict], metric: str) -> float:
+        return float(np.mean([row[metric] for row in rows]))
+
     table = [
-        {"options": name}
-        | {
-            f"sigma {sigma:g}": f"{np.mean([row['PSNR'] for row in rows]):.2f} / {np.mean([row['LPIPS'] for row in rows]):.3f}"
-            for sigma, rows in sorted(of_sigma.items())
-        }
-        for name, of_sigma in by_options.items()
+        {"options": name, **{at: f"{mean(rows, 'PSNR'):.2f} / {mean(rows, 'LPIPS'):.3f}" for at, rows in cells.items()}}
+        for name, cells in by_options.items()
     ]
     tried = ", ".join(f"`{task}`" for task in dict.fromkeys(row["task"] for row in result["rows"]))
     how = f"means over {tried} (denoising with noise only), {len(result['settings']['pictures'])} photos each"
