@@ -142,7 +142,8 @@ def log_even(
         schedule: The prior's.
         r_max: First noise level.
         r_min: Last noise level.
-        to_timestep: ``Schedule.nearest``; or ``Schedule.fractional``, exactly these levels, for priors that take any t.
+        to_timestep: ``Schedule.nearest``; or ``Schedule.fractional``, exactly these levels, between the ends of the
+            table at most, for priors that take any t.
 
     Raises:
         ValueError: If ``r_min`` is not below ``r_max``, or the table has less than n levels from one to the other.
@@ -153,9 +154,10 @@ def log_even(
         ratios = np.log(np.asarray(schedule.sigmas, np.float64) / np.asarray(schedule.alphas, np.float64))
 
     def spacing(total: int, n: int) -> np.ndarray:
-        levels = np.linspace(np.log(r_max), np.log(r_min), n)
         if to_timestep is not Schedule.nearest:
-            return np.asarray(jax.vmap(lambda r: to_timestep(schedule, r))(jnp.exp(levels)))
+            first, last = np.clip(np.log([r_max, r_min]), ratios[0], ratios[-1])
+            return np.asarray(jax.vmap(lambda r: to_timestep(schedule, r))(jnp.exp(np.linspace(first, last, n))))
+        levels = np.linspace(np.log(r_max), np.log(r_min), n)
         nearest = np.abs(ratios[:, None] - levels).argmin(axis=0)
         if (available := nearest[0] - nearest[-1] + 1) < n:
             raise ValueError(

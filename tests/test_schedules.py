@@ -197,6 +197,12 @@ def test_between_integers_are_exactly_the_levels(make):
     np.testing.assert_allclose(levels, np.geomspace(1.0, 0.02, 40), rtol=1e-3)  # float32: t is known to 3e-5
 
 
+def test_levels_between_integers_end_where_the_table_does():
+    schedule = schedules.from_sigmas(np.geomspace(0.01, 10, 31))
+    levels = _levels(schedule, 5, 1000.0, 0.001, to_timestep=Schedule.fractional)
+    np.testing.assert_allclose(levels, np.geomspace(10, 0.01, 5), rtol=1e-4)  # float32
+
+
 def test_a_schedule_that_ends_in_pure_noise_has_levels_below_it():
     schedule = Schedule(jnp.asarray([1.0, 0.5, 0.0]), jnp.asarray([0.5, 1.0, 1.0]))
     assert _levels(schedule, 2, 1000.0, 0.1).tolist() == [2.0, 0.5]
