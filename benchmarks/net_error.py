@@ -74,7 +74,7 @@ LAM_TASKS = ("denoise", "inpaint_freeform", "inpaint_random", "cs4", "sr4", "deb
 LAM_SIGMAS = (0.05, 0.2)
 LAMS = (0.2, 0.35, 0.5, 0.7, 1.0)
 # Of the part start: its best lam for each task, and the first image and level.
-LAM = {"inpaint_freeform": 0.7, "inpaint_random": 0.35, "cs4": 0.35, "sr4": 0.35}
+LAM = {"inpaint_freeform": 0.7, "inpaint_box": 0.7, "inpaint_random": 0.35, "cs4": 0.35, "sr4": 0.35}
 START_SIGMAS = (0.0, 0.1)
 STARTS = (("pinv", 3.0), ("smooth", 0.5), ("smooth", 1.0), ("smooth", 3.0))
 LENGTHS = ((20, 1), (33, 3), (25, 4), (50, 2))  # steps of a run, runs
