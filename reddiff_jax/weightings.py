@@ -80,7 +80,7 @@ def noise_aware(sigma_y: jax.Array | float, scale: jax.Array | float, *, gamma: 
 
 
 def default_gamma(*, proximal: bool, sample: bool) -> float:
-    """What stays of the noise-aware weighting without noise: the less, the better a step follows it."""
+    """Gamma of ``noise_aware`` by the kind of step: exact ones bear less than an optimizer's, samples the least."""
     if sample:
         return 1e-6
     return 1e-3 if proximal else 0.03
