@@ -10,6 +10,9 @@ Image = Float[Array, "H W C"]
 Timestep = Int[Array, ""] | Float[Array, ""] | int
 """Index into a noise schedule."""
 
+Timesteps = Int[Array, "..."] | Float[Array, "..."]
+"""Of a run (num_steps, K), of one update (K,), or one; integers unless the spacing has them in between."""
+
 Key = PRNGKeyArray
 """A JAX PRNG key."""
 

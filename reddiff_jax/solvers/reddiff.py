@@ -17,79 +17,27 @@ them without being asked, and ends at a level that follows each problem's noise.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from reddiff_jax import schedules, weightings
 from reddiff_jax._checks import check_non_negative, check_positive
-from reddiff_jax._types import Image, Key
+from reddiff_jax._types import Image, Key, Timesteps
 from reddiff_jax.priors import Prior
 from reddiff_jax.problem import DataTerm, Problem, least_squares
 from reddiff_jax.solvers._base import Solver, check_count, check_in_shape, known_sigma_y, num_entries, scalar
 from reddiff_jax.solvers._control_variates import ControlVariate, variate_published, variate_twice
+from reddiff_jax.solvers._orders import descending
 from reddiff_jax.solvers._proximal import check_linear, proximal
+from reddiff_jax.solvers._reductions import BatchMean, pixel_units
 from reddiff_jax.solvers._row_norms import mean_squared_row_norm
 from reddiff_jax.solvers._starts import Init, init_noise, init_pinv
 from reddiff_jax.weightings import Weighting
-
-Timesteps = Int[Array, "..."] | Float[Array, "..."]
-"""Of a run (num_steps, K), of one update (K,), or one; integers unless the spacing has them in between."""
-
-# ---- reductions: (number of pixels n, number of measurement entries m) -> scales of the data and the prior term
-
-
-def pixel_units(n: int, m: int) -> tuple[float, float]:
-    """Reduction: n times the mean/mean objective of one sample, i.e. (n/m, 1).
-
-    Published lam and learning rates carry over, and no gradient is so small that Adam's epsilon matters.
-    """
-    return n / m, 1.0
-
-
-def total(n: int, m: int) -> tuple[float, float]:
-    """Reduction: sums over entries and over pixels, the paper's formula as written; lam then depends on m / n."""
-    return 1.0, 1.0
-
-
-@dataclass(frozen=True)
-class BatchMean:
-    """Reduction of the published code: means over the pixels of the whole batch, i.e. (1 / (B m), 1 / (B n)).
-
-    With Adam's epsilon of 1e-8 results then depend on ``batch_size`` (and on the image size).
-    """
-
-    batch_size: int = 1
-
-    def __call__(self, n: int, m: int) -> tuple[float, float]:
-        """Returns the scales of the data and the prior term."""
-        return 1 / (self.batch_size * m), 1 / (self.batch_size * n)
-
-
-# ---- orders: (key, step, timesteps (num_steps, K)) -> the (K,) timesteps of this step
-
-
-def descending(key: Key, step: Int[Array, ""], timesteps: Timesteps) -> Timesteps:
-    """Order: from the noisiest level to the cleanest, the paper's choice (section 5.3)."""
-    return timesteps[step]
-
-
-def ascending(key: Key, step: Int[Array, ""], timesteps: Timesteps) -> Timesteps:
-    """Order: from the cleanest level to the noisiest."""
-    return timesteps[timesteps.shape[0] - 1 - step]
-
-
-def random(key: Key, step: Int[Array, ""], timesteps: Timesteps) -> Timesteps:
-    """Order: independent uniform draws from the grid, as in the derivation."""
-    return jax.random.choice(key, timesteps.reshape(-1), timesteps.shape[1:])
-
-
-# ---- the update
 
 
 @struct.dataclass
