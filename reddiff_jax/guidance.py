@@ -201,7 +201,7 @@ def conditional_scale(schedule: Schedule, timesteps: Int[Array, "*N"], *, eta: f
         raise ValueError(f"eta is {eta} but must be between 0 (DDIM) and 1 (ancestral sampling).")
     grid = np.unique(np.asarray(timesteps))
     total = schedule.num_timesteps
-    if grid.size == 0 or grid[0] < 0 or grid[-1] >= total:
+    if grid.size == 0 or grid[0] < 0 or grid[-1] >= total or not np.issubdtype(grid.dtype, np.integer):
         raise ValueError(f"timesteps must be some of 0..{total - 1}, the schedule's, got {grid[:3]}...{grid[-3:]}.")
     alphas, sigmas = np.asarray(schedule.alphas, np.float64), np.asarray(schedule.sigmas, np.float64)
     below = np.append(-1, grid)[np.searchsorted(grid, np.arange(total))]  # (T,), -1 under the lowest

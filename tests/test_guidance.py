@@ -275,11 +275,16 @@ def test_conditional_scale_multiplies_the_classifiers_scale():
 
 @pytest.mark.parametrize(
     ("timesteps", "eta", "message"),
-    [([500], 1.5, "eta is 1.5"), ([1000], 0.0, r"must be some of 0\.\.999"), ([], 0.0, r"must be some of 0\.\.999")],
+    [
+        ([500], 1.5, "eta is 1.5"),
+        ([1000], 0.0, r"must be some of 0\.\.999"),
+        ([], 0.0, r"must be some of 0\.\.999"),
+        ([5.5], 0.0, r"must be some of 0\.\.999"),
+    ],
 )
 def test_a_grid_that_is_none_is_an_error(timesteps, eta, message):
     with pytest.raises(ValueError, match=message):
-        rd.conditional_scale(LINEAR, np.asarray(timesteps, int), eta=eta)
+        rd.conditional_scale(LINEAR, np.asarray(timesteps), eta=eta)
 
 
 # ---- without a classifier
