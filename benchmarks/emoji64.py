@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import reddiff_jax as rd
-from benchmarks import _report
+from benchmarks import _long_runs, _report
 from reddiff_jax import metrics, panels, pictures, tasks
 from reddiff_jax.operators import half_mask
 
@@ -119,7 +119,7 @@ def faces(prior: rd.Prior, data: Path, steps: int) -> tuple[list[dict[str, Any]]
         problem = jax.vmap(lambda key, x, mask=mask: rd.measure(key, rd.inpainting(mask), rd.gaussian(SIGMA), x))
         problems = problem(jax.random.split(key, len(x)), jnp.asarray(x))
         columns[f"{hidden} half hidden"] = np.where(np.asarray(mask) > 0, problems.y, 0.0)
-        draw = rd.noise_aware(prior, sample=True, num_steps=4 * steps, r_max=30.0)
+        draw = _long_runs.noise_aware(prior, sample=True, num_steps=4 * steps, sigma_max=30.0)
         # The noisiest levels decide what the hidden half is to be.
         preset = replace(tasks.by_name("inpaint_box").preset(SIGMA), num_steps=steps, start_timestep=999)
         methods = {

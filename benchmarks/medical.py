@@ -32,7 +32,7 @@ import nibabel
 import numpy as np
 
 import reddiff_jax as rd
-from benchmarks import _pictures, _report
+from benchmarks import _long_runs, _pictures, _report
 from reddiff_jax import metrics, panels, pictures, tasks
 
 SIGMA = 0.05
@@ -167,7 +167,7 @@ def mri_methods(prior: rd.Prior, magnitudes: np.ndarray, coils: int, weight: flo
     gray, task = rd.gray_prior(prior), tasks.by_name("mri4")
     halved, preset = task.preset(SIGMA / 2), task.preset(SIGMA)
     whole, sized = case.complex_problems(), case.magnitude_problems()
-    aware = rd.noise_aware(gray, num_steps=preset.num_steps)
+    aware = _long_runs.noise_aware(gray, preset.num_steps)
     pinv = np.stack([each.operator.pinv(each.y) for each in case.problems])  # type: ignore[attr-defined]
     tv = np.stack([by_total_variation(weight, each) for each in case.problems])
     return {
@@ -191,7 +191,7 @@ def ct_methods(prior: rd.Prior, x: np.ndarray, weight: float) -> dict[str, np.nd
         "A+y": np.stack([each.operator.pinv(each.y) for each in problems]),  # type: ignore[attr-defined]
         "total variation": np.stack([by_total_variation(weight, each) for each in problems]),
         "RED-diff, gray": restore(preset.solver(gray), stacked),
-        "noise-aware, gray": restore(rd.noise_aware(gray, num_steps=preset.num_steps), stacked),
+        "noise-aware, gray": restore(_long_runs.noise_aware(gray, preset.num_steps), stacked),
         "RED-diff, RGB": restore(preset.solver(prior), _of_rgb(stacked)).mean(-1, keepdims=True),
     }
     return {name: each / 2 + 0.5 for name, each in results.items()}

@@ -61,7 +61,7 @@ Settings = Callable[..., tasks.Method]
 def method(name: str, settings: Settings, task: str, sigma: float, evaluations: int) -> tasks.Method:
     """A method's settings, searched now if they are not known."""
     preset: tasks.Method = tasks.preset(task, sigma, "noise_aware")
-    of_solver = {"num_steps": evaluations, "num_runs": 1, "lam": 1.0, "r_max": 3.0, "init": "pinv"}
+    of_solver = {"num_steps": evaluations, "num_runs": 1, "lam": 1.0, "sigma_max": 3.0, "init": "pinv"}
     one_run = tasks.METHODS["noise_aware"]().changed(of_solver)
     match name:
         case "published":

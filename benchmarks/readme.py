@@ -100,8 +100,8 @@ def _noise_aware_presets() -> str:
                 "tasks": ", ".join(names) or "all else",
                 "lam": f"{preset.lam:g}",
                 "first image": "A+ y" if preset.init == "pinv" else preset.init,
-                "r_max": f"{preset.r_max:g}",
-                "r_min": f"{preset.r_min:g}",
+                "sigma_max": f"{preset.sigma_max:g}",
+                "sigma_min": f"{preset.sigma_min:g}",
                 "runs": f"{preset.num_runs} of {preset.num_steps} steps",
             }
             for _, preset in presets
@@ -497,7 +497,7 @@ def _net_error() -> str:
         + "\n\nThe same by the first image and noise level, means over sigma 0 and 0.1:\n\n"
         + _report.markdown(starts, list(starts[0]))
         + "\n\nThe same of the command line's settings, 100 evaluations, by the least noise level:\n\n"
-        + _net_error_by("r_min", parts["least"])
+        + _net_error_by("sigma_min", parts["least"])
         + _measured_on(result, how)
     )
 
@@ -518,7 +518,7 @@ def _net_error_starts(found: list[dict]) -> list[dict[str, str]]:
     known: dict[tuple, dict[str, list[tuple[float, float]]]] = {}
     for row in found:
         place = row["prior"], row["task"], row["num_runs"], row["num_steps"]
-        start = f"{'A+ y' if row['init'] == 'pinv' else row['init']}, r_max {row['r_max']:g}"
+        start = f"{'A+ y' if row['init'] == 'pinv' else row['init']}, sigma_max {row['sigma_max']:g}"
         known.setdefault(place, {}).setdefault(start, []).append((row["PSNR"], row["LPIPS"]))
     return [
         {"prior": prior, "task": f"`{task}`", "runs x steps": f"{num_runs} x {num_steps}"}

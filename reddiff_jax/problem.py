@@ -34,6 +34,11 @@ class Problem:
         """Half the squared residual, a sum over the entries of y."""
         return 0.5 * jnp.sum(jnp.abs(self.residual(x)) ** 2)
 
+    def rms_residual(self, x: Image) -> Float[Array, ""]:
+        """Root mean square of the residual over the real numbers of y; a complex entry counts twice."""
+        count = self.y.size * (2 if jnp.iscomplexobj(self.y) else 1)
+        return jnp.sqrt(2 * self.misfit(x) / count)
+
     def misfit_gradient(self, x: Image) -> Image:
         """Gradient of the misfit, J_A^T (operator(x) - y)."""
         if isinstance(self.operator, LinearOperator):

@@ -154,7 +154,7 @@ def test_number_of_steps_done_is_counted(batch):
 
 def test_every_step_is_reported(batch):
     keys, problems, _ = batch
-    assert rd.run(keys[0], SHORT, problems[0]).info.t.tolist() == SHORT.timesteps.ravel().tolist()
+    assert rd.run(keys[0], SHORT, problems[0]).info.t.tolist() == SHORT.levels.timesteps.ravel().tolist()
 
 
 def _mu_and_t(state, info):
@@ -175,7 +175,7 @@ def test_record_is_taken_after_every_so_many_steps(every, batch):
     _, ts, steps = rd.run(keys[0], SHORT, problems[0], record=_mu_and_t, record_every=every).record
     expected = np.arange(every, 7, every)
     assert steps.tolist() == expected.tolist()
-    assert ts.tolist() == SHORT.timesteps.ravel()[expected - 1].tolist()
+    assert ts.tolist() == SHORT.levels.timesteps.ravel()[expected - 1].tolist()
 
 
 def test_recording_changes_neither_result_nor_info(batch):

@@ -123,7 +123,7 @@ def test_equal_presets_share_their_optimizer_so_that_they_share_a_compilation():
 
 def test_many_steps_start_as_high_as_they_must():
     solver = tasks.Preset(num_steps=1000, start_timestep=300).solver(prior())
-    assert solver.timesteps[0, 0] == 999
+    assert solver.levels.timesteps[0, 0] == 999
     assert solver.num_steps == 1000
 
 

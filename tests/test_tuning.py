@@ -166,13 +166,13 @@ def test_methods_cost_a_hundred_evaluations_or_as_many_derivatives():
 @pytest.mark.parametrize(
     ("task", "settings"),
     [
-        ("denoise", {"lam": 1.0, "r_max": 3.0, "r_min": 0.01, "init": "pinv"}),
+        ("denoise", {"lam": 1.0, "sigma_max": 3.0, "sigma_min": 0.01, "init": "pinv"}),
         ("ct60", {"lam": 1.0}),
         ("inpaint_box", {"lam": 0.7}),
         ("deblur_motion", {"lam": 0.5}),
         ("sr4", {}),
-        ("inpaint_random", {"r_max": 0.5}),
-        ("cs4", {"r_max": 0.5, "r_min": 0.01, "num_steps": 50, "num_runs": 2}),
+        ("inpaint_random", {"sigma_max": 0.5}),
+        ("cs4", {"sigma_max": 0.5, "sigma_min": 0.01, "num_steps": 50, "num_runs": 2}),
     ],
 )
 @pytest.mark.parametrize("sigma", [0.0, 0.1, 1.0])

@@ -56,7 +56,7 @@ def info(
         table.add_row(name, task.help, task.needs or "", task.family, tasks.default_solver(name))
     console.print(table)
     title = "noise_aware's presets, the same for all sigma"
-    names = ("lam", "r_max", "r_min", "init", "num_runs", "num_steps")
+    names = ("lam", "sigma_max", "sigma_min", "init", "num_runs", "num_steps")
     table = Table("preset", *names, title=title, title_justify="left")
     presets = {family: preset for family, ((_, preset),) in tasks.TUNED["noise_aware"].items()}
     for family, preset in {**presets, "all else": tasks.METHODS["noise_aware"]()}.items():

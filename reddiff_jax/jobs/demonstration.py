@@ -33,7 +33,7 @@ class Show:
         size: Side to which they are reduced, in pixels.
         tasks: Names of tasks, and noise levels.
         evaluations: Of the network, for each restoration; the demonstration's if None.
-        settings: What replaces settings of the tasks' presets, ``{"r_max": 6.0}``.
+        settings: What replaces settings of the tasks' presets, ``{"sigma_max": 6.0}``.
         folder: Where its files go, below the output folder.
     """
 

@@ -19,6 +19,12 @@ from reddiff_jax.solvers._starts import init_noised_pinv as init_noised_pinv
 from reddiff_jax.solvers._starts import init_pinv as init_pinv
 from reddiff_jax.solvers._starts import init_smooth as init_smooth
 from reddiff_jax.solvers._starts import init_zeros as init_zeros
+from reddiff_jax.solvers._steps import langevin_step as langevin_step
+from reddiff_jax.solvers._steps import optax_step as optax_step
+from reddiff_jax.solvers._steps import proximal_step as proximal_step
+from reddiff_jax.solvers._weights import NoiseAwareWeight as NoiseAwareWeight
+from reddiff_jax.solvers._weights import SnrWeight as SnrWeight
+from reddiff_jax.solvers._weights import Weight as Weight
 from reddiff_jax.solvers.averaged import Averaged as Averaged
 from reddiff_jax.solvers.averaged import AveragedState as AveragedState
 from reddiff_jax.solvers.averaged import averaged as averaged
@@ -40,11 +46,9 @@ from reddiff_jax.solvers.mcg import MCG as MCG
 from reddiff_jax.solvers.mcg import mcg as mcg
 from reddiff_jax.solvers.mmps import MMPS as MMPS
 from reddiff_jax.solvers.mmps import mmps as mmps
-from reddiff_jax.solvers.noise_aware import NoiseAware as NoiseAware
-from reddiff_jax.solvers.noise_aware import NoiseAwareInfo as NoiseAwareInfo
-from reddiff_jax.solvers.noise_aware import NoiseAwareState as NoiseAwareState
 from reddiff_jax.solvers.noise_aware import noise_aware as noise_aware
-from reddiff_jax.solvers.noise_aware import noise_aware_pull as noise_aware_pull
+from reddiff_jax.solvers.perturb_and_optimise import PerturbAndOptimise as PerturbAndOptimise
+from reddiff_jax.solvers.perturb_and_optimise import perturb_and_optimise as perturb_and_optimise
 from reddiff_jax.solvers.pigdm import PiGDM as PiGDM
 from reddiff_jax.solvers.pigdm import pigdm as pigdm
 from reddiff_jax.solvers.pigdm import pigdm_alpha_t as pigdm_alpha_t
@@ -63,6 +67,7 @@ from reddiff_jax.solvers.reddiff import RedDiffInfo as RedDiffInfo
 from reddiff_jax.solvers.reddiff import RedDiffState as RedDiffState
 from reddiff_jax.solvers.reddiff import reddiff as reddiff
 from reddiff_jax.solvers.reddiff import reddiff_gradient as reddiff_gradient
+from reddiff_jax.solvers.reddiff import reddiff_published as reddiff_published
 from reddiff_jax.solvers.reddiff import sds as sds
 from reddiff_jax.solvers.reddiff_var import RedDiffVar as RedDiffVar
 from reddiff_jax.solvers.reddiff_var import RedDiffVarInfo as RedDiffVarInfo

@@ -14,7 +14,7 @@ from reddiff_jax.operators import SpectralOperator
 from reddiff_jax.priors import Prior
 from reddiff_jax.problem import Problem
 from reddiff_jax.solvers._base import Solver, check_in_shape, known_sigma_y, num_entries
-from reddiff_jax.solvers._starts import Init
+from reddiff_jax.solvers._starts import Init, first_image
 from reddiff_jax.solvers._transition import Scales
 
 
@@ -55,10 +55,7 @@ class Sampler(Solver[SamplerState]):
         check_in_shape(self._name, problem)
         self.check(problem)
         key_guess, key_z = jax.random.split(key)
-        guess = self.guess(key_guess, problem, *self.prior.schedule(self.timesteps[0]))
-        if guess.shape != problem.operator.in_shape:
-            raise ValueError(f"init returned shape {guess.shape} but the image has {problem.operator.in_shape}.")
-        guess = guess.astype(float)
+        guess = first_image(self.guess, key_guess, problem, *self.prior.schedule(self.timesteps[0]))
         z = jax.random.normal(key_z, guess.shape, guess.dtype)
         return SamplerState(self.start(z, guess, problem).astype(float), jnp.zeros((), jnp.int32))
 

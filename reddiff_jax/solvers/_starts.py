@@ -1,4 +1,4 @@
-"""First images of a run: functions (key, problem, schedule scales at the first timestep) -> image."""
+"""Initial images of a run: functions (key, problem, schedule scales at the first timestep) -> image."""
 
 from collections.abc import Callable
 
@@ -14,6 +14,18 @@ from reddiff_jax.operators import LinearOperator
 from reddiff_jax.problem import Problem
 
 Init = Callable[[Key, Problem, jax.Array, jax.Array], jax.Array]
+
+
+def first_image(init: Init, key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Array) -> Image:
+    """The image from which a run starts, of the solver's type.
+
+    Raises:
+        ValueError: If ``init`` gives an image of another shape.
+    """
+    x = init(key, problem, alpha_t, sigma_t)
+    if x.shape != problem.operator.in_shape:
+        raise ValueError(f"init returned shape {x.shape} but the image has {problem.operator.in_shape}.")
+    return x.astype(float)
 
 
 def init_pinv(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Array) -> Image:
@@ -72,6 +84,12 @@ def init_smooth(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Arr
         smooth = jnp.maximum((sigma_y / _SLOPE) ** 2, least * mean) * slopes
         x = _smoothest(problem, x, smooth, mean, num_cg)
     return x
+
+
+def init_smooth_if_linear(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Array) -> Image:
+    """Starts from the smoothest image that explains a linear measurement, and else from the pseudo-inverse."""
+    init = init_smooth if isinstance(problem.operator, LinearOperator) else init_pinv
+    return init(key, problem, alpha_t, sigma_t)
 
 
 def _smoothest(problem: Problem, x: Image, smooth: Float[Array, "H W 1"], mean: jax.Array, num_cg: int) -> Image:

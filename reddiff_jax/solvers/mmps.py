@@ -33,7 +33,7 @@ from reddiff_jax.solvers._starts import Init, init_zeros
 from reddiff_jax.solvers._transition import ddim_transition
 from reddiff_jax.solvers._tweedie import tweedie_vjp
 
-_REMEDY = "Use rd.dps, or rd.reddiff with data_term=rd.likelihood."
+_REMEDY = "Use rd.dps, or rd.reddiff with rd.optax_step(data_term=rd.likelihood)."
 
 
 @struct.dataclass

@@ -205,12 +205,12 @@ def interpolate(rows: Rows[AnyMethod], sigma: float) -> AnyMethod:
 
 
 _AT_LEAST_ZERO = ("lam", "scale")
-_ABOVE_ZERO = ("learning_rate", "step_size", "sigma_f", "beta", "r_max", "r_min", "first_std")
+_ABOVE_ZERO = ("learning_rate", "step_size", "sigma_f", "beta", "sigma_max", "sigma_min", "first_std")
 _FRACTIONS = ("eta", "eta_b", "zeta")
 _COUNTS = {"num_steps": 1000, "num_runs": 1000, "num_ode": 100, "num_langevin": 10_000, "num_cg": 1000}
 _NAMES: dict[str, Collection[str]] = {
     **_FUNCTIONS,
-    "weighting": (*weightings.WEIGHTINGS, "noise_aware"),
+    "weighting": weightings.WEIGHTINGS,
     "lr_schedule": ("constant", "cosine"),
 }
 

@@ -47,7 +47,7 @@ class RedDiffVarPreset(Method):
     """Settings of RED-diff with a learned variance; see ``reddiff_jax.reddiff_var``."""
 
     lam: float = 1.0
-    r_max: float = 3.0
+    sigma_max: float = 3.0
     first_std: float = 0.1
     num_steps: int = 100
     init: str = "pinv"
@@ -55,7 +55,7 @@ class RedDiffVarPreset(Method):
     name = "reddiff_var"
     factory = staticmethod(reddiff_var)
     help = "RED-diff with a learned variance; Gaussian noise"
-    space = MappingProxyType({"lam": Range(0.05, 20.0, log=True), "r_max": Range(0.3, 30.0, log=True)})
+    space = MappingProxyType({"lam": Range(0.05, 20.0, log=True), "sigma_max": Range(0.3, 30.0, log=True)})
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class NoiseAwarePreset(Method):
     """
 
     lam: float = 0.35
-    r_max: float = 1.0
-    r_min: float = 0.02
+    sigma_max: float = 1.0
+    sigma_min: float = 0.02
     sample: bool = False
     num_steps: int = 25
     num_runs: int = 4
@@ -80,7 +80,7 @@ class NoiseAwarePreset(Method):
 
     name = "noise_aware"
     help = "RED-diff that knows the noise, not tuned for each task; or a sample; Gaussian noise"
-    space = MappingProxyType({"lam": Range(0.05, 20.0, log=True), "r_max": Range(0.3, 30.0, log=True)})
+    space = MappingProxyType({"lam": Range(0.05, 20.0, log=True), "sigma_max": Range(0.3, 30.0, log=True)})
 
     @staticmethod
     def factory(prior: Prior, *, num_runs: int, **settings: Any) -> Solver:
@@ -105,7 +105,7 @@ class NoiseAwarePreset(Method):
     def changed(self, changes: Mapping[str, Any]) -> Self:
         """The same with other values of some fields; what a sample needs else follows, if nothing is said of it."""
         if changes.get("sample") and not self.sample:
-            exact = {"lam": 1.0, "r_max": 0.5, "r_min": 0.02, "init": "smooth"}
+            exact = {"lam": 1.0, "sigma_max": 0.5, "sigma_min": 0.02, "init": "smooth"}
             changes = {"num_steps": self.num_evaluations, "num_runs": 1, **exact, **changes}
         return super().changed(changes)
 
@@ -285,16 +285,16 @@ METHODS: dict[str, type[Method]] = {
 
 TUNED: dict[str, Mapping[str, Rows]] = {
     "reddiff": PRESETS,
-    # lam: where more of the picture is measured than a third. r_max: lower still where the first image is near.
-    # r_min: lower where all of a picture, or a mix of all, is measured; 0.1 to 0.4 dB at sigma up to 0.02.
+    # lam: where more of the picture is measured than a third. sigma_max: lower still where the first image is near.
+    # sigma_min: lower where all of a picture, or a mix of all, is measured; 0.1 to 0.4 dB at sigma up to 0.02.
     # num_steps: what mixes all pixels takes longer to agree with the prior; 0.8 dB without noise.
     "noise_aware": {
         "deblur": ((0.0, NoiseAwarePreset(lam=0.5)),),
-        "inpaint_pixels": ((0.0, NoiseAwarePreset(r_max=0.5)),),
+        "inpaint_pixels": ((0.0, NoiseAwarePreset(sigma_max=0.5)),),
         "inpaint_holes": ((0.0, NoiseAwarePreset(lam=0.7)),),
-        "compressed_sensing": ((0.0, NoiseAwarePreset(r_max=0.5, r_min=0.01, num_steps=50, num_runs=2)),),
+        "compressed_sensing": ((0.0, NoiseAwarePreset(sigma_max=0.5, sigma_min=0.01, num_steps=50, num_runs=2)),),
         "ct": ((0.0, NoiseAwarePreset(lam=1.0)),),
-        "denoise": ((0.0, NoiseAwarePreset(lam=1.0, r_max=3.0, r_min=0.01, init="pinv")),),
+        "denoise": ((0.0, NoiseAwarePreset(lam=1.0, sigma_max=3.0, sigma_min=0.01, init="pinv")),),
     },
 }
 """Rows of each family, for each method that has been tuned; the others have their defaults."""
@@ -387,7 +387,7 @@ def fitted(settings: AnyMethod, task_name: str) -> AnyMethod:
     """
     names = {field.name for field in fields(settings)}
     if isinstance(settings, NoiseAwarePreset) and not isinstance(_example(task_name).operator, LinearOperator):
-        start = {"r_max": 3.0, "init": "pinv"} if settings.init == "smooth" else {}
+        start = {"sigma_max": 3.0, "init": "pinv"} if settings.init == "smooth" else {}
         return replace(settings.in_one_run(), **start)
     if "noisy" in names and not isinstance(_example(task_name).operator, SpectralOperator):
         return replace(settings, noisy=False)

@@ -15,6 +15,7 @@ from reddiff_jax.priors import Prior
 from reddiff_jax.problem import Problem
 from reddiff_jax.solvers import RedDiff, RedDiffInfo, RedDiffState, Solver, reddiff
 from reddiff_jax.tasks.method import INITS, Choice, Method, Range, interpolate
+from reddiff_jax.weightings import WEIGHTINGS
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Preset(Method):
             optimizer,
             lam=self.lam,
             num_steps=self.num_steps,
-            weighting=self.weighting,
+            weighting=WEIGHTINGS[self.weighting],
             spacing=self._spacing(prior),
             init=INITS[self.init],
         )

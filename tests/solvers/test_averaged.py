@@ -86,13 +86,13 @@ def test_the_preset_averages_points_and_makes_one_run_of_a_sample():
     assert isinstance(solver, rd.Averaged)
     assert solver.num_runs * solver.num_steps == preset.num_evaluations == 100
     sample = preset.changed({"sample": True})
-    assert isinstance(sample.solver(_prior()), rd.NoiseAware)
+    assert isinstance(sample.solver(_prior()), rd.RedDiff)
     assert sample.num_evaluations == sample.num_steps == 100
     assert sample.lam == 1
     denoising = tasks.preset("denoise", 0.05, "noise_aware")
-    assert [denoising.changed({"sample": True, **more}).r_max for more in ({}, {"r_max": 9.0})] == [0.5, 9]
+    assert [denoising.changed({"sample": True, **more}).sigma_max for more in ({}, {"sigma_max": 9.0})] == [0.5, 9]
     assert (denoising.init, denoising.changed({"sample": True}).init) == ("pinv", "smooth")
-    assert (denoising.r_min, denoising.changed({"sample": True}).r_min) == (0.01, 0.02)
+    assert (denoising.sigma_min, denoising.changed({"sample": True}).sigma_min) == (0.01, 0.02)
     mean = preset.changed({"sample": True, "num_runs": 8})
     assert (mean.num_runs, mean.num_steps) == (8, 100)
     assert [preset.spending(n).num_runs for n in (10, 50, 100, 1000)] == [1, 2, 4, 40]

@@ -177,7 +177,9 @@ def test_noise_that_is_not_gaussian_is_served_or_an_error_that_says_what_to_do(c
     if not case.needs_gaussian:
         assert _traced(_solver(case), OPERATORS["spectral"], rd.poisson(100.0)).x.shape == SHAPE
         return
-    with pytest.raises(TypeError, match=rf"{case.factory} needs Gaussian noise.*is Poisson.*rd\.reddiff"):
+    with pytest.raises(
+        TypeError, match=rf"{case.noise_named_by or case.factory} needs Gaussian noise.*is Poisson.*rd\.reddiff"
+    ):
         _traced(_solver(case), OPERATORS["spectral"], rd.poisson(100.0))
 
 

@@ -1,0 +1,113 @@
+"""Levels: at which timesteps a run of RED-diff evaluates the prior, one step after the other."""
+
+import abc
+from collections.abc import Callable
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float, Int
+
+from reddiff_jax._types import Key, Timestep, Timesteps
+from reddiff_jax.problem import Problem
+from reddiff_jax.schedules import Schedule
+from reddiff_jax.solvers._base import known_sigma_y
+
+REMEDY = "Use rd.reddiff with rd.optax_step(data_term=rd.likelihood)."
+
+
+@struct.dataclass
+class Levels(abc.ABC):
+    """The timesteps of a run."""
+
+    follow_noise: ClassVar[bool] = False  # whether sigma_y and a = tr(A A^T) / m are needed
+
+    @property
+    @abc.abstractmethod
+    def num_steps(self) -> int:
+        """Number of steps of a whole run."""
+
+    @abc.abstractmethod
+    def first(self, schedule: Schedule) -> Timestep:
+        """The noisiest timestep, to which some initial images are carried."""
+
+    @abc.abstractmethod
+    def __call__(
+        self,
+        key: Key,
+        step: Int[Array, ""],
+        schedule: Schedule,
+        problem: Problem,
+        scale: Float[Array, ""] | float | None,
+    ) -> Timesteps:
+        """The (K,) timesteps of a step; ``scale`` is a, None unless the levels follow the noise."""
+
+
+@struct.dataclass
+class GridLevels(Levels):
+    """A grid of timesteps, the same for all problems."""
+
+    timesteps: jax.Array  # (num_steps, K)
+    order: Callable[..., jax.Array] = struct.field(pytree_node=False)
+
+    @property
+    def num_steps(self) -> int:
+        """Number of steps of a whole run."""
+        return self.timesteps.shape[-2]
+
+    def first(self, schedule: Schedule) -> Timestep:
+        """The grid's first timestep."""
+        return self.timesteps[0, 0]
+
+    def __call__(
+        self,
+        key: Key,
+        step: Int[Array, ""],
+        schedule: Schedule,
+        problem: Problem,
+        scale: Float[Array, ""] | float | None = None,
+    ) -> Timesteps:
+        """What the order takes from the grid."""
+        return self.order(key, step, self.timesteps)
+
+
+@struct.dataclass
+class FallingLevels(Levels):
+    """Levels r = sigma_t / alpha_t that fall by one factor a step, down to a quarter of the problem's own noise.
+
+    ``r_k = sigma_max (r_last / sigma_max)^(k / (n - 1))``, ``r_last = sigma_y / (4 sqrt(max(a, 1)))`` within
+    [sigma_min, sigma_max]: further down there is nothing left to decide.
+    """
+
+    sigma_max: jax.Array
+    sigma_min: jax.Array
+    to_timestep: Callable[[Schedule, jax.Array], jax.Array] = struct.field(pytree_node=False)
+    total_steps: int = struct.field(pytree_node=False)
+
+    follow_noise = True
+
+    @property
+    def num_steps(self) -> int:
+        """Number of steps of a whole run."""
+        return self.total_steps
+
+    def first(self, schedule: Schedule) -> Timestep:
+        """The timestep of sigma_max."""
+        return self.to_timestep(schedule, self.sigma_max)
+
+    def __call__(
+        self,
+        key: Key | None,
+        step: Int[Array, ""] | int,
+        schedule: Schedule,
+        problem: Problem,
+        scale: Float[Array, ""] | float | None,
+    ) -> Timesteps:
+        """The one timestep of a step, (1,)."""
+        assert scale is not None
+        # An operator that adds up many pixels has a large sigma_y, which is none for a pixel.
+        sigma_x = known_sigma_y("noise_aware", problem, REMEDY) / jnp.sqrt(jnp.maximum(scale, 1.0))
+        last = jnp.clip(sigma_x / 4, self.sigma_min, self.sigma_max)
+        fallen = step / max(self.total_steps - 1, 1)
+        return jnp.asarray(self.to_timestep(schedule, self.sigma_max * (last / self.sigma_max) ** fallen))[None]
