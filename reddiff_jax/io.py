@@ -13,14 +13,19 @@ from flax import linen as nn
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 from reddiff_jax import priors
-from reddiff_jax.nets import DiffusersUNet, EncoderUNet, UNet, parameter_shapes
+from reddiff_jax.nets import DiffusersUNet, EncoderUNet, ResidualUNet, UNet, parameter_shapes
 from reddiff_jax.priors import NetPrior
 from reddiff_jax.schedules import Schedule
 
 CARD = "card.json"
 WEIGHTS = "weights"
 FORMAT = 1
-NETS: dict[str, type[nn.Module]] = {"UNet": UNet, "EncoderUNet": EncoderUNet, "DiffusersUNet": DiffusersUNet}
+NETS: dict[str, type[nn.Module]] = {
+    "UNet": UNet,
+    "EncoderUNet": EncoderUNet,
+    "DiffusersUNet": DiffusersUNet,
+    "ResidualUNet": ResidualUNet,
+}
 PREDICTIONS = {
     "eps": priors.from_eps,
     "x0": priors.from_x0,

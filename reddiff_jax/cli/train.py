@@ -3,10 +3,14 @@
 import platform
 import shlex
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from flax.linen import Module
 
 LEVELS = {"uniform": "uniform_levels", "lognormal": "lognormal_levels"}  # functions of training
 
@@ -20,12 +24,23 @@ def train(
     batch: Annotated[int, typer.Option(min=1, help="Crops of 64 x 64 in a batch; of larger ones as many pixels.")] = 16,
     mirror: Annotated[bool, typer.Option(help="Mirror half of the crops; not for pictures with text.")] = True,
     gray: Annotated[bool, typer.Option("--gray", help="Train on gray pictures.")] = False,
-    width: Annotated[int, typer.Option(help="Channels of the first level, a multiple of 32.")] = 64,
-    mult: Annotated[str, typer.Option(help="Width of each level as a multiple of the first.")] = "1,2,2",
-    blocks: Annotated[int, typer.Option(min=1, help="Residual blocks of each level.")] = 1,
-    attention: Annotated[str, typer.Option(help="Downsampling factors with attention, e.g. 4,8; none if empty.")] = "",
+    network: Annotated[
+        str,
+        typer.Option("--net", help="Network: unet (ADM), or residual, which has no normalisation and no attention."),
+    ] = "unet",
+    width: Annotated[int, typer.Option(min=1, help="Channels of the first level; of a unet a multiple of 32.")] = 64,
+    mult: Annotated[
+        str | None,
+        typer.Option(help="Width of each level as a multiple of the first.", show_default="1,2,2; of residual 1,2,4,4"),
+    ] = None,
+    blocks: Annotated[
+        int | None, typer.Option(min=1, help="Residual blocks of each level.", show_default="1; of residual 2")
+    ] = None,
+    attention: Annotated[
+        str, typer.Option(help="Downsampling factors with attention, e.g. 4,8; none if empty. Only of a unet.")
+    ] = "",
     middle_attention: Annotated[
-        bool, typer.Option("--middle-attention", help="Attention at the lowest level.")
+        bool, typer.Option("--middle-attention", help="Attention at the lowest level. Only of a unet.")
     ] = False,
     patch: Annotated[int, typer.Option(min=1, help="Side of the pixel patches folded into channels.")] = 2,
     predict: Annotated[
@@ -38,7 +53,7 @@ def train(
             "decided: for restoring photos."
         ),
     ] = "uniform",
-    dropout: Annotated[float, typer.Option(min=0, max=0.9)] = 0.0,
+    dropout: Annotated[float, typer.Option(min=0, max=0.9, help="Dropout rate. Only of a unet.")] = 0.0,
     learning_rate: Annotated[float, typer.Option("--lr", min=0)] = 5e-4,
     ema: Annotated[float, typer.Option(min=0, max=1, help="Decay of the parameters' moving average.")] = 0.999,
     start_from: Annotated[
@@ -69,7 +84,6 @@ def train(
     from reddiff_jax import io, pictures, schedules, training
     from reddiff_jax.cli._errors import UserError
     from reddiff_jax.cli._processes import use_cores
-    from reddiff_jax.nets import UNet
 
     use_cores()
     dtype = jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
@@ -100,16 +114,17 @@ def train(
             raise UserError(f"{start_from} takes {net.in_channels} channels, not {channels}.")  # type: ignore[attr-defined]
     else:
         schedule = schedules.linear()
-        net = UNet(
+        if network not in NETWORKS:
+            raise UserError(f"--net {network} must be one of {', '.join(NETWORKS)}.")
+        net = NETWORKS[network](
+            width=width,
+            mult=mult,
+            blocks=blocks,
+            attention=attention,
+            middle_attention=middle_attention,
+            dropout=dropout,
             in_channels=channels,
             out_channels=channels,
-            model_channels=width,
-            num_res_blocks=blocks,
-            channel_mult=_numbers("--mult", mult, float),
-            attention_downsamples=_numbers("--attention", attention, int),
-            middle_attention=middle_attention,
-            num_head_channels=32,
-            dropout=dropout,
             patch_size=patch,
             dtype=dtype,
         )
@@ -209,6 +224,46 @@ def train(
         card["training"]["curves"] |= {f"validation {name}": _curve(watched, name) for name in list(watched[0])[1:]}
     io.save_prior(prior, out / "prior", card=card, dtype=jnp.bfloat16)
     typer.echo(f"prior: {out / 'prior'}")
+
+
+def _unet(
+    *,
+    width: int,
+    mult: str | None,
+    blocks: int | None,
+    attention: str,
+    middle_attention: bool,
+    dropout: float,
+    **shared: Any,
+) -> "Module":
+    from reddiff_jax.nets import UNet
+
+    return UNet(
+        model_channels=width,
+        num_res_blocks=blocks or 1,
+        channel_mult=_numbers("--mult", "1,2,2" if mult is None else mult, float),
+        attention_downsamples=_numbers("--attention", attention, int),
+        middle_attention=middle_attention,
+        num_head_channels=32,
+        dropout=dropout,
+        **shared,
+    )
+
+
+def _residual_unet(*, width: int, mult: str | None, blocks: int | None, **options: Any) -> "Module":
+    from reddiff_jax.cli._errors import UserError
+    from reddiff_jax.nets import ResidualUNet
+
+    given = [name for name in ("attention", "middle_attention", "dropout") if options.pop(name)]
+    if given:
+        names = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UserError(f"--net residual has no {names}; leave it out, or say --net unet.")
+    multiples = _numbers("--mult", "1,2,4,4" if mult is None else mult, float)
+    widths = tuple(round(width * multiple) for multiple in multiples)
+    return ResidualUNet(widths=widths, num_res_blocks=blocks or 2, **options)
+
+
+NETWORKS: "dict[str, Callable[..., Module]]" = {"unet": _unet, "residual": _residual_unet}
 
 
 def _append(path: Path, **row: object) -> None:

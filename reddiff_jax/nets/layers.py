@@ -172,6 +172,24 @@ def downsample_average(x: Float[Array, "H W C"]) -> Float[Array, "H//2 W//2 C"]:
     return x.reshape(h // 2, 2, w // 2, 2, c).mean((1, 3))
 
 
+def space_to_depth(x: Float[Array, "H W C"], size: int) -> Float[Array, "H//size W//size C*size*size"]:
+    """Folds ``size`` x ``size`` patches into channels."""
+    if size == 1:
+        return x
+    h, w, c = x.shape
+    x = x.reshape(h // size, size, w // size, size, c).transpose(0, 2, 1, 3, 4)  # (H/s, W/s, s, s, C)
+    return x.reshape(h // size, w // size, size * size * c)
+
+
+def depth_to_space(x: Float[Array, "H W C"], size: int) -> Float[Array, "H*size W*size C//size//size"]:
+    """Inverse of ``space_to_depth``."""
+    if size == 1:
+        return x
+    h, w, c = x.shape
+    x = x.reshape(h, w, size, size, c // size**2).transpose(0, 2, 1, 3, 4)  # (H, s, W, s, C)
+    return x.reshape(h * size, w * size, c // size**2)
+
+
 class ResBlock(nn.Module):
     """Residual block conditioned on the timestep embedding, with optional resampling.
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from reddiff_jax import pictures
+from reddiff_jax import io, pictures
 
 pytestmark = pytest.mark.slow  # one network is compiled for training
 TINY = ("--steps", 2, "--crop", 8, "--batch", 1, "--width", 32, "--mult", 1)
@@ -47,6 +47,17 @@ def test_the_log_has_a_line_for_the_last_update(trained):
     assert (trained / "run" / "log.csv").read_text().splitlines()[-1].startswith("2,")
 
 
+def test_the_residual_unet_is_trained_to_predict_v(trained, invoke):
+    out = trained / "residual"
+    result = invoke("train", trained / "photos", "--out", out, *TINY, "--net", "residual", "--blocks", 1)
+    assert result.exit_code == 0, result.output
+    card = io.read_card(out / "prior")
+    expected = {"type": "ResidualUNet", "widths": [32], "num_res_blocks": 1, "patch_size": 2}
+    assert card["architecture"].items() >= expected.items()
+    assert card["prediction"] == "v"
+    assert "--net residual" in card["training"]["command"]
+
+
 def test_a_complete_run_is_not_trained_again(trained, invoke):
     result = invoke("train", trained / "photos", "--out", trained / "run", *TINY)
     assert result.exit_code == 2
@@ -61,6 +72,9 @@ def test_a_complete_run_is_not_trained_again(trained, invoke):
         (("--from", "nowhere"), "is no prior"),
         (("--predict", "score"), "must be one of eps, x0, v"),
         (("--levels", "all"), "must be one of uniform, lognormal"),
+        (("--net", "transformer"), "must be one of unet, residual"),
+        (("--net", "residual", "--attention", "4", "--dropout", 0.1), "has no --attention and --dropout"),
+        (("--net", "residual", "--mult", "1,2,4,4"), "must be a positive multiple of 16"),
     ],
 )
 def test_impossible_options_get_one_line_and_status_2(trained, invoke, tmp_path, options, said):
