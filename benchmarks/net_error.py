@@ -136,7 +136,7 @@ def restore(solver: rd.RedDiff, problems: rd.Problem, num_runs: int, final_denoi
         if not final_denoising:
             return solution.x
         schedule, last = solver.prior.schedule, jnp.asarray(solver.num_steps - 1)
-        (t,) = solver.levels(key, last, schedule, problem, solution.state.scale)
+        (t,) = solver.levels(key, last, rd.solvers.Scene(problem, schedule, solution.state.scale))
         return solver.prior.denoise(schedule(t)[0] * solution.x, t)
 
     return jax.vmap(one)(jax.random.split(jax.random.key(0), len(problems.y)), problems)

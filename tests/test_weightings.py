@@ -7,6 +7,7 @@ import pytest
 import reddiff_jax as rd
 from reddiff_jax import weightings
 from reddiff_jax.solvers import NoiseAwareWeight
+from reddiff_jax.solvers._levels import Scene
 
 EXPECTED = {
     "linear": lambda r: r,
@@ -35,5 +36,5 @@ def test_the_noise_aware_weighting_is_the_posteriors_at_low_levels_and_linear_wi
     a, s, shape = jnp.float32(0.8), jnp.float32(0.2), (2, 2, 1)
     for sigma_y, gamma, expected in [(0.1, 0.0, 0.01 / 0.25), (0.0, 0.5, 0.25)]:
         problem = rd.problem(jnp.zeros(shape), rd.denoising(shape), rd.gaussian(sigma_y))
-        w, _ = NoiseAwareWeight().of(problem, 2.0, 1.0, gamma, 1.0)(a, s)
+        w, _ = NoiseAwareWeight().of(Scene(problem, rd.schedules.linear(), 2.0), 1.0, gamma, 1.0)(a, s)
         assert float(w) == pytest.approx(expected, rel=1e-6)

@@ -4,6 +4,10 @@ from reddiff_jax.solvers._base import Solver as Solver
 from reddiff_jax.solvers._control_variates import variate_none as variate_none
 from reddiff_jax.solvers._control_variates import variate_projected as variate_projected
 from reddiff_jax.solvers._control_variates import variate_published as variate_published
+from reddiff_jax.solvers._levels import FallingLevels as FallingLevels
+from reddiff_jax.solvers._levels import GridLevels as GridLevels
+from reddiff_jax.solvers._levels import Levels as Levels
+from reddiff_jax.solvers._levels import Scene as Scene
 from reddiff_jax.solvers._orders import ascending as ascending
 from reddiff_jax.solvers._orders import descending as descending
 from reddiff_jax.solvers._orders import random as random
@@ -19,6 +23,7 @@ from reddiff_jax.solvers._starts import init_noised_pinv as init_noised_pinv
 from reddiff_jax.solvers._starts import init_pinv as init_pinv
 from reddiff_jax.solvers._starts import init_smooth as init_smooth
 from reddiff_jax.solvers._starts import init_zeros as init_zeros
+from reddiff_jax.solvers._steps import Step as Step
 from reddiff_jax.solvers._steps import langevin_step as langevin_step
 from reddiff_jax.solvers._steps import optax_step as optax_step
 from reddiff_jax.solvers._steps import proximal_step as proximal_step

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,20 @@ from reddiff_jax.problem import Problem
 from reddiff_jax.schedules import Schedule
 from reddiff_jax.solvers._base import known_sigma_y
 
+
+class Scene(NamedTuple):
+    """A problem as levels and weights see it."""
+
+    problem: Problem
+    schedule: Schedule
+    scale: Float[Array, ""] | float | None  # a = tr(A A^T) / m; None where nothing follows the noise
+
+    @property
+    def sigma_y(self) -> Float[Array, ""]:
+        """Standard deviation of the measurement noise; TypeError where it is not Gaussian."""
+        return known_sigma_y("noise_aware", self.problem, REMEDY)
+
+
 REMEDY = "Use rd.reddiff with rd.optax_step(data_term=rd.likelihood)."
 
 
@@ -21,7 +35,7 @@ REMEDY = "Use rd.reddiff with rd.optax_step(data_term=rd.likelihood)."
 class Levels(abc.ABC):
     """The timesteps of a run."""
 
-    follow_noise: ClassVar[bool] = False  # whether sigma_y and a = tr(A A^T) / m are needed
+    follow_noise: ClassVar[bool] = False  # whether they need a scene's scale
 
     @property
     @abc.abstractmethod
@@ -33,42 +47,25 @@ class Levels(abc.ABC):
         """The noisiest timestep, to which some initial images are carried."""
 
     @abc.abstractmethod
-    def __call__(
-        self,
-        key: Key,
-        step: Int[Array, ""],
-        schedule: Schedule,
-        problem: Problem,
-        scale: Float[Array, ""] | float | None,
-    ) -> Timesteps:
-        """The (K,) timesteps of a step; ``scale`` is a, None unless the levels follow the noise."""
+    def __call__(self, key: Key, step: Int[Array, ""], scene: Scene) -> Timesteps:
+        """The (K,) timesteps of a step."""
 
 
 @struct.dataclass
 class GridLevels(Levels):
-    """A grid of timesteps, the same for all problems."""
+    """A grid of timesteps, the same for all problems, in some order."""
 
     timesteps: jax.Array  # (num_steps, K)
     order: Callable[..., jax.Array] = struct.field(pytree_node=False)
 
     @property
     def num_steps(self) -> int:
-        """Number of steps of a whole run."""
         return self.timesteps.shape[-2]
 
     def first(self, schedule: Schedule) -> Timestep:
-        """The grid's first timestep."""
         return self.timesteps[0, 0]
 
-    def __call__(
-        self,
-        key: Key,
-        step: Int[Array, ""],
-        schedule: Schedule,
-        problem: Problem,
-        scale: Float[Array, ""] | float | None = None,
-    ) -> Timesteps:
-        """What the order takes from the grid."""
+    def __call__(self, key: Key, step: Int[Array, ""], scene: Scene) -> Timesteps:
         return self.order(key, step, self.timesteps)
 
 
@@ -89,25 +86,15 @@ class FallingLevels(Levels):
 
     @property
     def num_steps(self) -> int:
-        """Number of steps of a whole run."""
         return self.total_steps
 
     def first(self, schedule: Schedule) -> Timestep:
-        """The timestep of sigma_max."""
         return self.to_timestep(schedule, self.sigma_max)
 
-    def __call__(
-        self,
-        key: Key | None,
-        step: Int[Array, ""] | int,
-        schedule: Schedule,
-        problem: Problem,
-        scale: Float[Array, ""] | float | None,
-    ) -> Timesteps:
-        """The one timestep of a step, (1,)."""
-        assert scale is not None
+    def __call__(self, key: Key | None, step: Int[Array, ""] | int, scene: Scene) -> Timesteps:
+        assert scene.scale is not None
         # An operator that adds up many pixels has a large sigma_y, which is none for a pixel.
-        sigma_x = known_sigma_y("noise_aware", problem, REMEDY) / jnp.sqrt(jnp.maximum(scale, 1.0))
+        sigma_x = scene.sigma_y / jnp.sqrt(jnp.maximum(scene.scale, 1.0))
         last = jnp.clip(sigma_x / 4, self.sigma_min, self.sigma_max)
         fallen = step / max(self.total_steps - 1, 1)
-        return jnp.asarray(self.to_timestep(schedule, self.sigma_max * (last / self.sigma_max) ** fallen))[None]
+        return jnp.asarray(self.to_timestep(scene.schedule, self.sigma_max * (last / self.sigma_max) ** fallen))[None]

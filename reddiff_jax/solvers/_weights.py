@@ -11,9 +11,7 @@ from typing import ClassVar
 import jax
 from flax import struct
 
-from reddiff_jax.problem import Problem
-from reddiff_jax.solvers._base import known_sigma_y
-from reddiff_jax.solvers._levels import REMEDY
+from reddiff_jax.solvers._levels import Scene
 from reddiff_jax.weightings import Weighting
 
 AtLevel = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
@@ -24,17 +22,14 @@ AtLevel = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 class Weight(abc.ABC):
     """How much the prior counts at a level."""
 
-    follow_noise: ClassVar[bool] = False  # whether sigma_y and a = tr(A A^T) / m are needed
+    follow_noise: ClassVar[bool] = False  # whether it needs a scene's scale
 
     @abc.abstractmethod
-    def of(
-        self, problem: Problem, scale: jax.Array | float | None, lam: jax.Array | float, gamma: float, unit: float
-    ) -> AtLevel:
+    def of(self, scene: Scene, lam: jax.Array | float, gamma: float, unit: float) -> AtLevel:
         """The weight for a problem.
 
         Args:
-            problem: Its noise.
-            scale: a = tr(A A^T) / m; None unless the weight follows the noise.
+            scene: The problem, with the size of its operator.
             lam: Weight of the prior.
             gamma: What the step bears at least, in units of a.
             unit: Scale of the data term over that of the prior term.
@@ -47,10 +42,7 @@ class SnrWeight(Weight):
 
     weighting: Weighting = struct.field(pytree_node=False)
 
-    def of(
-        self, problem: Problem, scale: jax.Array | float | None, lam: jax.Array | float, gamma: float, unit: float
-    ) -> AtLevel:
-        """The weight, which does not depend on the problem."""
+    def of(self, scene: Scene, lam: jax.Array | float, gamma: float, unit: float) -> AtLevel:
         return snr_weight(lam, self.weighting)
 
 
@@ -62,13 +54,9 @@ class NoiseAwareWeight(Weight):
 
     follow_noise = True
 
-    def of(
-        self, problem: Problem, scale: jax.Array | float | None, lam: jax.Array | float, gamma: float, unit: float
-    ) -> AtLevel:
-        """The weight for the problem's sigma_y and a."""
-        assert scale is not None
-        sigma_y = known_sigma_y("noise_aware", problem, REMEDY)
-        least = (gamma if self.gamma is None else self.gamma) * scale
+    def of(self, scene: Scene, lam: jax.Array | float, gamma: float, unit: float) -> AtLevel:
+        assert scene.scale is not None
+        sigma_y, least = scene.sigma_y, (gamma if self.gamma is None else self.gamma) * scene.scale
 
         def at_level(alpha_t: jax.Array, sigma_t: jax.Array) -> tuple[jax.Array, jax.Array]:
             kappa = unit * (least + lam * (sigma_y * alpha_t / sigma_t) ** 2)

@@ -32,7 +32,7 @@ from reddiff_jax.problem import DataTerm, Problem, least_squares
 from reddiff_jax.solvers._base import Solver, check_count, check_in_shape, num_entries, scalar
 from reddiff_jax.solvers._control_variates import ControlVariate, variate_published
 from reddiff_jax.solvers._draws import Keys, NoiseSource, fresh, keys_of_all
-from reddiff_jax.solvers._levels import GridLevels, Levels
+from reddiff_jax.solvers._levels import GridLevels, Levels, Scene
 from reddiff_jax.solvers._orders import descending
 from reddiff_jax.solvers._reductions import BatchMean, Reduction, pixel_units
 from reddiff_jax.solvers._row_norms import mean_squared_row_norm
@@ -207,14 +207,14 @@ class RedDiff(Solver[RedDiffState]):
         if self.levels.follow_noise or self.weight.follow_noise:
             scale = mean_squared_row_norm(keys.probe, problem.operator, mu).astype(mu.dtype)
             # What needs the noise says so before the first step.
-            self._weight(step, mu, scale, problem)
+            self._weight(step, mu, Scene(problem, schedule, scale))
         perturbed = mu if self.returns_perturbed else None
         return RedDiffState(mu, step.init(mu), jnp.zeros((), jnp.int32), scale, perturbed)
 
     def step(self, key: Key, state: RedDiffState, problem: Problem) -> tuple[RedDiffState, RedDiffInfo]:
         """Draws a timestep and noise, and updates mu."""
         keys, shape, dtype = self.keys(key), state.mu.shape, state.mu.dtype
-        t = self.levels(keys.t, state.step, self.prior.schedule, problem, state.scale)  # (K,)
+        t = self.levels(keys.t, state.step, Scene(problem, self.prior.schedule, state.scale))  # (K,)
         eps = self.noise(keys.eps, (*t.shape, *shape), dtype)
         eps_x0 = None if self.sigma_x0 is None else jax.random.normal(keys.x_0, shape, dtype)
         return self.update(eps, t, state, problem, eps_x0)
@@ -246,8 +246,8 @@ class RedDiff(Solver[RedDiffState]):
         else:
             x_0 = state.mu + self.sigma_x0 * eps_x0
         step = self.step_rule.on(problem)
-        weight, variate = self._weight(step, state.mu, state.scale, problem), step.variate(self.control_variate)
-        term = prior_term(eps, self.prior, x_0, t, weight, variate, problem.cond)
+        weight = self._weight(step, state.mu, Scene(problem, self.prior.schedule, state.scale))
+        term = prior_term(eps, self.prior, x_0, t, weight, step.variate(self.control_variate), problem.cond)
         terms = _scaled(term, x_0, problem, self.reduction, self.obs_weight)
         mu, opt_state = step(terms, state.mu, state.opt_state, problem)
         perturbed = x_0 if self.returns_perturbed else None
@@ -261,9 +261,9 @@ class RedDiff(Solver[RedDiffState]):
         """
         return self.step_rule.estimate(state.mu, state.opt_state) if state.perturbed is None else state.perturbed
 
-    def _weight(self, step: Step, mu: Image, scale: jax.Array | None, problem: Problem) -> AtLevel:
-        data_scale, prior_scale = self.reduction(mu.size, num_entries(problem.y))
-        return self.weight.of(problem, scale, step.heat * self.lam, step.gamma, data_scale / prior_scale)
+    def _weight(self, step: Step, mu: Image, scene: Scene) -> AtLevel:
+        data_scale, prior_scale = self.reduction(mu.size, num_entries(scene.problem.y))
+        return self.weight.of(scene, step.heat * self.lam, step.gamma, data_scale / prior_scale)
 
 
 def reddiff(

@@ -17,6 +17,7 @@ from reddiff_jax import operators as ops
 from reddiff_jax import schedules
 from reddiff_jax.pictures import ROUNDING_SIGMA
 from reddiff_jax.solvers import NoiseAwareWeight, _steps
+from reddiff_jax.solvers._levels import Scene
 from reddiff_jax.solvers._proximal import proximal
 from reddiff_jax.solvers._weights import snr_weight
 from reddiff_jax.solvers.perturb_and_optimise import Anchored
@@ -314,7 +315,7 @@ def test_the_residual_at_the_solution_is_far_below_the_noise():
 
 def _kappa(solver, t, scale, problem):
     step = solver.step_rule.on(problem)
-    return solver.weight.of(problem, scale, step.heat * solver.lam, step.gamma, 1.0)(*SCHEDULE(t))[1]
+    return solver.weight.of(Scene(problem, SCHEDULE, scale), step.heat * solver.lam, step.gamma, 1.0)(*SCHEDULE(t))[1]
 
 
 @pytest.mark.parametrize(("weighting", "power"), [("linear", 0), ("sqrt", -0.5), ("square", 1), ("const", -1)])
@@ -627,7 +628,7 @@ def test_a_scale_found_by_a_probe_is_that_of_the_svd():
 def test_levels_fall_by_one_factor_to_a_quarter_of_the_noise(sigma_y, scale, last):
     problem = rd.problem(jnp.zeros(FIELD), rd.denoising(FIELD), rd.gaussian(sigma_y))
     solver = _noise_aware(_field(), num_steps=5, to_timestep=lambda schedule, ratio: ratio)
-    levels = [float(solver.levels(None, step, SCHEDULE, problem, scale)[0]) for step in range(5)]
+    levels = [float(solver.levels(None, step, Scene(problem, SCHEDULE, scale))[0]) for step in range(5)]
     np.testing.assert_allclose(levels, np.geomspace(3, last, 5), rtol=1e-5)  # float32
 
 

@@ -9,6 +9,7 @@ import pytest
 import reddiff_jax as rd
 from reddiff_jax import schedules, weightings
 from reddiff_jax.solvers import NoiseAwareWeight
+from reddiff_jax.solvers._levels import Scene
 
 SHAPE = (4, 6, 2)
 N = 48
@@ -189,7 +190,7 @@ def test_with_proximal_steps_an_update_is_that_of_noise_aware(name, reduction, s
         state = ours.update(z[None], t, state, problem)[0]
         expected = other.update(z[None], t, expected, problem)[0]
         np.testing.assert_allclose(state.mu, expected.mu, atol=1e-12)  # float64, of order 1
-        level = other.levels(None, expected.step - 1, prior.schedule, problem, expected.scale)
+        level = other.levels(None, expected.step - 1, Scene(problem, prior.schedule, expected.scale))
         np.testing.assert_allclose(level, t, rtol=1e-9)  # float64, a power and an interpolation
     assert (ours.levels.timesteps % 1 > 0).all()
 
