@@ -467,7 +467,7 @@ SOLVERS = [
         "perturb_and_optimise",
         "perturb_and_optimise",
         lambda prior: rd.perturb_and_optimise(
-            rd.noise_aware(prior, num_steps=6), np.random.default_rng(0).normal(size=(3, 8, 6, 3)).astype(np.float32)
+            rd.noise_aware(prior, num_steps=6), np.random.default_rng(0).normal(size=(3, 8, 8, 1)).astype(np.float32)
         ),
         needs_pinv=True,
         needs_gaussian=True,
