@@ -1,8 +1,5 @@
 """Blurs: convolution with a kernel, for every way to continue a picture beyond its border."""
 
-import enum
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,22 +10,10 @@ from scipy.fft import next_fast_len
 from reddiff_jax._checks import check_image_shape, is_concrete
 from reddiff_jax.operators._base import LinearOperator, SpectralOperator
 from reddiff_jax.operators._separable import SeparableOperator, matrix_svd
+from reddiff_jax.operators.boundaries import Boundary, check_boundary, pad_mode
 from reddiff_jax.operators.kernels import check_odd, check_sigma, motion_kernel
 
 _PIXELS = (0, 1)
-
-
-class Boundary(enum.StrEnum):
-    """How a picture ``a b c d`` goes on beyond its border."""
-
-    REFLECT = "reflect"  # d c b | a b c d | c b a
-    SYMMETRIC = "symmetric"  # c b a | a b c d | d c b
-    EDGE = "edge"  # a a a | a b c d | d d d
-    ZERO = "zero"  # 0 0 0 | a b c d | 0 0 0
-    CIRCULAR = "circular"  # b c d | a b c d | a b c
-
-
-_PAD_MODES = {Boundary.ZERO: "constant", Boundary.CIRCULAR: "wrap"}  # the others have NumPy's names
 
 
 @struct.dataclass
@@ -291,20 +276,6 @@ def _blur_matrix(taps: np.ndarray, size: int, boundary: Boundary) -> np.ndarray:
     padded = np.pad(np.eye(size), ((pad, pad), (0, 0)), mode=pad_mode(boundary))  # (size + 2 pad, size)
     windows = [padded[2 * pad - j : 2 * pad - j + size] for j in range(len(taps))]
     return np.einsum("j,jik->ik", taps, np.stack(windows))
-
-
-def pad_mode(boundary: Boundary) -> Any:
-    """NumPy's name of the boundary."""
-    return _PAD_MODES.get(boundary, boundary.value)
-
-
-def check_boundary(name: str, boundary: Boundary) -> Boundary:
-    """Returns ``boundary``, or raises ValueError if it is none."""
-    try:
-        return Boundary(boundary)
-    except ValueError:
-        known = ", ".join(f"Boundary.{each.name}" for each in Boundary)
-        raise ValueError(f"{name}: boundary is {boundary!r} but must be one of {known}.") from None
 
 
 def _check_rcond(name: str, rcond: float) -> None:
