@@ -12,6 +12,8 @@ Everything is written for one image ``(H, W, C)`` in [-1, 1]; a batch is ``jax.v
 """
 
 from reddiff_jax import diagnostics as diagnostics
+from reddiff_jax import kernels as kernels
+from reddiff_jax import masks as masks
 from reddiff_jax import metrics as metrics
 from reddiff_jax import nets as nets
 from reddiff_jax import schedules as schedules
@@ -85,13 +87,9 @@ from reddiff_jax.operators import SpectralOperator as SpectralOperator
 from reddiff_jax.operators import SpectralScaled as SpectralScaled
 from reddiff_jax.operators import Stacked as Stacked
 from reddiff_jax.operators import SuperResolution as SuperResolution
-from reddiff_jax.operators import Undersampling as Undersampling
 from reddiff_jax.operators import VaryingBlur as VaryingBlur
 from reddiff_jax.operators import bicubic as bicubic
 from reddiff_jax.operators import blur as blur
-from reddiff_jax.operators import box_mask as box_mask
-from reddiff_jax.operators import cartesian_mask as cartesian_mask
-from reddiff_jax.operators import center_mask as center_mask
 from reddiff_jax.operators import coil_maps as coil_maps
 from reddiff_jax.operators import colorization as colorization
 from reddiff_jax.operators import compose as compose
@@ -99,25 +97,18 @@ from reddiff_jax.operators import compressed_sensing as compressed_sensing
 from reddiff_jax.operators import crop as crop
 from reddiff_jax.operators import demosaicing as demosaicing
 from reddiff_jax.operators import denoising as denoising
-from reddiff_jax.operators import extreme_mask as extreme_mask
 from reddiff_jax.operators import fan_ct as fan_ct
-from reddiff_jax.operators import freeform_mask as freeform_mask
 from reddiff_jax.operators import gaussian_blur as gaussian_blur
-from reddiff_jax.operators import gaussian_kernel as gaussian_kernel
 from reddiff_jax.operators import gaussian_sensing as gaussian_sensing
 from reddiff_jax.operators import grid_weights as grid_weights
-from reddiff_jax.operators import half_mask as half_mask
 from reddiff_jax.operators import hdr as hdr
 from reddiff_jax.operators import inpainting as inpainting
 from reddiff_jax.operators import jpeg as jpeg
 from reddiff_jax.operators import legacy_gaussian_blur as legacy_gaussian_blur
 from reddiff_jax.operators import legacy_uniform_blur as legacy_uniform_blur
 from reddiff_jax.operators import linear_operator as linear_operator
-from reddiff_jax.operators import load_mask as load_mask
-from reddiff_jax.operators import mask_key as mask_key
 from reddiff_jax.operators import matrix_operator as matrix_operator
 from reddiff_jax.operators import motion_blur as motion_blur
-from reddiff_jax.operators import motion_kernel as motion_kernel
 from reddiff_jax.operators import mri as mri
 from reddiff_jax.operators import nonlinear_blur as nonlinear_blur
 from reddiff_jax.operators import on_channels as on_channels
@@ -128,14 +119,11 @@ from reddiff_jax.operators import phase_retrieval as phase_retrieval
 from reddiff_jax.operators import quantization as quantization
 from reddiff_jax.operators import radial_mri as radial_mri
 from reddiff_jax.operators import radial_trajectory as radial_trajectory
-from reddiff_jax.operators import random_box_mask as random_box_mask
-from reddiff_jax.operators import random_mask as random_mask
 from reddiff_jax.operators import saturated_blur as saturated_blur
 from reddiff_jax.operators import scale as scale
 from reddiff_jax.operators import stacked as stacked
 from reddiff_jax.operators import super_resolution as super_resolution
 from reddiff_jax.operators import uniform_blur as uniform_blur
-from reddiff_jax.operators import variable_density_mask as variable_density_mask
 from reddiff_jax.operators import varying_blur as varying_blur
 from reddiff_jax.operators import view_angles as view_angles
 from reddiff_jax.priors import EdmPrior as EdmPrior

@@ -7,11 +7,11 @@ from flax import struct
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 from scipy.fft import next_fast_len
 
-from reddiff_jax._checks import check_image_shape, is_concrete
+from reddiff_jax import kernels
+from reddiff_jax._checks import check_image_shape, check_odd, check_positive, is_concrete
 from reddiff_jax.operators._base import LinearOperator, SpectralOperator
 from reddiff_jax.operators._separable import SeparableOperator, matrix_svd
 from reddiff_jax.operators.boundaries import Boundary, check_boundary, pad_mode
-from reddiff_jax.operators.kernels import check_odd, check_sigma, motion_kernel
 
 _PIXELS = (0, 1)
 
@@ -179,7 +179,7 @@ def motion_blur(
     boundary: Boundary = Boundary.REFLECT,
     rcond: float = 3e-2,
 ) -> CircularBlur | PaddedBlur:
-    """Convolution with a random camera shake: ``blur`` with a ``motion_kernel``.
+    """Convolution with a random camera shake: ``blur`` with a ``rd.kernels.motion``.
 
     A shake for each image of a batch: ``jax.vmap(lambda key: rd.motion_blur(key, in_shape))(keys)``.
 
@@ -194,7 +194,7 @@ def motion_blur(
     Raises:
         ValueError: If ``size`` is not odd or ``intensity`` is negative.
     """
-    return blur(motion_kernel(key, size, intensity), in_shape, boundary=boundary, rcond=rcond)
+    return blur(kernels.motion(key, size, intensity), in_shape, boundary=boundary, rcond=rcond)
 
 
 def gaussian_blur(
@@ -210,7 +210,7 @@ def gaussian_blur(
     Args:
         in_shape: ``(H, W, C)`` of one image.
         sigma: Standard deviation in pixels, above 0. Default as in DPS. Per-image or traced values:
-            ``rd.blur(rd.gaussian_kernel(size, sigma), in_shape)``.
+            ``rd.blur(rd.kernels.gaussian(size, sigma), in_shape)``.
         size: Number of taps on a side, odd; may exceed the picture. Default as in DPS.
         boundary: How the picture goes on beyond its border. Default as in DPS.
         rcond: The pseudo-inverse takes singular values up to ``rcond`` times the largest for zero.
@@ -225,10 +225,10 @@ def gaussian_blur(
     if not is_concrete(sigma):
         raise ValueError(
             "gaussian_blur: sigma is traced but the decomposition is computed when the operator is built. "
-            "Use rd.blur(rd.gaussian_kernel(size, sigma), in_shape)."
+            "Use rd.blur(rd.kernels.gaussian(size, sigma), in_shape)."
         )
     check_odd("gaussian_blur: size", size)
-    check_sigma("gaussian_blur: sigma", sigma)
+    check_positive("gaussian_blur: sigma", sigma, "For no blur use rd.denoising.")
     offsets = np.arange(size) - size // 2
     return _separable_blur("gaussian_blur", in_shape, np.exp(-0.5 * (offsets / float(sigma)) ** 2), boundary, rcond)
 
