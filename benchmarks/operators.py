@@ -73,7 +73,7 @@ def pairs(size: int) -> dict[str, Callable[[], Pair]]:
     def circular_blur() -> Pair:
         kernel = rd.kernels.motion(key, 61)
         theirs = physics.BlurFFT(img_size=channels_first, filter=tensor(kernel)[None, None])
-        return Pair(rd.blur(kernel, shape, boundary=rd.Boundary.CIRCULAR), theirs)
+        return Pair(rd.blur(kernel, shape, boundary=rd.operators.Boundary.CIRCULAR), theirs)
 
     def super_resolution() -> Pair:
         box = torch.full((1, 1, 4, 4), 1 / 16)

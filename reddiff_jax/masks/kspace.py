@@ -158,7 +158,7 @@ def _check_kind(kind: Undersampling) -> Undersampling:
         return Undersampling(kind)
     except ValueError:
         known = ", ".join(f"Undersampling.{each.name}" for each in Undersampling)
-        raise ValueError(f"masks.cartesian: kind is {kind!r} but must be one of {known}.") from None
+        raise ValueError(f"masks.cartesian: kind is {kind!r} but must be one of {known}, of rd.masks.") from None
 
 
 def _check_acceleration(name: str, acceleration: float, total: int) -> int:

@@ -127,8 +127,8 @@ def blur(
     Args:
         kernel: ``(kh, kw)``, shared by the channels, or ``(kh, kw, C)``.
         in_shape: ``(H, W, C)`` of one image.
-        boundary: How the picture goes on beyond its border. ``Boundary.CIRCULAR`` gives a ``SpectralOperator``, which
-            every solver takes and whose inverse is cheap. Default as in DPS.
+        boundary: How the picture goes on beyond its border. ``rd.operators.Boundary.CIRCULAR`` gives a
+            ``SpectralOperator``, which every solver takes and whose inverse is cheap. Default as in DPS.
         normalize: Divides each channel's kernel by its sum.
         rcond: The pseudo-inverse of a circular blur takes singular values up to ``rcond`` times the largest for zero.
             The default is that of the published blurs. Other boundaries do not use it.

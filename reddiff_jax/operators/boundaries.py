@@ -28,4 +28,4 @@ def check_boundary(name: str, boundary: Boundary) -> Boundary:
         return Boundary(boundary)
     except ValueError:
         known = ", ".join(f"Boundary.{each.name}" for each in Boundary)
-        raise ValueError(f"{name}: boundary is {boundary!r} but must be one of {known}.") from None
+        raise ValueError(f"{name}: boundary is {boundary!r} but must be one of {known}, of rd.operators.") from None

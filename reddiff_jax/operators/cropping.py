@@ -102,8 +102,8 @@ class Pad(SpectralOperator):
 def crop(in_shape: tuple[int, int, int], margins: Margins) -> Crop:
     """The picture without its margins.
 
-    ``rd.crop(in_shape, 15) @ rd.blur(kernel, in_shape)`` is a blur of 31 taps that no boundary touches: what lies
-    beyond the measured field is part of the unknown.
+    ``rd.operators.crop(in_shape, 15) @ rd.blur(kernel, in_shape)`` is a blur of 31 taps that no boundary touches: what
+    lies beyond the measured field is part of the unknown.
 
     Args:
         in_shape: ``(H, W, C)`` of one image.

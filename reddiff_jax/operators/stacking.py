@@ -87,7 +87,8 @@ def stacked(
         if operator.in_shape != in_shape:
             raise ValueError(
                 f"stacked: operators[{i}], {type(operator).__name__}, takes {operator.in_shape} but operators[0] takes "
-                f"{in_shape}. All measure the same unknown: bring it there by rd.compose with crop, pad, on_channels."
+                f"{in_shape}. All measure the same unknown: bring it there by rd.compose with rd.operators.crop, "
+                "rd.operators.pad or rd.on_channels."
             )
     weights = jnp.ones(len(operators)) if weights is None else jnp.asarray(weights, dtype=float)
     positive = not is_concrete(weights) or (np.isfinite(weights).all() and (np.asarray(weights) > 0).all())
