@@ -24,8 +24,8 @@ from reddiff_jax import diagnostics
 SIGMA = 0.1
 OPERATORS: dict[str, Callable[[tuple[int, int, int]], rd.Operator]] = {
     "sr4": partial(rd.super_resolution, factor=4),
-    "inpaint_random": lambda shape: rd.inpainting(rd.random_mask(jax.random.key(5), shape)),
-    "inpaint_box": lambda shape: rd.inpainting(rd.center_mask(shape)),
+    "inpaint_random": lambda shape: rd.inpainting(rd.masks.random(jax.random.key(5), shape)),
+    "inpaint_box": lambda shape: rd.inpainting(rd.masks.center(shape)),
     "denoise": rd.denoising,
 }
 SOLVERS: dict[str, Callable[[rd.Prior, int], rd.Solver]] = {

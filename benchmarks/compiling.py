@@ -37,7 +37,9 @@ def compile_once(name: str, batch: int) -> dict[str, float]:
 
     def arguments(key: jax.Array, prior: rd.NetPrior) -> tuple[Any, ...]:
         def problem(key: jax.Array) -> rd.Problem:
-            return rd.measure(key, rd.inpainting(rd.random_mask(key, shape)), rd.gaussian(0.05), jax.numpy.zeros(shape))
+            return rd.measure(
+                key, rd.inpainting(rd.masks.random(key, shape)), rd.gaussian(0.05), jax.numpy.zeros(shape)
+            )
 
         keys = jax.random.split(key, batch)
         return keys, rd.reddiff(prior, num_steps=STEPS), jax.vmap(problem)(keys)

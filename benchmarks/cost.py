@@ -44,7 +44,7 @@ SOLVERS: dict[str, tuple[Callable[[Prior, int], Solver], int, int]] = {
 def problems_of(x: np.ndarray) -> rd.Problem:
     """Noisy inpainting of each picture, 70 % of its pixels missing."""
     keys = jax.random.split(jax.random.key(1), len(x))
-    operators = [rd.inpainting(rd.random_mask(key, image.shape)) for key, image in zip(keys, x, strict=True)]
+    operators = [rd.inpainting(rd.masks.random(key, image.shape)) for key, image in zip(keys, x, strict=True)]
     return rd.stack([rd.measure(key, operators[i], rd.gaussian(0.05), x[i]) for i, key in enumerate(keys)])
 
 

@@ -25,7 +25,6 @@ import numpy as np
 import reddiff_jax as rd
 from benchmarks import _long_runs, _report
 from reddiff_jax import metrics, panels, pictures, tasks
-from reddiff_jax.operators import half_mask
 
 SIZE = 64
 FACES = ("1f475", "1f601", "1f92a", "1f92d", "1f975")
@@ -115,7 +114,7 @@ def faces(prior: rd.Prior, data: Path, steps: int) -> tuple[list[dict[str, Any]]
     rows: list[dict[str, Any]] = []
     columns: dict[str, np.ndarray] = {"original": x}
     for hidden in ("lower", "upper"):
-        mask = half_mask(x.shape[1:], axis=0, keep_first=hidden == "lower")
+        mask = rd.masks.half(x.shape[1:], axis=0, keep_first=hidden == "lower")
         problem = jax.vmap(lambda key, x, mask=mask: rd.measure(key, rd.inpainting(mask), rd.gaussian(SIGMA), x))
         problems = problem(jax.random.split(key, len(x)), jnp.asarray(x))
         columns[f"{hidden} half hidden"] = np.where(np.asarray(mask) > 0, problems.y, 0.0)

@@ -123,7 +123,7 @@ class Mri:
         self.coils = coils
         z = magnitudes[..., 0] * np.exp(1j * phase(size))
         keys = jax.random.split(jax.random.key(2), len(z))
-        self.masks = [rd.cartesian_mask(key, self.shape, acceleration=ACCELERATION) for key in keys]
+        self.masks = [rd.masks.cartesian(key, self.shape, acceleration=ACCELERATION) for key in keys]
         # Pixels of the magnitude in [0, 1] have half of the noise of pixels in [-1, 1].
         self.problems = [
             rd.measure(key, self.operator(mask, 2), rd.gaussian(SIGMA / 2), jnp.stack([each.real, each.imag], -1))
@@ -151,7 +151,7 @@ class Mri:
 
     def _phase_factors(self, problem: rd.Problem, mask: jax.Array) -> jax.Array:
         side = self.shape[1]
-        lines = round(0.32 / ACCELERATION * side)  # the middle ones, which cartesian_mask always measures
+        lines = round(0.32 / ACCELERATION * side)  # the middle ones, which masks.cartesian always measures
         window = np.zeros(side)
         window[side // 2 - lines // 2 : side // 2 - lines // 2 + lines] = np.hanning(lines + 2)[1:-1]
         y = problem.y * (window[None, :, None] if self.coils else window[None, :])

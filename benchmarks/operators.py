@@ -62,18 +62,18 @@ def pairs(size: int) -> dict[str, Callable[[], Pair]]:
         return Pair(rd.inpainting(mask), theirs)
 
     def gaussian_blur() -> Pair:
-        kernel = tensor(rd.gaussian_kernel(61, 3.0))[None, None]
+        kernel = tensor(rd.kernels.gaussian(61, 3.0))[None, None]
         return Pair(rd.gaussian_blur(shape), physics.Blur(filter=kernel, padding="reflect", use_fft=True))
 
     def motion_blur() -> Pair:
-        kernel = rd.motion_kernel(key, 61)
+        kernel = rd.kernels.motion(key, 61)
         theirs = physics.Blur(filter=tensor(kernel)[None, None], padding="reflect", use_fft=True)
         return Pair(rd.blur(kernel, shape), theirs)
 
     def circular_blur() -> Pair:
-        kernel = rd.motion_kernel(key, 61)
+        kernel = rd.kernels.motion(key, 61)
         theirs = physics.BlurFFT(img_size=channels_first, filter=tensor(kernel)[None, None])
-        return Pair(rd.blur(kernel, shape, boundary=rd.Boundary.CIRCULAR), theirs)
+        return Pair(rd.blur(kernel, shape, boundary=rd.operators.Boundary.CIRCULAR), theirs)
 
     def super_resolution() -> Pair:
         box = torch.full((1, 1, 4, 4), 1 / 16)
@@ -98,13 +98,13 @@ def pairs(size: int) -> dict[str, Callable[[], Pair]]:
         return Pair(rd.compressed_sensing(key, shape, num_measurements=count), theirs, "deepinv's uses sine transforms")
 
     def mri() -> Pair:
-        mask = np.asarray(rd.cartesian_mask(key, (size, size), acceleration=4))[..., 0]
+        mask = np.asarray(rd.masks.cartesian(key, (size, size), acceleration=4))[..., 0]
         theirs = physics.MRI(mask=tensor(mask)[None, None], img_size=(size, size))
         return Pair(rd.mri(mask, (size, size, 2)), theirs)
 
     def multicoil_mri() -> Pair:
         maps = np.asarray(rd.coil_maps(8, (size, size)), np.complex64)
-        mask = np.asarray(rd.cartesian_mask(key, (size, size), acceleration=4))[..., 0]
+        mask = np.asarray(rd.masks.cartesian(key, (size, size), acceleration=4))[..., 0]
         theirs = physics.MultiCoilMRI(
             mask=tensor(mask)[None, None], coil_maps=tensor(maps.transpose(2, 0, 1))[None], img_size=(size, size)
         )
@@ -117,7 +117,7 @@ def pairs(size: int) -> dict[str, Callable[[], Pair]]:
         return Pair(rd.parallel_ct((size, size, 1), angles), theirs, note, theirs.fbp)
 
     def spatially_varying_blur() -> Pair:
-        kernels = np.stack([np.asarray(rd.gaussian_kernel(31, sigma)) for sigma in (0.8, 1.6, 2.4, 3.2)])
+        kernels = np.stack([np.asarray(rd.kernels.gaussian(31, sigma)) for sigma in (0.8, 1.6, 2.4, 3.2)])
         ramp = np.linspace(0, 1, size, dtype=np.float32)
         rows, columns = np.meshgrid(ramp, ramp, indexing="ij")
         weights = np.stack([r * c for r in (1 - rows, rows) for c in (1 - columns, columns)])

@@ -23,7 +23,7 @@ def main() -> list[dict]:
     """Runs the three orders and writes results/order.json."""
     shape = (SIZE, SIZE, 3)
     prior = rd.gaussian_prior(jnp.zeros(shape), PRIOR_STD**2, rd.schedules.linear())
-    mask = rd.random_mask(jax.random.key(1), shape[:2], keep=0.5)
+    mask = rd.masks.random(jax.random.key(1), shape[:2], keep=0.5)
     x = PRIOR_STD * jax.random.normal(jax.random.key(2), (BATCH, *shape))
     operator = rd.inpainting(mask)
     problems = rd.stack([rd.problem(operator(image), operator) for image in x])

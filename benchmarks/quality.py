@@ -72,7 +72,7 @@ def baselines(name: str, problem: rd.Problem, sigma: float) -> dict[str, Callabl
     """Classical methods for a task, as functions that return an image."""
     y = np.asarray(problem.y)
     operator = problem.operator
-    if isinstance(operator, rd.Inpainting):
+    if isinstance(operator, rd.operators.Inpainting):
         return {"biharmonic": lambda: _biharmonic(y, np.asarray(operator.mask)[..., 0] == 0, sigma)}
     if name.startswith(("sr", "bicubic")):
         return {"bicubic": lambda: _bicubic(y, operator.in_shape)}

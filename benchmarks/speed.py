@@ -51,7 +51,7 @@ def problems_of(x: jax.Array) -> rd.Problem:
     """Noisy inpainting of each image, 70 % of its pixels missing."""
 
     def problem(key: jax.Array, image: jax.Array) -> rd.Problem:
-        operator = rd.inpainting(rd.random_mask(key, image.shape))
+        operator = rd.inpainting(rd.masks.random(key, image.shape))
         return rd.measure(key, operator, rd.gaussian(SIGMA), image)
 
     return jax.vmap(problem)(jax.random.split(jax.random.key(1), len(x)), x)

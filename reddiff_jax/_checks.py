@@ -1,5 +1,6 @@
 """Checks of arguments, each with an error that names the argument, what came, and what to do."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -20,6 +21,14 @@ def check_image_shape(name: str, shape: tuple[int, ...]) -> tuple[int, int, int]
     return shape
 
 
+def check_picture_shape(name: str, shape: Sequence[int]) -> tuple[int, int]:
+    """Returns (H, W) of ``shape``, or raises ValueError."""
+    sizes = [int(size) for size in shape]
+    if len(sizes) not in (2, 3) or min(sizes) < 1:
+        raise ValueError(f"{name}: shape is {tuple(shape)} but must be (H, W) or (H, W, C) of one picture.")
+    return sizes[0], sizes[1]
+
+
 def check_finite(name: str, value: Any, hint: str = "") -> None:
     """Raises ValueError if a concrete ``value`` has entries that are NaN or infinite."""
     if is_concrete(value) and not (finite := np.isfinite(np.asarray(value))).all():
@@ -37,3 +46,9 @@ def check_positive(name: str, value: Any, hint: str = "") -> None:
     """Raises ValueError if a concrete ``value`` is not above 0 and finite."""
     if is_concrete(value) and not (np.isfinite(np.asarray(value)).all() and (np.asarray(value) > 0).all()):
         raise ValueError(f"{name} is {value} but must be finite and above 0.{' ' + hint if hint else ''}")
+
+
+def check_odd(name: str, size: int) -> None:
+    """Raises ValueError unless ``size`` is an odd whole number."""
+    if size != int(size) or size < 1 or size % 2 == 0:
+        raise ValueError(f"{name} is {size} but must be odd and positive, so that the kernel has a central tap.")

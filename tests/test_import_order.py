@@ -1,6 +1,7 @@
 """Who may import whom, read from the source; and what ``import reddiff_jax`` leaves alone."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 # Each part may import those of the rows above it, never one of its own row.
 ORDER = [
     {"_types", "_checks", "_tree", "_conjugate_gradients", "_files"},
-    {"schedules", "weightings", "nets", "noise", "metrics", "pictures", "sharding"},
+    {"schedules", "weightings", "nets", "noise", "masks", "kernels", "metrics", "pictures", "sharding"},
     {"operators"},
     {"priors", "problem", "panels"},
     {"guidance"},
@@ -59,6 +60,10 @@ def _imports(tree: ast.AST) -> list[str]:
     return names
 
 
+def _in_package(name: str) -> bool:
+    return name.split(".")[0] == "reddiff_jax"
+
+
 def _top_level(path: Path) -> ast.Module:
     """The module without its functions, whose imports only happen when they are called."""
 
@@ -89,9 +94,23 @@ def test_a_module_imports_only_parts_below_its_own(path):
     part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     if part in ANYTHING_BELOW:
         return
-    imported = {_part(name) for name in _imports(ast.parse(path.read_text())) if name.split(".")[0] == "reddiff_jax"}
+    imported = {_part(name) for name in _imports(ast.parse(path.read_text())) if _in_package(name)}
     above = {other for other in imported - {part} if LEVEL.get(other, len(ORDER)) >= LEVEL[part]}
     assert not above
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    names = {_name(path).removesuffix(".__init__"): path for path in MODULES}
+
+    def module(name: str) -> str:
+        """The module that an imported name stands in, or is."""
+        return name if name in names else module(name.rpartition(".")[0])
+
+    graph = {
+        name: {module(imported) for imported in _imports(ast.parse(path.read_text())) if _in_package(imported)}
+        for name, path in names.items()
+    }
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "solvers").glob("*.py")), ids=_name)

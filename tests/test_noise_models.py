@@ -57,10 +57,10 @@ def _counts_and_values(noise, clean):
     """Probabilities of counts, and what they are read as, from SciPy and the noise's documented formula."""
     k = np.arange(4000)
     n, b = float(noise.photons), float(getattr(noise, "background", 0.0))
-    if isinstance(noise, rd.PoissonMagnitude):
+    if isinstance(noise, rd.noise.PoissonMagnitude):
         return stats.poisson(n * clean**2 + b).pmf(k), np.sqrt(np.maximum(k - b, 0) / n)
     low = float(noise.low)
-    if isinstance(noise, rd.PoissonAttenuation):
+    if isinstance(noise, rd.noise.PoissonAttenuation):
         scale = float(noise.scale)
         rate = n * np.exp(-scale * (clean - low)) + b
         return stats.poisson(rate).pmf(k), low - np.log(np.maximum(k - b, 0.5) / n) / scale
@@ -70,19 +70,19 @@ def _counts_and_values(noise, clean):
 
 def _moments(noise, clean):
     """Mean and variance of the measurement, from theory."""
-    if isinstance(noise, rd.Gaussian):
+    if isinstance(noise, rd.noise.Gaussian):
         return clean, float(noise.sigma_y) ** 2
-    if isinstance(noise, rd.UniformQuantization):
+    if isinstance(noise, rd.noise.UniformQuantization):
         return clean, float(noise.step) ** 2 / 12
-    if isinstance(noise, rd.Speckle):
+    if isinstance(noise, rd.noise.Speckle):
         return clean, (clean + 1) ** 2 / float(noise.looks)
-    if isinstance(noise, rd.Impulse):
+    if isinstance(noise, rd.noise.Impulse):
         p, sigma = float(noise.probability), float(noise.sigma_y)
         mean = (1 - p) * clean
         return mean, (1 - p) * clean**2 + p - mean**2 + sigma**2
     probabilities, values = _counts_and_values(noise, clean)
     mean = np.sum(probabilities * values)
-    read = float(noise.sigma_y) ** 2 if isinstance(noise, rd.PoissonGaussian) else 0.0
+    read = float(noise.sigma_y) ** 2 if isinstance(noise, rd.noise.PoissonGaussian) else 0.0
     return mean, np.sum(probabilities * (values - mean) ** 2) + read
 
 
@@ -170,14 +170,14 @@ def test_misfits_of_a_batch_with_a_parameter_for_each_item_equal_a_loop(name):
 
 def _log_density(noise, y, y_hat):
     """Of every entry, by SciPy, up to what does not depend on y_hat."""
-    if isinstance(noise, rd.Gaussian):
+    if isinstance(noise, rd.noise.Gaussian):
         return stats.norm(y_hat, float(noise.sigma_y)).logpdf(y)
-    if isinstance(noise, rd.UniformQuantization):
+    if isinstance(noise, rd.noise.UniformQuantization):
         half, edge = float(noise.step) / 2, stats.norm(scale=float(noise.edge) * float(noise.step))
         return np.log(edge.cdf(y - y_hat + half) - edge.cdf(y - y_hat - half))
-    if isinstance(noise, rd.Speckle):
+    if isinstance(noise, rd.noise.Speckle):
         return stats.gamma(float(noise.looks), scale=(y_hat + 1) / 2 / float(noise.looks)).logpdf((y + 1) / 2)
-    if isinstance(noise, rd.Impulse):
+    if isinstance(noise, rd.noise.Impulse):
         p, sigma = float(noise.probability), float(noise.sigma_y)
         densities = [stats.norm(center, sigma).pdf(y) for center in (y_hat, -1, 1)]
         return np.log((1 - p) * densities[0] + p / 2 * (densities[1] + densities[2]))
@@ -185,9 +185,9 @@ def _log_density(noise, y, y_hat):
     counts = np.asarray(noise.rate(jnp.asarray(y)))
     np.testing.assert_allclose(counts, np.round(counts), atol=1e-9)
     n, b = float(noise.photons), float(noise.background)
-    if isinstance(noise, rd.PoissonMagnitude):
+    if isinstance(noise, rd.noise.PoissonMagnitude):
         rate = n * y_hat**2 + b
-    elif isinstance(noise, rd.PoissonAttenuation):
+    elif isinstance(noise, rd.noise.PoissonAttenuation):
         rate = n * np.exp(-float(noise.scale) * (y_hat - float(noise.low))) + b
     else:
         rate = n * (y_hat - float(noise.low)) / (float(noise.high) - float(noise.low)) + b

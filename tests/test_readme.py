@@ -14,7 +14,7 @@ import reddiff_jax as rd
 def readers_variables():
     key = jax.random.key(0)
     y = jnp.zeros((16, 24, 3))
-    mask = rd.random_mask(key, (16, 24))
+    mask = rd.masks.random(key, (16, 24))
     problems = rd.stack([rd.problem(y, rd.inpainting(mask), rd.gaussian(0.05))] * 16)
     return {"key": key, "keys": jax.random.split(key, 16), "y": y, "mask": mask, "problems": problems}
 
@@ -68,7 +68,7 @@ def test_operators_and_noises_are_made_and_solved_as_written():
         "H": 16,
         "W": 16,
         "x": jax.random.uniform(key, shape, minval=-1),
-        "mask": rd.random_mask(key, shape),
+        "mask": rd.masks.random(key, shape),
         "kernels": jnp.ones((9, 5, 5)),
         "prior": rd.gaussian_prior(jnp.zeros(shape), 0.25, rd.schedules.linear()),
     }

@@ -10,13 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from reddiff_jax import panels, pictures, tasks
+from reddiff_jax import masks, panels, pictures, tasks
 from reddiff_jax.jobs.batches import BatchSolver
 from reddiff_jax.jobs.measuring import simulate
 from reddiff_jax.jobs.outputs import prepare_folder, writing
 from reddiff_jax.jobs.scoring import mean, score_arrays
 from reddiff_jax.jobs.settings import check_seed
-from reddiff_jax.operators import mask_key
 from reddiff_jax.priors import Prior
 from reddiff_jax.problem import Problem
 from reddiff_jax.tasks import Method, Preset
@@ -126,7 +125,7 @@ def demonstrate(
             shared = not measured[0].arrays
             operator = measured[0].operator() if shared else None
             problems = [measurement.problem(operator) for measurement in measured]
-            keys = [jax.random.fold_in(mask_key(name, seed), 0) for name in names]
+            keys = [jax.random.fold_in(masks.key_of(name, seed), 0) for name in names]
             evaluations = show.evaluations or steps
             preset = tasks.preset(task, sigma).spending(evaluations).changed(show.settings)
             baseline = tasks.METHODS[BASELINE]().spending(evaluations)

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from reddiff_jax import measurements, pictures
+from reddiff_jax import masks, measurements, pictures
 from reddiff_jax.jobs.errors import JobError, brief
 from reddiff_jax.jobs.events import Failure
 from reddiff_jax.jobs.outputs import PREVIEWS, REFERENCES
-from reddiff_jax.operators import load_mask
 from reddiff_jax.tasks import Arrays, Shape
 
 
@@ -123,7 +122,7 @@ def read_mask(path: str | Path, shape: Shape, name: str) -> np.ndarray:
     """
     path = own_file(Path(path), name, "mask")
     with _file_errors(path, "a mask"):
-        return np.asarray(load_mask(path, shape, name=name))
+        return np.asarray(masks.load(path, shape, name=name))
 
 
 def own_file(path: Path, name: str, what: str) -> Path:
@@ -143,7 +142,7 @@ def _file_errors(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except measurements.BROKEN as error:
-        reason = brief(error).removeprefix("load_mask: ").rstrip(".")
+        reason = brief(error).removeprefix("masks.load: ").rstrip(".")
         raise JobError(f"{path} cannot be used as {what}: {reason}.") from error
 
 

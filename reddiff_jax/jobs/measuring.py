@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reddiff_jax import measurements, pictures, tasks
+from reddiff_jax import masks, measurements, pictures, tasks
 from reddiff_jax.jobs.errors import JobError, with_path
 from reddiff_jax.jobs.events import Event, Failure, Outcome, Report
 from reddiff_jax.jobs.inputs import find_inputs, own_arrays
@@ -15,7 +15,6 @@ from reddiff_jax.jobs.outputs import PREVIEWS, REFERENCES, prepare_folder, writi
 from reddiff_jax.jobs.settings import check_parts, check_seed
 from reddiff_jax.measurements import Measurement
 from reddiff_jax.noise import gaussian
-from reddiff_jax.operators import mask_key
 from reddiff_jax.problem import measure
 from reddiff_jax.tasks import Shape
 
@@ -118,7 +117,7 @@ def simulate(
         mask: Mask file, or folder of masks, instead of a drawn one.
         kernel: The same for blur kernels.
     """
-    known, key = tasks.by_name(task), mask_key(stem, seed)
+    known, key = tasks.by_name(task), masks.key_of(stem, seed)
     shape: Shape = x.shape  # type: ignore[assignment]
     if known.gray and shape[2] == 1:
         raise ValueError(f"{task} has no sense for gray pictures; take RGB ones.")

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from reddiff_jax import measurements, panels, pictures, tasks
+from reddiff_jax import masks, measurements, panels, pictures, tasks
 from reddiff_jax.jobs.batch_sizes import RememberedSizes, find_batch_size
 from reddiff_jax.jobs.batches import BatchSolver, OutOfMemoryError, Scalars
 from reddiff_jax.jobs.errors import JobError, brief, with_path
@@ -28,7 +28,6 @@ from reddiff_jax.jobs.settings import Settings
 from reddiff_jax.jobs.shares import Share
 from reddiff_jax.jobs.watching import Film, ScalarEvents, ScalarLog
 from reddiff_jax.measurements import Header, Measurement
-from reddiff_jax.operators import mask_key
 from reddiff_jax.priors import Prior, tiled
 from reddiff_jax.problem import Problem
 from reddiff_jax.run import describe_step, steps_per_call
@@ -241,7 +240,7 @@ class _Group:
                 continue
             if not self.frame.array_shapes:
                 operator = problem.operator
-            key = mask_key(plan.item.stem, work.settings.seed)
+            key = masks.key_of(plan.item.stem, work.settings.seed)
             # A frame's residual is zero where nothing was measured.
             scale = (np.prod(self.frame.y_shape) / np.prod(plan.header.y_shape)) ** 0.5
             for k in range(work.settings.samples):

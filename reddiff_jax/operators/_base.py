@@ -1,12 +1,19 @@
-"""What a measurement operator is: ``Operator``, ``LinearOperator``, ``SpectralOperator``."""
+"""What a measurement operator is, and its algebra: ``outer @ inner`` and ``factor * operator``.
+
+The algebra stands beside the bases because each needs the other: ``Operator.__matmul__`` builds a ``Composition``, and
+a ``Composition`` is an ``Operator``.
+"""
 
 import abc
+import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
+from reddiff_jax._checks import is_concrete
 from reddiff_jax._conjugate_gradients import conjugate_gradients
 
 _NUM_CG_STEPS = 30
@@ -31,14 +38,10 @@ class Operator(abc.ABC):
 
     def __matmul__(self, inner: "Operator") -> "Operator":
         """``outer @ inner``: ``compose(outer, inner)``."""
-        from reddiff_jax.operators.compose import compose
-
         return compose(self, inner)
 
     def __rmul__(self, factor: float | Array) -> "Operator":
         """``factor * operator``: ``scale(operator, factor)``."""
-        from reddiff_jax.operators.compose import scale
-
         return scale(self, factor)
 
     @property
@@ -121,3 +124,184 @@ class SpectralOperator(LinearOperator):
         s = self.singulars
         kept = s > self.rcond * jnp.max(s)
         return self.V(jnp.where(kept, 1 / jnp.where(kept, s, 1.0), 0.0) * self.Ut(y))
+
+
+# ---- one after another
+
+
+class _Composed:
+    """What the linear and the nonlinear composition share."""
+
+    outer: Operator
+    inner: Operator
+
+    def __call__(self, x: Float[Array, "H W C"]) -> Array:
+        """Measures one image."""
+        return self.outer(self.inner(x))
+
+    def pinv(self, y: Array) -> Float[Array, "H W C"]:
+        """``inner.pinv(outer.pinv(y))``; see ``compose`` for when that explains y."""
+        return self.inner.pinv(self.outer.pinv(y))
+
+
+@struct.dataclass
+class Composition(_Composed, Operator):
+    """``y = outer(inner(x))``; build it with ``compose``."""
+
+    outer: Operator
+    inner: Operator
+
+
+@struct.dataclass
+class LinearComposition(_Composed, LinearOperator):
+    """``y = outer(inner(x))`` of linear operators; build it with ``compose``."""
+
+    outer: LinearOperator
+    inner: LinearOperator
+
+    def adjoint(self, y: Array) -> Float[Array, "H W C"]:
+        """Applies the adjoints in the other order."""
+        if jnp.issubdtype(measurement(self.inner).dtype, jnp.complexfloating):
+            # Adjoints are those of real unknowns; only the whole has one here.
+            return LinearOperator.adjoint(self, y)
+        return self.inner.adjoint(self.outer.adjoint(y))
+
+
+def compose(*operators: Operator) -> Composition | LinearComposition:
+    """One operator after another, the last one first: ``compose(a, b)(x) = a(b(x))``, also written ``a @ b``.
+
+    The result is a ``LinearOperator`` if all are. A prior of RGB pictures restores a grey CT slice by
+    ``rd.parallel_ct((H, W, 1), angles) @ rd.colorization((H, W, 3))``.
+
+    The pseudo-inverse is ``b.pinv(a.pinv(y))``. It explains y, a(b(pinv(y))) = y, if ``a`` loses nothing (it is one to
+    one) or ``b`` reaches everything (each input of ``a`` is some ``b(x)``); otherwise it is an approximation, good
+    enough to start from. ``rd.LinearOperator.pinv(operator, y)`` iterates on the whole instead.
+
+    Args:
+        operators: Two or more; the unknown is that of the last one. Each takes what the next one gives.
+
+    Raises:
+        TypeError: If one is not an Operator.
+        ValueError: If there are less than two, or their shapes do not chain.
+    """
+    check_operators("compose", operators, 2)
+    return functools.reduce(_compose, operators)  # type: ignore[return-value]
+
+
+def _compose(outer: Operator, inner: Operator) -> Operator:
+    if outer.in_shape != inner.out_shape:
+        raise ValueError(
+            f"compose: {type(inner).__name__} maps {inner.in_shape} to {inner.out_shape}, but {type(outer).__name__}, "
+            f"which comes after it, takes {outer.in_shape}. The one that acts first stands last."
+        )
+    if isinstance(outer, LinearOperator) and isinstance(inner, LinearOperator):
+        return LinearComposition(in_shape=inner.in_shape, outer=outer, inner=inner)
+    return Composition(in_shape=inner.in_shape, outer=outer, inner=inner)
+
+
+# ---- scaled
+
+
+class _Scaled:
+    """What all scaled operators share."""
+
+    operator: Operator
+    factor: jax.Array
+
+    def __call__(self, x: Float[Array, "H W C"]) -> Array:
+        """Measures one image."""
+        return self.factor * self.operator(x)
+
+    def pinv(self, y: Array) -> Float[Array, "H W C"]:
+        """The operator's, of y / factor."""
+        return self.operator.pinv(y / self.factor)
+
+
+@struct.dataclass
+class Scaled(_Scaled, Operator):
+    """``y = factor * operator(x)``; build it with ``scale``."""
+
+    operator: Operator
+    factor: jax.Array  # scalar
+
+
+@struct.dataclass
+class LinearScaled(_Scaled, LinearOperator):
+    """``y = factor * operator(x)`` of a linear operator; build it with ``scale``."""
+
+    operator: LinearOperator
+    factor: jax.Array  # scalar
+
+    def adjoint(self, y: Array) -> Float[Array, "H W C"]:
+        """Applies A^T."""
+        return self.factor * self.operator.adjoint(y)
+
+
+@struct.dataclass
+class SpectralScaled(_Scaled, SpectralOperator):
+    """``y = factor * operator(x)`` with its singular value decomposition; build it with ``scale``."""
+
+    operator: SpectralOperator
+    factor: jax.Array  # scalar
+
+    @property
+    def singulars(self) -> Array:
+        """The operator's times ``|factor|``; the sign is left to ``U``."""
+        return jnp.abs(self.factor) * self.operator.singulars
+
+    def Vt(self, x: Float[Array, "H W C"]) -> Array:
+        """Image to coefficients."""
+        return self.operator.Vt(x)
+
+    def V(self, coefficients: Array) -> Float[Array, "H W C"]:
+        """Coefficients to image."""
+        return self.operator.V(coefficients)
+
+    def Ut(self, y: Array) -> Array:
+        """Measurement to coefficients."""
+        return self.operator.Ut(jnp.sign(self.factor) * y)
+
+    def U(self, coefficients: Array) -> Array:
+        """Coefficients to measurement."""
+        return jnp.sign(self.factor) * self.operator.U(coefficients)
+
+
+def scale(operator: Operator, factor: float | Float[Array, ""]) -> Scaled | LinearScaled | SpectralScaled:
+    """A number times an operator, ``y = factor * operator(x)``, also written ``factor * operator``.
+
+    It keeps what the operator can do: one with a singular value decomposition has one afterwards.
+
+    Args:
+        operator: Any operator.
+        factor: Real, not zero. A leaf, so it may differ between the images of a batch.
+
+    Raises:
+        TypeError: If ``operator`` is not an Operator.
+        ValueError: If ``factor`` is not one number, is zero or not finite.
+    """
+    check_operators("scale", (operator,), 1)
+    concrete = is_concrete(factor)
+    if np.shape(factor) != () or (concrete and not (np.isfinite(factor) and factor != 0)):
+        raise ValueError(f"scale: factor is {factor} but must be one finite number other than 0.")
+    kinds = {SpectralOperator: SpectralScaled, LinearOperator: LinearScaled, Operator: Scaled}
+    kind = next(scaled for capability, scaled in kinds.items() if isinstance(operator, capability))
+    return kind(in_shape=operator.in_shape, operator=operator, factor=jnp.asarray(factor, dtype=float))  # type: ignore[arg-type]
+
+
+# ---- checks
+
+
+def measurement(operator: Operator) -> jax.ShapeDtypeStruct:
+    """Shape and dtype of y."""
+    return jax.eval_shape(operator, jax.ShapeDtypeStruct(operator.in_shape, jnp.float32))
+
+
+def check_operators(name: str, operators: tuple[Operator, ...], least: int) -> None:
+    if len(operators) < least:
+        raise ValueError(f"{name}: {len(operators)} operators came but at least {least} are needed.")
+    for i, operator in enumerate(operators):
+        if not isinstance(operator, Operator):
+            raise TypeError(
+                f"{name}: operators[{i}] is a {type(operator).__name__} but must be an Operator. A function becomes "
+                "one by rd.operator(fn, in_shape) or rd.linear_operator(fn, in_shape); measure by operator(x)."
+            )

@@ -1,8 +1,5 @@
 """Blurs: convolution with a kernel, for every way to continue a picture beyond its border."""
 
-import enum
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,25 +7,13 @@ from flax import struct
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 from scipy.fft import next_fast_len
 
-from reddiff_jax._checks import check_image_shape, is_concrete
+from reddiff_jax import kernels
+from reddiff_jax._checks import check_image_shape, check_odd, check_positive, is_concrete
 from reddiff_jax.operators._base import LinearOperator, SpectralOperator
 from reddiff_jax.operators._separable import SeparableOperator, matrix_svd
-from reddiff_jax.operators.kernels import check_odd, check_sigma, motion_kernel
+from reddiff_jax.operators.boundaries import Boundary, check_boundary, pad_mode
 
 _PIXELS = (0, 1)
-
-
-class Boundary(enum.StrEnum):
-    """How a picture ``a b c d`` goes on beyond its border."""
-
-    REFLECT = "reflect"  # d c b | a b c d | c b a
-    SYMMETRIC = "symmetric"  # c b a | a b c d | d c b
-    EDGE = "edge"  # a a a | a b c d | d d d
-    ZERO = "zero"  # 0 0 0 | a b c d | 0 0 0
-    CIRCULAR = "circular"  # b c d | a b c d | a b c
-
-
-_PAD_MODES = {Boundary.ZERO: "constant", Boundary.CIRCULAR: "wrap"}  # the others have NumPy's names
 
 
 @struct.dataclass
@@ -142,8 +127,8 @@ def blur(
     Args:
         kernel: ``(kh, kw)``, shared by the channels, or ``(kh, kw, C)``.
         in_shape: ``(H, W, C)`` of one image.
-        boundary: How the picture goes on beyond its border. ``Boundary.CIRCULAR`` gives a ``SpectralOperator``, which
-            every solver takes and whose inverse is cheap. Default as in DPS.
+        boundary: How the picture goes on beyond its border. ``rd.operators.Boundary.CIRCULAR`` gives a
+            ``SpectralOperator``, which every solver takes and whose inverse is cheap. Default as in DPS.
         normalize: Divides each channel's kernel by its sum.
         rcond: The pseudo-inverse of a circular blur takes singular values up to ``rcond`` times the largest for zero.
             The default is that of the published blurs. Other boundaries do not use it.
@@ -194,7 +179,7 @@ def motion_blur(
     boundary: Boundary = Boundary.REFLECT,
     rcond: float = 3e-2,
 ) -> CircularBlur | PaddedBlur:
-    """Convolution with a random camera shake: ``blur`` with a ``motion_kernel``.
+    """Convolution with a random camera shake: ``blur`` with a ``rd.kernels.motion``.
 
     A shake for each image of a batch: ``jax.vmap(lambda key: rd.motion_blur(key, in_shape))(keys)``.
 
@@ -209,7 +194,7 @@ def motion_blur(
     Raises:
         ValueError: If ``size`` is not odd or ``intensity`` is negative.
     """
-    return blur(motion_kernel(key, size, intensity), in_shape, boundary=boundary, rcond=rcond)
+    return blur(kernels.motion(key, size, intensity), in_shape, boundary=boundary, rcond=rcond)
 
 
 def gaussian_blur(
@@ -225,7 +210,7 @@ def gaussian_blur(
     Args:
         in_shape: ``(H, W, C)`` of one image.
         sigma: Standard deviation in pixels, above 0. Default as in DPS. Per-image or traced values:
-            ``rd.blur(rd.gaussian_kernel(size, sigma), in_shape)``.
+            ``rd.blur(rd.kernels.gaussian(size, sigma), in_shape)``.
         size: Number of taps on a side, odd; may exceed the picture. Default as in DPS.
         boundary: How the picture goes on beyond its border. Default as in DPS.
         rcond: The pseudo-inverse takes singular values up to ``rcond`` times the largest for zero.
@@ -240,10 +225,10 @@ def gaussian_blur(
     if not is_concrete(sigma):
         raise ValueError(
             "gaussian_blur: sigma is traced but the decomposition is computed when the operator is built. "
-            "Use rd.blur(rd.gaussian_kernel(size, sigma), in_shape)."
+            "Use rd.blur(rd.kernels.gaussian(size, sigma), in_shape)."
         )
     check_odd("gaussian_blur: size", size)
-    check_sigma("gaussian_blur: sigma", sigma)
+    check_positive("gaussian_blur: sigma", sigma, "For no blur use rd.denoising.")
     offsets = np.arange(size) - size // 2
     return _separable_blur("gaussian_blur", in_shape, np.exp(-0.5 * (offsets / float(sigma)) ** 2), boundary, rcond)
 
@@ -291,20 +276,6 @@ def _blur_matrix(taps: np.ndarray, size: int, boundary: Boundary) -> np.ndarray:
     padded = np.pad(np.eye(size), ((pad, pad), (0, 0)), mode=pad_mode(boundary))  # (size + 2 pad, size)
     windows = [padded[2 * pad - j : 2 * pad - j + size] for j in range(len(taps))]
     return np.einsum("j,jik->ik", taps, np.stack(windows))
-
-
-def pad_mode(boundary: Boundary) -> Any:
-    """NumPy's name of the boundary."""
-    return _PAD_MODES.get(boundary, boundary.value)
-
-
-def check_boundary(name: str, boundary: Boundary) -> Boundary:
-    """Returns ``boundary``, or raises ValueError if it is none."""
-    try:
-        return Boundary(boundary)
-    except ValueError:
-        known = ", ".join(f"Boundary.{each.name}" for each in Boundary)
-        raise ValueError(f"{name}: boundary is {boundary!r} but must be one of {known}.") from None
 
 
 def _check_rcond(name: str, rcond: float) -> None:

@@ -442,7 +442,7 @@ def _check_common(
         window = RampWindow(window)
     except ValueError:
         known = ", ".join(f"RampWindow.{each.name}" for each in RampWindow)
-        raise ValueError(f"{name}: window is {window!r} but must be one of {known}.") from None
+        raise ValueError(f"{name}: window is {window!r} but must be one of {known}, of rd.operators.") from None
     return in_shape, angles, jnp.asarray(scale, dtype=float), window
 
 

@@ -75,7 +75,7 @@ def demosaicing(in_shape: tuple[int, int, int], *, pattern: str | Sequence[str] 
     Args:
         in_shape: ``(H, W, 3)`` of one image; any size.
         pattern: Rows of the tile that repeats from the top left corner, of the letters R, G, B; four letters alone are
-            the 2 x 2 tile of a Bayer sensor, row by row. ``rd.X_TRANS`` is a 6 x 6 tile.
+            the 2 x 2 tile of a Bayer sensor, row by row. ``rd.operators.X_TRANS`` is a 6 x 6 tile.
 
     Raises:
         ValueError: If the image has not three channels, or the pattern is no tile of R, G and B.
@@ -93,7 +93,7 @@ def demosaicing(in_shape: tuple[int, int, int], *, pattern: str | Sequence[str] 
     if not letters or not letters[0] or len({len(row) for row in letters}) != 1 or -1 in np.ravel(letters):
         raise ValueError(
             f"demosaicing: pattern is {pattern!r} but must be four letters of R, G and B, for example 'RGGB', "
-            "or the rows of a larger tile, as rd.X_TRANS."
+            "or the rows of a larger tile, as rd.operators.X_TRANS."
         )
     tile = np.array(letters)
     repeats = [-(-size // side) for size, side in zip(in_shape[:2], tile.shape, strict=True)]

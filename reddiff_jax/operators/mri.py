@@ -137,7 +137,7 @@ def mri(
     ``jax.vmap(lambda mask, maps: rd.mri(mask, in_shape, coil_maps=maps))(masks, maps)``.
 
     Args:
-        mask: ``(H, W)`` or ``(H, W, 1)``; 1 or True = measured, for instance a ``cartesian_mask``.
+        mask: ``(H, W)`` or ``(H, W, 1)``; 1 or True = measured, for instance of ``rd.masks.cartesian``.
         in_shape: ``(H, W, 2)`` for a complex picture as real and imaginary part, ``(H, W, 1)`` for a real one.
         coil_maps: Sensitivities ``(H, W, coils)``, for instance simulated ``coil_maps``; one coil of sensitivity 1 if
             None. Squares that sum to 1 in each pixel keep the singular values at most 1.

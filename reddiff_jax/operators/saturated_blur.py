@@ -8,7 +8,8 @@ from jaxtyping import Array, Float
 
 from reddiff_jax._checks import check_non_negative, is_concrete
 from reddiff_jax.operators._base import Operator
-from reddiff_jax.operators.blur import Boundary, CircularBlur, PaddedBlur, blur
+from reddiff_jax.operators.blur import CircularBlur, PaddedBlur, blur
+from reddiff_jax.operators.boundaries import Boundary
 
 _TOE = 1 / 510  # half a grey level of 8 bits, after compression
 

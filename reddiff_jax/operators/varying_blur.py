@@ -9,7 +9,8 @@ from jaxtyping import Array, Float
 from reddiff_jax._checks import check_image_shape, is_concrete
 from reddiff_jax._tree import stack
 from reddiff_jax.operators._base import LinearOperator
-from reddiff_jax.operators.blur import Boundary, CircularBlur, PaddedBlur, blur
+from reddiff_jax.operators.blur import CircularBlur, PaddedBlur, blur
+from reddiff_jax.operators.boundaries import Boundary
 
 
 @struct.dataclass

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from reddiff_jax import kernels, masks
 from reddiff_jax import operators as ops
 from reddiff_jax.operators import Operator
 from reddiff_jax.tasks.task import Arrays, Shape, Task
@@ -36,22 +37,22 @@ def _mask_by(make: Callable[[jax.Array, Shape], jax.Array]) -> Draw:
 
 
 def _box(key: jax.Array, shape: Shape) -> jax.Array:
-    return ops.random_box_mask(key, shape, (shape[0] // 2, shape[1] // 2), margin=min(shape[:2]) // 16)
+    return masks.random_box(key, shape, (shape[0] // 2, shape[1] // 2), margin=min(shape[:2]) // 16)
 
 
 def _extreme(key: jax.Array, shape: Shape) -> jax.Array:
-    return ops.extreme_mask(key, shape, (shape[0] // 2, shape[1] // 2), margin=min(shape[:2]) // 16)
+    return masks.extreme(key, shape, (shape[0] // 2, shape[1] // 2), margin=min(shape[:2]) // 16)
 
 
 def _inpaint(help: str, draw: Draw | None, *, family: str = "inpaint_holes", drawn_from_key: bool = True) -> Task:
     return Task(help, family, _inpainting, needs="mask", draw=draw, drawn_from_key=drawn_from_key, local=True)
 
 
-_FREEFORM = _inpaint("fill in free-form strokes (20-30 % missing)", _mask_by(ops.freeform_mask))
+_FREEFORM = _inpaint("fill in free-form strokes (20-30 % missing)", _mask_by(masks.freeform))
 _BOX = _inpaint("fill in a box of half the sides at a random place", _mask_by(_box))
 _CENTER = _inpaint(
     "fill in the central box of half the sides",
-    _mask_by(lambda key, shape: ops.center_mask(shape)),
+    _mask_by(lambda key, shape: masks.center(shape)),
     drawn_from_key=False,
 )
 _PUBLISHED_MASKS = {
@@ -61,7 +62,7 @@ _PUBLISHED_MASKS = {
     "extreme": _inpaint("fill in all but a box of half the sides", _mask_by(_extreme)),
     "random": _inpaint(
         "fill in 90 % random missing pixels",
-        _mask_by(partial(ops.random_mask, keep=0.1)),
+        _mask_by(partial(masks.random, keep=0.1)),
         family="inpaint_pixels",
     ),
 }
@@ -94,7 +95,7 @@ def _bicubic(factor: int) -> Task:
 
 def _motion(key: jax.Array, shape: Shape) -> Mapping[str, Any]:
     # Smaller pictures get smaller shakes: 61 taps, as published, from about 120 pixels on.
-    return {"kernel": ops.motion_kernel(key, min(MAX_KERNEL, min(shape[:2]) // 4 * 2 + 1))}
+    return {"kernel": kernels.motion(key, min(MAX_KERNEL, min(shape[:2]) // 4 * 2 + 1))}
 
 
 def _deblur(help: str, build: Callable[[Shape], Operator]) -> Task:
@@ -104,8 +105,8 @@ def _deblur(help: str, build: Callable[[Shape], Operator]) -> Task:
 def _lens(shape: Shape) -> Operator:
     """Sharp in the middle, blurred towards the corners."""
     size = min(31, min(shape[:2]) // 4 * 2 + 1)
-    kernels = jnp.stack([ops.gaussian_kernel(size, sigma) for sigma in (3.0, 2.0, 3.0, 2.0, 0.5, 2.0, 3.0, 2.0, 3.0)])
-    return ops.varying_blur(kernels, ops.grid_weights(shape, (3, 3)), shape)
+    taps = jnp.stack([kernels.gaussian(size, sigma) for sigma in (3.0, 2.0, 3.0, 2.0, 0.5, 2.0, 3.0, 2.0, 3.0)])
+    return ops.varying_blur(taps, ops.grid_weights(shape, (3, 3)), shape)
 
 
 def _nonlinear_blur(shape: Shape, arrays: Arrays) -> Operator:
@@ -145,7 +146,7 @@ def _of_luminance(help: str, family: str, build: Callable[[Shape, Arrays], Opera
 
 def _mri(acceleration: int, num_coils: int = 0) -> Task:
     def draw(key: jax.Array, shape: Shape) -> Mapping[str, Any]:
-        drawn = {"sampling": ops.cartesian_mask(key, shape, acceleration=acceleration)}
+        drawn = {"sampling": masks.cartesian(key, shape, acceleration=acceleration)}
         return drawn | ({"coil_maps": ops.coil_maps(num_coils, shape[:2])} if num_coils else {})
 
     return _of_luminance(
@@ -239,9 +240,7 @@ _COLORIZE = Task(
 TASKS: dict[str, Task] = {
     "denoise": _DENOISE,
     "inpaint": _inpaint("fill in what your own mask hides (black = missing)", None, drawn_from_key=False),
-    "inpaint_random": _inpaint(
-        "fill in 70 % random missing pixels", _mask_by(ops.random_mask), family="inpaint_pixels"
-    ),
+    "inpaint_random": _inpaint("fill in 70 % random missing pixels", _mask_by(masks.random), family="inpaint_pixels"),
     "inpaint_freeform": _FREEFORM,
     "inpaint_box": _BOX,
     "inpaint_center": _CENTER,

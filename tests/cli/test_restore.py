@@ -13,7 +13,6 @@ from PIL import Image
 
 import reddiff_jax as rd
 from reddiff_jax import measurements, pictures, tasks
-from reddiff_jax.operators import mask_key
 
 OPTIONS = ("--seed", 3, "--batch-size", 2)
 
@@ -63,7 +62,7 @@ def test_restore_equals_the_library_call(restored, prior_folder, measured):
     solver = tasks.preset("sr4", 0.05).changed({"num_steps": 4}).solver(rd.load_prior(prior_folder))
     for name in "abc":
         problem = measurements.read_measurement(measured / f"{name}.npz").problem()
-        x = rd.run(jax.random.fold_in(mask_key(name, 3), 0), solver, problem).x
+        x = rd.run(jax.random.fold_in(rd.masks.key_of(name, 3), 0), solver, problem).x
         expected = pictures.to_uint8(np.asarray(x)).astype(int)
         assert abs(pixels(restored.out / f"{name}.png") - expected).max() <= 1  # 8-bit rounding
 

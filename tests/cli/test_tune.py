@@ -11,7 +11,6 @@ from test_errors import assert_one_line
 
 import reddiff_jax as rd
 from reddiff_jax import jobs, measurements, pictures, tasks, tuning
-from reddiff_jax.operators import mask_key
 from reddiff_jax.tuning import Trial, Tuned
 
 KEY = {"task": "sr4", "sigma": 0.05, "solver": "dps"}
@@ -217,6 +216,6 @@ def test_restore_with_another_solver_equals_the_library_call(restore, measured, 
     assert result.exit_code == 0, result.output
     solver = tasks.METHODS[name](num_steps=4, **dict([setting])).solver(rd.load_prior(prior_folder))
     problem = measurements.read_measurement(measured / "a.npz").problem()
-    x = rd.run(jax.random.fold_in(mask_key("a", 0), 0), solver, problem).x
+    x = rd.run(jax.random.fold_in(rd.masks.key_of("a", 0), 0), solver, problem).x
     difference = abs(pixels(tmp_path / "out" / "a.png") - pictures.to_uint8(np.asarray(x)).astype(int))
     assert difference.max() <= 1  # 8-bit rounding

@@ -6,6 +6,7 @@ import numpy as np
 import oracles
 import pytest
 
+import reddiff_jax as rd
 import reddiff_jax.operators as ops
 
 pytestmark = pytest.mark.oracle
@@ -68,13 +69,13 @@ def test_blur_with_a_lopsided_kernel(physics, torch, agree, rng, boundary):
 
 @pytest.mark.parametrize("boundary", PADDING)
 def test_gaussian_blur(physics, torch, agree, boundary):
-    oracle = physics.Blur(filter=_filter(torch, ops.gaussian_kernel(7, 1.5)), padding=PADDING[boundary])
+    oracle = physics.Blur(filter=_filter(torch, rd.kernels.gaussian(7, 1.5)), padding=PADDING[boundary])
     agree(ops.gaussian_blur(SHAPE, sigma=1.5, size=7, boundary=boundary), oracle)
 
 
 @pytest.mark.parametrize("boundary", [B.REFLECT, B.CIRCULAR])
 def test_motion_blur(physics, torch, agree, key, boundary):
-    kernel = jax.jit(ops.motion_kernel, static_argnums=1)(key, 9)
+    kernel = jax.jit(rd.kernels.motion, static_argnums=1)(key, 9)
     oracle = physics.Blur(filter=_filter(torch, kernel), padding=PADDING[boundary])
     agree(ops.blur(kernel, SHAPE, boundary=boundary), oracle)
 

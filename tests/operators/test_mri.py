@@ -81,7 +81,7 @@ def test_dc_is_in_the_middle():
 @pytest.mark.slow
 def test_many_coils_recover_what_one_does_not(rng):
     shape = (16, 12, 2)
-    mask = ops.cartesian_mask(jax.random.key(0), shape, acceleration=2, kind=ops.Undersampling.EQUISPACED)
+    mask = rd.masks.cartesian(jax.random.key(0), shape, acceleration=2, kind=rd.masks.Undersampling.EQUISPACED)
     x = jnp.asarray(rng.normal(size=shape), dtype=float)
     errors = []
     for maps in (None, ops.coil_maps(6, shape)):
@@ -129,7 +129,7 @@ def test_reddiff_finds_the_posterior_mode_of_a_gaussian_for_a_batch_of_masks():
 
     def pose(key):
         key_mask, key_x, key_noise = jax.random.split(key, 3)
-        mask = ops.cartesian_mask(key_mask, shape, acceleration=2)
+        mask = rd.masks.cartesian(key_mask, shape, acceleration=2)
         x = mean + jnp.sqrt(variance) * jax.random.normal(key_x, shape)
         return rd.measure(key_noise, ops.mri(mask, shape), rd.gaussian(0.1), x)
 

@@ -225,7 +225,7 @@ def _field_operator(name):
         return rd.inpainting(kept, channels=1)
     if name == "super_resolution":
         return rd.super_resolution(FIELD, 4)
-    return rd.gaussian_blur(FIELD, sigma=1.5, size=13, boundary=rd.Boundary.CIRCULAR)
+    return rd.gaussian_blur(FIELD, sigma=1.5, size=13, boundary=rd.operators.Boundary.CIRCULAR)
 
 
 @functools.cache

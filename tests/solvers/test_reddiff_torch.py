@@ -25,7 +25,7 @@ def test_whole_runs_with_a_network_are_those_of_pytorch(key):
     module = adm_unet(net, SIZE)
     prior = rd.NetPrior(rd.schedules.linear(), jax.tree.map(jnp.asarray, params_of(module, net)), net)
     shape = (SIZE, SIZE, 3)
-    masks = [rd.random_mask(each, shape, keep=0.5) for each in jax.random.split(key, BATCH)]
+    masks = [rd.masks.random(each, shape, keep=0.5) for each in jax.random.split(key, BATCH)]
     y = jnp.stack(masks) * jax.random.uniform(key, (BATCH, *shape), minval=-1)
     noise = np.random.default_rng(0).standard_normal((NUM_STEPS, BATCH, *shape)).astype(np.float32)
 

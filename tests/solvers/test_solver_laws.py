@@ -188,7 +188,7 @@ def test_more_steps_than_timesteps_are_an_error_of_the_factory(case):
 
 MEASURED_BY = {
     "super_resolution": rd.super_resolution(SHAPE, 2),
-    "circular_blur": rd.gaussian_blur(SHAPE, sigma=1.0, size=5, boundary=rd.Boundary.CIRCULAR),
+    "circular_blur": rd.gaussian_blur(SHAPE, sigma=1.0, size=5, boundary=rd.operators.Boundary.CIRCULAR),
     "matrix": rd.matrix_operator(np.random.default_rng(0).normal(size=(20, 64)) / 8, SHAPE),
 }
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import reddiff_jax.operators as ops
+import reddiff_jax as rd
 
 
 @pytest.fixture
@@ -27,67 +27,67 @@ def palette(tmp_path, rng):
 
 
 def test_published_masks_keep_where_the_bit_is_set(published, masks):
-    np.testing.assert_array_equal(ops.load_mask(published, (16, 20, 3), index=1)[:, :, 0], masks[1])
+    np.testing.assert_array_equal(rd.masks.load(published, (16, 20, 3), index=1)[:, :, 0], masks[1])
 
 
 def test_published_masks_may_be_unpacked_or_start_within_a_byte(tmp_path, rng):
     rows = rng.random((2, 3 * 3 * 3)) > 0.5
     for name, m in {"bits": np.packbits(rows), "bytes": rows}.items():
         np.savez(tmp_path / f"{name}.npz", m=m, shape=np.array(rows.shape))
-        mask = ops.load_mask(tmp_path / f"{name}.npz", (3, 3), index=1)
+        mask = rd.masks.load(tmp_path / f"{name}.npz", (3, 3), index=1)
         np.testing.assert_array_equal(mask, np.moveaxis(rows[1].reshape(3, 3, 3), 0, 2))
 
 
 def test_palette_masks_miss_where_the_bit_is_set(palette):
     path, holes = palette
-    mask = ops.load_mask(path, (256, 256), entry="20-30% freeform", index=1)
+    mask = rd.masks.load(path, (256, 256), entry="20-30% freeform", index=1)
     np.testing.assert_array_equal(mask[:, :, 0], ~holes[1])
 
 
 def test_palette_files_need_an_entry(palette):
     with pytest.raises(ValueError, match=r"entry is None but .* has \['10-20% freeform', '20-30% freeform'\]"):
-        ops.load_mask(palette[0], (256, 256), index=0)
+        rd.masks.load(palette[0], (256, 256), index=0)
 
 
 @pytest.mark.parametrize("suffix", ["npy", "npz"])
 def test_plain_arrays_keep_where_they_are_not_zero(suffix, tmp_path, masks):
     path = tmp_path / f"mask.{suffix}"
     (np.save if suffix == "npy" else np.savez)(path, masks[0])
-    np.testing.assert_array_equal(ops.load_mask(path, (16, 20))[:, :, 0], masks[0])
+    np.testing.assert_array_equal(rd.masks.load(path, (16, 20))[:, :, 0], masks[0])
 
 
 @pytest.mark.parametrize("bright", [1, 255])
 def test_pictures_keep_where_they_are_bright(bright, tmp_path, masks):
     Image.fromarray(masks[0].astype(np.uint8) * bright).save(tmp_path / "mask.png")
-    np.testing.assert_array_equal(ops.load_mask(tmp_path / "mask.png", (16, 20))[:, :, 0], masks[0])
+    np.testing.assert_array_equal(rd.masks.load(tmp_path / "mask.png", (16, 20))[:, :, 0], masks[0])
 
 
 def test_invert_swaps_observed_and_missing(tmp_path, masks):
     np.save(tmp_path / "mask.npy", masks[0])
-    np.testing.assert_array_equal(ops.load_mask(tmp_path / "mask.npy", (16, 20), invert=True)[:, :, 0], ~masks[0])
+    np.testing.assert_array_equal(rd.masks.load(tmp_path / "mask.npy", (16, 20), invert=True)[:, :, 0], ~masks[0])
 
 
 def test_a_name_chooses_by_its_hash_and_not_by_its_place(published, masks):
     chosen = int(hashlib.sha256(b"cat.png").hexdigest(), 16) % 3
-    np.testing.assert_array_equal(ops.load_mask(published, (16, 20), name="cat.png")[:, :, 0], masks[chosen])
+    np.testing.assert_array_equal(rd.masks.load(published, (16, 20), name="cat.png")[:, :, 0], masks[chosen])
 
 
 def test_another_seed_chooses_other_masks(published):
     names = [f"{i}.png" for i in range(20)]
-    by_seed = [[ops.load_mask(published, (16, 20), name=name, seed=seed) for name in names] for seed in (0, 1, 1)]
+    by_seed = [[rd.masks.load(published, (16, 20), name=name, seed=seed) for name in names] for seed in (0, 1, 1)]
     changed = [bool((a != b).any()) for a, b in zip(by_seed[0], by_seed[1], strict=True)]
     assert any(changed)
     np.testing.assert_array_equal(by_seed[1], by_seed[2])
 
 
 def test_masks_can_be_enlarged_for_larger_pictures(published, masks):
-    mask = ops.load_mask(published, (32, 40), index=1, enlarge=2)
+    mask = rd.masks.load(published, (32, 40), index=1, enlarge=2)
     np.testing.assert_array_equal(mask[:, :, 0], masks[1].repeat(2, axis=0).repeat(2, axis=1))
 
 
 def test_enlarging_to_a_fraction_of_a_pixel_is_refused(published):
     with pytest.raises(ValueError, match="enlarge is 3 but must divide the picture's 32 x 40 pixels"):
-        ops.load_mask(published, (32, 40), index=1, enlarge=3)
+        rd.masks.load(published, (32, 40), index=1, enlarge=3)
 
 
 @pytest.mark.parametrize(
@@ -100,14 +100,14 @@ def test_enlarging_to_a_fraction_of_a_pixel_is_refused(published):
 )
 def test_unclear_choices_are_refused(options, message, published):
     with pytest.raises(ValueError, match=message):
-        ops.load_mask(published, (16, 20), **options)
+        rd.masks.load(published, (16, 20), **options)
 
 
 def test_wrong_sizes_are_refused_with_both(published, palette, tmp_path, masks):
     np.save(tmp_path / "mask.npy", masks[0])
     with pytest.raises(ValueError, match="has 16 x 20 pixels but 32 x 32 are needed"):
-        ops.load_mask(tmp_path / "mask.npy", (32, 32))
+        rd.masks.load(tmp_path / "mask.npy", (32, 32))
     with pytest.raises(ValueError, match="320 pixels each but 32 x 32 are needed"):
-        ops.load_mask(published, (32, 32), index=0)
+        rd.masks.load(published, (32, 32), index=0)
     with pytest.raises(ValueError, match="has 256 x 256 pixels but 32 x 32 are needed"):
-        ops.load_mask(palette[0], (32, 32), entry="20-30% freeform", index=0)
+        rd.masks.load(palette[0], (32, 32), entry="20-30% freeform", index=0)

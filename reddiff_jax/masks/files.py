@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from reddiff_jax.operators.masks import check_mask_shape, observed
+from reddiff_jax._checks import check_picture_shape
+from reddiff_jax.masks._observed import observed
 
 _PALETTE_SIDE = 256
 
 
-def load_mask(
+def load(
     path: str | Path,
     shape: Sequence[int],
     *,
@@ -53,11 +54,11 @@ def load_mask(
     Source:
         Mardani et al. 2023 (arXiv 2305.04391) and Saharia et al. 2021 (arXiv 2111.05826) for the packed files.
     """
-    h, w = check_mask_shape("load_mask", shape)
+    h, w = check_picture_shape("masks.load", shape)
     if index is not None and name is not None:
-        raise ValueError(f"load_mask: both index={index} and name={name!r} are given; give one of them.")
+        raise ValueError(f"masks.load: both index={index} and name={name!r} are given; give one of them.")
     if enlarge < 1 or h % enlarge or w % enlarge:
-        raise ValueError(f"load_mask: enlarge is {enlarge} but must divide the picture's {h} x {w} pixels.")
+        raise ValueError(f"masks.load: enlarge is {enlarge} but must divide the picture's {h} x {w} pixels.")
     mask = _read_mask(Path(path), (h // enlarge, w // enlarge), _Choice(index, name, seed), entry)
     if (mask == mask[:, :, :1]).all():
         mask = mask[:, :, :1]
@@ -112,7 +113,7 @@ def _plain_masks(path: Path, array: np.ndarray, size: tuple[int, int]) -> np.nda
     if array.ndim == 4:
         return array
     raise ValueError(
-        f"load_mask: {path} has an array of shape {array.shape} but masks are (H, W), (H, W, 1) or n of them."
+        f"masks.load: {path} has an array of shape {array.shape} but masks are (H, W), (H, W, 1) or n of them."
     )
 
 
@@ -120,7 +121,7 @@ def _published_mask(path: Path, file: Any, size: tuple[int, int], choice: _Choic
     count, length = (int(n) for n in file["shape"])
     if length != 3 * size[0] * size[1]:
         raise ValueError(
-            f"load_mask: the masks of {path} have {length // 3} pixels each but {size[0]} x {size[1]} are needed. "
+            f"masks.load: the masks of {path} have {length // 3} pixels each but {size[0]} x {size[1]} are needed. "
             "Use pictures of that size or other masks."
         )
     bits = np.ravel(file["m"])
@@ -147,7 +148,7 @@ def _choose_entry(path: Path, entries: list[str], entry: str | None) -> str:
     if entry is None and len(entries) == 1:
         return entries[0]
     if entry not in entries:
-        raise ValueError(f"load_mask: entry is {entry!r} but {path} has {entries}. Say entry=... with one of these.")
+        raise ValueError(f"masks.load: entry is {entry!r} but {path} has {entries}. Say entry=... with one of these.")
     return entry
 
 
@@ -158,16 +159,16 @@ def _choose_index(path: Path, count: int, choice: _Choice) -> int:
         return int.from_bytes(hashlib.sha256(text.encode()).digest(), "big") % count
     if index is None and count != 1:
         raise ValueError(
-            f"load_mask: {path} has {count} masks. Say which: index=..., or name=... with the picture's name."
+            f"masks.load: {path} has {count} masks. Say which: index=..., or name=... with the picture's name."
         )
     if not 0 <= (index or 0) < count:
-        raise ValueError(f"load_mask: index is {index} but {path} has {count} masks, counted from 0.")
+        raise ValueError(f"masks.load: index is {index} but {path} has {count} masks, counted from 0.")
     return index or 0
 
 
 def _check_size(path: Path, found: tuple[int, ...], size: tuple[int, int]) -> None:
     if tuple(found) != size:
         raise ValueError(
-            f"load_mask: the mask of {path} has {found[0]} x {found[1]} pixels but {size[0]} x {size[1]} are needed. "
+            f"masks.load: the mask of {path} has {found[0]} x {found[1]} pixels but {size[0]} x {size[1]} are needed. "
             "Use pictures of that size or another mask."
         )

@@ -1,17 +1,16 @@
-"""Blur kernels: Gaussian, and random camera shake."""
+"""Blur kernels, (size, size) with sum 1: Gaussian, and random camera shake."""
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from reddiff_jax._checks import check_non_negative, is_concrete
+from reddiff_jax._checks import check_non_negative, check_odd, check_positive
 
 _POINTS_PER_TAP = 8
 _NUM_HARMONICS = 5
 
 
-def gaussian_kernel(size: int = 61, sigma: float | Float[Array, ""] = 3.0) -> Float[Array, "size size"]:
+def gaussian(size: int = 61, sigma: float | Float[Array, ""] = 3.0) -> Float[Array, "size size"]:
     """Isotropic Gaussian, ``k[i, j] ~ exp(-((i - c)^2 + (j - c)^2) / (2 sigma^2))``, with sum 1.
 
     Args:
@@ -22,17 +21,15 @@ def gaussian_kernel(size: int = 61, sigma: float | Float[Array, ""] = 3.0) -> Fl
     Raises:
         ValueError: If ``size`` is not odd or a concrete ``sigma`` is not above 0.
     """
-    check_odd("gaussian_kernel: size", size)
-    check_sigma("gaussian_kernel: sigma", sigma)
+    check_odd("kernels.gaussian: size", size)
+    check_positive("kernels.gaussian: sigma", sigma, "For no blur use rd.denoising.")
     offsets = jnp.arange(size) - size // 2
     taps = jnp.exp(-0.5 * (offsets / sigma) ** 2)
     taps = taps / taps.sum()
     return taps[:, None] * taps[None, :]
 
 
-def motion_kernel(
-    key: PRNGKeyArray, size: int = 61, intensity: float | Float[Array, ""] = 0.5
-) -> Float[Array, "size size"]:
+def motion(key: PRNGKeyArray, size: int = 61, intensity: float | Float[Array, ""] = 0.5) -> Float[Array, "size size"]:
     """A random camera shake: the time that a smooth random path spends in each pixel, with sum 1.
 
     The path's heading and speed are random smooth functions of time (a few cosines with falling amplitudes) that
@@ -51,8 +48,8 @@ def motion_kernel(
         Our own. The published evaluations (Chung et al. 2022, arXiv 2209.14687) draw kernels of size 61 and intensity
         0.5 from another random path; ours resemble these in looks and extent, not in distribution.
     """
-    check_odd("motion_kernel: size", size)
-    check_non_negative("motion_kernel: intensity", intensity, "0 is a straight line, 1 is very shaky.")
+    check_odd("kernels.motion: size", size)
+    check_non_negative("kernels.motion: intensity", intensity, "0 is a straight line, 1 is very shaky.")
     key_heading, key_turn, key_speed, key_extent = jax.random.split(key, 4)
     time = (jnp.arange(_POINTS_PER_TAP * size) + 0.5) / (_POINTS_PER_TAP * size)  # (N,)
     start = jax.random.uniform(key_heading, maxval=2 * jnp.pi)
@@ -71,19 +68,6 @@ def motion_kernel(
         for j, weight_j in ((left, 1 - (column - left)), (left + 1, column - left)):
             kernel = kernel.at[i, j].add(weight_i * weight_j, mode="drop")
     return kernel / kernel.sum()
-
-
-def check_odd(name: str, size: int) -> None:
-    """Raises ValueError unless ``size`` is an odd whole number."""
-    if size != int(size) or size < 1 or size % 2 == 0:
-        raise ValueError(f"{name} is {size} but must be odd and positive, so that the kernel has a central tap.")
-
-
-def check_sigma(name: str, sigma: float | Array) -> None:
-    """Raises ValueError if a concrete ``sigma`` is not above 0."""
-    check_non_negative(name, sigma)
-    if is_concrete(sigma) and not (np.asarray(sigma) > 0).all():
-        raise ValueError(f"{name} is {sigma} but must be above 0. For no blur use rd.denoising.")
 
 
 def _smooth_noise(key: PRNGKeyArray, time: Float[Array, "N"]) -> Float[Array, "N"]:
