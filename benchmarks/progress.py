@@ -27,7 +27,7 @@ from benchmarks import _pictures, _report
 from benchmarks.cost import problems_of
 from reddiff_jax import jobs
 from reddiff_jax.cli._common import progress_bar
-from reddiff_jax.run import describe_step, steps_per_call
+from reddiff_jax.running import describe_step, steps_per_call
 from reddiff_jax.solvers import Solver
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import reddiff_jax as rd
 from reddiff_jax import schedules
-from reddiff_jax.run import _AXES, _compiled, _in_parts, steps_per_call
+from reddiff_jax.running import _AXES, _compiled, _in_parts, steps_per_call
 
 SHAPE = (8, 8, 3)
 LINEAR = schedules.linear()
@@ -304,7 +304,7 @@ def test_a_progress_bar_changes_nothing(source, batch, singles, capsys):
 
 def test_a_run_with_progress_is_the_run_bit_for_bit(batch, monkeypatch, capsys):
     keys, problems, _ = batch
-    monkeypatch.setattr(sys.modules["reddiff_jax.run"], "steps_per_call", lambda num_steps: 2)
+    monkeypatch.setattr(sys.modules["reddiff_jax.running"], "steps_per_call", lambda num_steps: 2)
     assert _equal(rd.run_with_progress(keys[1], SHORT, problems[1]), rd.run(keys[1], SHORT, problems[1]))
     assert "step 6/6, residual" in capsys.readouterr().out
 
@@ -312,7 +312,7 @@ def test_a_run_with_progress_is_the_run_bit_for_bit(batch, monkeypatch, capsys):
 def test_progress_comes_in_steps_and_is_traced_once(batch, traced, monkeypatch):
     (keys, problems, _), (solver, traces), shown = batch, traced, []
     before = len(traces)
-    monkeypatch.setattr(sys.modules["reddiff_jax.run"], "steps_per_call", lambda num_steps: 1)
+    monkeypatch.setattr(sys.modules["reddiff_jax.running"], "steps_per_call", lambda num_steps: 1)
     for _ in range(2):
         _in_parts((keys[0], solver, problems[0]), lambda step, text: shown.append(step))
     assert shown == 2 * list(range(1, solver.num_steps + 1))

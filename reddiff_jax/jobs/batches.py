@@ -14,8 +14,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from reddiff_jax import _tree
-from reddiff_jax.problem import Problem
-from reddiff_jax.run import run, scalars_of, start
+from reddiff_jax.problems import Problem
+from reddiff_jax.running import run, scalars_of, start
 from reddiff_jax.solvers import Solver
 
 Scalars = Mapping[str, np.ndarray]

@@ -18,7 +18,7 @@ from reddiff_jax.jobs.scoring import mean, score_arrays
 from reddiff_jax.jobs.settings import check_seed
 from reddiff_jax.operators import mask_key
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 from reddiff_jax.tasks import Method, Preset
 
 

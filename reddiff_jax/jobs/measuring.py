@@ -16,7 +16,7 @@ from reddiff_jax.jobs.settings import check_parts, check_seed
 from reddiff_jax.measurements import Measurement
 from reddiff_jax.noise import gaussian
 from reddiff_jax.operators import mask_key
-from reddiff_jax.problem import measure
+from reddiff_jax.problems import measure
 from reddiff_jax.tasks import Shape
 
 

@@ -30,8 +30,8 @@ from reddiff_jax.jobs.watching import Film, ScalarEvents, ScalarLog
 from reddiff_jax.measurements import Header, Measurement
 from reddiff_jax.operators import mask_key
 from reddiff_jax.priors import Prior, tiled
-from reddiff_jax.problem import Problem
-from reddiff_jax.run import describe_step, steps_per_call
+from reddiff_jax.problems import Problem
+from reddiff_jax.running import describe_step, steps_per_call
 from reddiff_jax.solvers import Solver
 from reddiff_jax.tasks import Method
 

@@ -47,9 +47,9 @@ from reddiff_jax._checks import check_non_negative, check_positive
 from reddiff_jax._types import Image, Key, Timestep
 from reddiff_jax.operators import LinearOperator
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 from reddiff_jax.schedules import Schedule
-from reddiff_jax.solvers._base import Solver, check_count, check_in_shape, known_sigma_y, num_entries, scalar
+from reddiff_jax.solvers._base import Solver, check_count, check_in_shape, known_sigma_y, scalar
 from reddiff_jax.solvers._control_variates import ControlVariate, variate_projected, variate_twice
 from reddiff_jax.solvers._optimizers import decayed_adam
 from reddiff_jax.solvers._proximal import check_linear, proximal
@@ -188,7 +188,7 @@ class NoiseAware(Solver[NoiseAwareState]):
             new_mu: jax.Array = optax.apply_updates(mu, updates)  # type: ignore[assignment]
         info = NoiseAwareInfo(
             t=jnp.asarray(t),
-            residual=jnp.sqrt(2 * problem.misfit(mu) / num_entries(problem.y)),
+            residual=problem.rms_residual(mu),
             pull=jnp.sqrt(jnp.mean(pull**2)),
             kappa=kappa,
         )

@@ -29,8 +29,8 @@ from reddiff_jax import schedules, weightings
 from reddiff_jax._checks import check_non_negative, check_positive
 from reddiff_jax._types import Image, Key, Timesteps
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import DataTerm, Problem, least_squares
-from reddiff_jax.solvers._base import Solver, check_count, check_in_shape, known_sigma_y, num_entries, scalar
+from reddiff_jax.problems import DataTerm, Problem, least_squares, num_entries
+from reddiff_jax.solvers._base import Solver, check_count, check_in_shape, known_sigma_y, scalar
 from reddiff_jax.solvers._control_variates import ControlVariate, variate_published, variate_twice
 from reddiff_jax.solvers._orders import descending
 from reddiff_jax.solvers._proximal import check_linear, proximal
@@ -137,7 +137,7 @@ def _prior_term(
 def _info(problem: Problem, mu: Image, t: Timesteps | int, difference: Image) -> RedDiffInfo:
     return RedDiffInfo(
         t=jnp.mean(jnp.asarray(t, jnp.float32)),
-        residual=jnp.sqrt(2 * problem.misfit(mu) / num_entries(problem.y)),
+        residual=problem.rms_residual(mu),
         prior_gradient=jnp.sqrt(jnp.mean(difference**2)),
     )
 

@@ -43,8 +43,8 @@ from reddiff_jax import schedules, weightings
 from reddiff_jax._checks import check_non_negative, check_positive
 from reddiff_jax._types import Image, Key
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
-from reddiff_jax.solvers._base import Solver, check_count, check_in_shape, known_sigma_y, num_entries, scalar
+from reddiff_jax.problems import Problem
+from reddiff_jax.solvers._base import Solver, check_count, check_in_shape, known_sigma_y, scalar
 from reddiff_jax.solvers._optimizers import decayed_adam
 from reddiff_jax.solvers._starts import Init, init_noise, init_pinv
 from reddiff_jax.weightings import Weighting
@@ -190,7 +190,7 @@ class RedDiffVar(Solver[RedDiffVarState]):
             spread = jnp.maximum(spread, jnp.log(jnp.minimum(self.first_std, sigma_t / alpha_t / 2)))
         info = RedDiffVarInfo(
             t=t,
-            residual=jnp.sqrt(2 * problem.misfit(mu) / num_entries(problem.y)),
+            residual=problem.rms_residual(mu),
             std=jnp.sqrt(jnp.mean(s**2)),
         )
         return RedDiffVarState(new_mu, spread, opt_state, state.step + 1), info

@@ -17,10 +17,9 @@ from jaxtyping import Array, Float
 
 from reddiff_jax import _tree
 from reddiff_jax._types import Key
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 from reddiff_jax.sharding import shard_vmap
 from reddiff_jax.solvers import Solver
-from reddiff_jax.solvers._base import num_entries
 
 Record = Callable[[Any, Any], Any]
 """``(state, info) -> pytree``, evaluated inside the loop."""
@@ -121,7 +120,7 @@ def best_of(
         raise ValueError(f"num_restarts is {num_restarts} but must be at least 1.")
     keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(num_restarts))
     solutions = jax.vmap(run, in_axes=(0, None, None))(keys, solver, problem)
-    residuals = jnp.sqrt(2 * jax.vmap(problem.misfit)(solutions.x) / num_entries(problem.y))
+    residuals = jax.vmap(problem.rms_residual)(solutions.x)
     residuals = jnp.where(solutions.finite & jnp.isfinite(residuals), residuals, jnp.inf)
     return _tree.index(solutions, jnp.argmin(residuals)), residuals
 
