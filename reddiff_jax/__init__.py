@@ -17,6 +17,8 @@ from reddiff_jax import nets as nets
 from reddiff_jax import schedules as schedules
 from reddiff_jax import weightings as weightings
 from reddiff_jax._tree import stack as stack
+from reddiff_jax.batching import run_many as run_many
+from reddiff_jax.batching import run_with_progress as run_with_progress
 from reddiff_jax.exporting import export_run as export_run
 from reddiff_jax.guidance import ClassifierFree as ClassifierFree
 from reddiff_jax.guidance import ClassifierGuided as ClassifierGuided
@@ -172,8 +174,6 @@ from reddiff_jax.running import Solution as Solution
 from reddiff_jax.running import best_of as best_of
 from reddiff_jax.running import mean_of as mean_of
 from reddiff_jax.running import run as run
-from reddiff_jax.running import run_many as run_many
-from reddiff_jax.running import run_with_progress as run_with_progress
 from reddiff_jax.schedules import Schedule as Schedule
 from reddiff_jax.sharding import shard_vmap as shard_vmap
 from reddiff_jax.solvers import DAPS as DAPS

@@ -22,10 +22,11 @@ ORDER = [
     {"guidance"},
     {"solvers"},
     {"running", "io", "repulsion"},
-    {"converting", "exporting", "diagnostics"},
+    {"converting", "exporting", "diagnostics", "progress"},
+    {"batching"},
     {"tasks"},
-    {"measurements", "tuning"},
-    {"training", "jobs"},
+    {"measurements", "tuning", "training"},
+    {"jobs"},
     {"cli", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}

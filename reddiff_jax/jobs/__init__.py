@@ -6,9 +6,6 @@ numbers depend on (seed, its name) and nothing else, so order, batch size and ne
 Several processes, each with its ``Share``, work on one folder without a word to each other.
 """
 
-from reddiff_jax.jobs.batches import BatchSolver as BatchSolver
-from reddiff_jax.jobs.batches import OutOfMemoryError as OutOfMemoryError
-from reddiff_jax.jobs.batches import Scalars as Scalars
 from reddiff_jax.jobs.demonstration import DemoResult as DemoResult
 from reddiff_jax.jobs.demonstration import Show as Show
 from reddiff_jax.jobs.demonstration import demonstrate as demonstrate
