@@ -24,8 +24,8 @@ from jaxtyping import Array, Float, Int
 from reddiff_jax._types import Image, Key
 from reddiff_jax.noise import Noise
 from reddiff_jax.operators import Operator
-from reddiff_jax.problem import Problem, measure, unconditional
-from reddiff_jax.run import run
+from reddiff_jax.problems import Problem, measure, unconditional
+from reddiff_jax.running import run
 from reddiff_jax.solvers import Solver
 
 LEVELS = (0.5, 0.8, 0.9)

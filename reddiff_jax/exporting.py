@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from reddiff_jax.problem import Problem
-from reddiff_jax.run import run
+from reddiff_jax.problems import Problem
+from reddiff_jax.running import run
 from reddiff_jax.solvers import Solver
 
 Tree = TypeVar("Tree")

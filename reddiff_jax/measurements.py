@@ -19,7 +19,7 @@ from reddiff_jax import tasks
 from reddiff_jax._files import replacing
 from reddiff_jax.noise import gaussian
 from reddiff_jax.operators import Operator
-from reddiff_jax.problem import Problem, problem
+from reddiff_jax.problems import Problem, problem
 from reddiff_jax.tasks import Arrays, Shape, Task
 
 SUFFIX = ".npz"

@@ -28,7 +28,7 @@ from jaxtyping import Array, Float
 from reddiff_jax._checks import check_non_negative
 from reddiff_jax._types import Condition, Image, Key, Timestep
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 from reddiff_jax.solvers import Solver
 from reddiff_jax.solvers._base import scalar
 

@@ -20,8 +20,8 @@ from reddiff_jax import _tree, metrics, tasks
 from reddiff_jax._types import Image, Key
 from reddiff_jax.noise import gaussian
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem, measure
-from reddiff_jax.run import run
+from reddiff_jax.problems import Problem, measure
+from reddiff_jax.running import run
 from reddiff_jax.solvers import Solver
 from reddiff_jax.tasks import Choice, Method, Range, rounded
 

@@ -1,4 +1,4 @@
-"""Work on folders of pictures: measuring them, restoring them, pairing them with their originals. Nothing is printed.
+"""Work on folders of pictures: measuring, restoring and scoring them, training on them. Nothing is printed.
 
 ``restore`` reads ahead, restores pictures of one shape in batches of one compiled size, writes each result as it comes,
 and notes it in ``manifest.jsonl``: the same call continues an interrupted run, with the same bits. A picture's random
@@ -6,9 +6,6 @@ numbers depend on (seed, its name) and nothing else, so order, batch size and ne
 Several processes, each with its ``Share``, work on one folder without a word to each other.
 """
 
-from reddiff_jax.jobs.batches import BatchSolver as BatchSolver
-from reddiff_jax.jobs.batches import OutOfMemoryError as OutOfMemoryError
-from reddiff_jax.jobs.batches import Scalars as Scalars
 from reddiff_jax.jobs.demonstration import DemoResult as DemoResult
 from reddiff_jax.jobs.demonstration import Show as Show
 from reddiff_jax.jobs.demonstration import demonstrate as demonstrate
@@ -36,4 +33,8 @@ from reddiff_jax.jobs.scoring import write_scores as write_scores
 from reddiff_jax.jobs.settings import Settings as Settings
 from reddiff_jax.jobs.shares import Share as Share
 from reddiff_jax.jobs.shares import detect_share as detect_share
+from reddiff_jax.jobs.training import LEVELS as LEVELS
+from reddiff_jax.jobs.training import ResidualArchitecture as ResidualArchitecture
+from reddiff_jax.jobs.training import UNetArchitecture as UNetArchitecture
+from reddiff_jax.jobs.training import train_prior as train_prior
 from reddiff_jax.jobs.tuning import tune_presets as tune_presets

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from reddiff_jax._files import replacing
-from reddiff_jax.jobs.batches import BatchSolver, OutOfMemoryError, device_memory
+from reddiff_jax.batching import BatchSolver, OutOfMemoryError, device_memory
 
 _GAIN = 1.05  # what twice the batch must be faster by for each picture
 _SHARE_OF_MEMORY = 0.8  # the rest is for reading ahead and for what the compiler does not count

@@ -11,13 +11,13 @@ import jax
 import numpy as np
 
 from reddiff_jax import masks, panels, pictures, tasks
-from reddiff_jax.jobs.batches import BatchSolver
+from reddiff_jax.batching import BatchSolver, local_mesh
 from reddiff_jax.jobs.measuring import simulate
 from reddiff_jax.jobs.outputs import prepare_folder, writing
 from reddiff_jax.jobs.scoring import mean, score_arrays
 from reddiff_jax.jobs.settings import check_seed
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 from reddiff_jax.tasks import Method, Preset
 
 
@@ -168,10 +168,19 @@ def _solve(
 ) -> tuple[np.ndarray, float, float]:
     """Restorations, cut to [-1, 1], and the seconds of compiling and of solving."""
     say(f"{method.name}: compiling")
-    batch = BatchSolver(method.solver(prior), problems[0], batch_size=len(problems), shared_operator=shared)
+    solver = method.solver(prior)
+    batch = BatchSolver(
+        solver,
+        problems[0],
+        batch_size=len(problems),
+        shared_operator=shared,
+        shared_noise=True,
+        steps_per_call=solver.num_steps,
+        mesh=local_mesh(len(problems)),
+    )
     say(f"{method.name}: restoring {len(problems)} pictures in one call")
     began = time.perf_counter()
-    xs, _ = batch(keys, problems)
+    xs = np.asarray(batch(keys, problems).x)
     return np.clip(xs, -1, 1), batch.compile_seconds, time.perf_counter() - began
 
 

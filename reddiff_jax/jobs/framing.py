@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from reddiff_jax import tasks
 from reddiff_jax.measurements import Header, Measurement
 from reddiff_jax.operators import LinearOperator, Operator
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 
 
 class _Framed:

@@ -14,8 +14,8 @@ import jax
 import numpy as np
 
 from reddiff_jax import masks, measurements, panels, pictures, tasks
+from reddiff_jax.batching import BatchSolver, OutOfMemoryError, Scalars, local_mesh, steps_per_call
 from reddiff_jax.jobs.batch_sizes import RememberedSizes, find_batch_size
-from reddiff_jax.jobs.batches import BatchSolver, OutOfMemoryError, Scalars
 from reddiff_jax.jobs.errors import JobError, brief, with_path
 from reddiff_jax.jobs.events import Event, Failure, Outcome, Report
 from reddiff_jax.jobs.framing import framed
@@ -29,8 +29,8 @@ from reddiff_jax.jobs.shares import Share
 from reddiff_jax.jobs.watching import Film, ScalarEvents, ScalarLog
 from reddiff_jax.measurements import Header, Measurement
 from reddiff_jax.priors import Prior, tiled
-from reddiff_jax.problem import Problem
-from reddiff_jax.run import describe_step, steps_per_call
+from reddiff_jax.problems import Problem
+from reddiff_jax.progress import describe_step
 from reddiff_jax.solvers import Solver
 from reddiff_jax.tasks import Method
 
@@ -297,7 +297,9 @@ class _Group:
             problem,
             batch_size=size,
             shared_operator=self.shared,
+            shared_noise=True,
             steps_per_call=steps_per_call(self.solver.num_steps, self._most_steps_per_call()),
+            mesh=local_mesh(size),
         )
         devices = f" on {batch.num_devices} devices" if batch.num_devices > 1 else ""
         seconds = f"batches of {size}{devices} in {batch.compile_seconds:.1f} s"
@@ -348,18 +350,16 @@ class _Group:
         if self.batch is None or self.batch.batch_size != self.size:
             self.batch = self._compile(present[0].problem, self.size)
         began = time.perf_counter()
-        xs, residuals = self.batch(
-            [unit and unit.key for unit in units],
-            [unit and unit.problem for unit in units],
-            partial(self._report_step, units),
-        )
+        problems = [unit and unit.problem for unit in units]
+        xs = self.batch([unit and unit.key for unit in units], problems, partial(self._report_step, units)).x
+        residuals, images = self.batch.rms_residuals(problems, xs), np.asarray(xs)
         seconds = (time.perf_counter() - began) / len(present)
         restored = []
-        for unit, x, residual in zip(units, xs, residuals, strict=True):
+        for slot, unit in enumerate(units):
             if unit is not None:
                 h, w, _ = unit.plan.header.in_shape
-                residual = float(residual) * unit.residual_scale
-                restored.append((unit, _Restored(x[:h, :w], residual, seconds)))
+                residual = float(residuals[slot]) * unit.residual_scale
+                restored.append((unit, _Restored(images[slot, :h, :w], residual, seconds)))
         return restored
 
     def _report_step(self, units: Sequence[_Unit | None], step: int, scalars: Scalars, estimate: Any) -> None:

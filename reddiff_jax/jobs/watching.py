@@ -10,7 +10,7 @@ import numpy as np
 
 from reddiff_jax import panels, pictures
 from reddiff_jax._files import replacing
-from reddiff_jax.jobs.batches import Scalars
+from reddiff_jax.batching import Scalars
 from reddiff_jax.jobs.outputs import writing
 
 _FILM_SECONDS, _LAST_FRAME_SECONDS = 3.0, 1.5

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from reddiff_jax._types import Image, Key
 from reddiff_jax.noise import Gaussian
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 
 State = TypeVar("State")
 
@@ -58,11 +58,6 @@ def known_sigma_y(solver: str, problem: Problem, remedy: str) -> Float[Array, ""
             f"{type(problem.noise).__name__}. {remedy}"
         )
     return problem.noise.sigma_y
-
-
-def num_entries(x: jax.Array) -> int:
-    """Number of real numbers in an array; a complex entry counts twice."""
-    return x.size * (2 if jnp.iscomplexobj(x) else 1)
 
 
 def scalar(value: jax.Array | float) -> jax.Array:

@@ -10,7 +10,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 from reddiff_jax._types import Key, Timestep, Timesteps
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 from reddiff_jax.schedules import Schedule
 from reddiff_jax.solvers._base import known_sigma_y
 

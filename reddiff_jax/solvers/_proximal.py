@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from reddiff_jax._conjugate_gradients import conjugate_gradients
 from reddiff_jax._types import Image
 from reddiff_jax.operators import LinearOperator, SpectralOperator
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 
 
 def proximal(problem: Problem, x: Image, rho: jax.Array | float, num_cg: int) -> Image:

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from reddiff_jax._types import Image, Key
 from reddiff_jax.operators import LinearOperator, Operator, SpectralOperator
-from reddiff_jax.solvers._base import num_entries
+from reddiff_jax.problems import num_entries
 
 
 def mean_squared_row_norm(key: Key, operator: Operator, x: Image) -> Float[Array, ""]:

@@ -12,8 +12,8 @@ from reddiff_jax._checks import check_non_negative, is_concrete
 from reddiff_jax._types import Image, Key
 from reddiff_jax.operators import SpectralOperator
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
-from reddiff_jax.solvers._base import Solver, check_in_shape, known_sigma_y, num_entries
+from reddiff_jax.problems import Problem
+from reddiff_jax.solvers._base import Solver, check_in_shape, known_sigma_y
 from reddiff_jax.solvers._starts import Init, first_image
 from reddiff_jax.solvers._transition import Scales
 
@@ -101,7 +101,7 @@ class Sampler(Solver[SamplerState]):
 
     def report(self, t: Int[Array, ""], x_hat: Image, problem: Problem) -> SamplerInfo:
         """The scalars to watch at the estimate ``x_hat``."""
-        residual = jnp.sqrt(2 * problem.misfit(x_hat) / num_entries(problem.y))
+        residual = problem.rms_residual(x_hat)
         return SamplerInfo(t=t, residual=residual)
 
     def spectrum(self, problem: Problem, remedy: str) -> tuple[SpectralOperator, Float[Array, "..."], Array]:

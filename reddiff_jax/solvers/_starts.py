@@ -11,7 +11,7 @@ from reddiff_jax._conjugate_gradients import conjugate_gradients
 from reddiff_jax._types import Image, Key
 from reddiff_jax.noise import Gaussian
 from reddiff_jax.operators import LinearOperator
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 
 Init = Callable[[Key, Problem, jax.Array, jax.Array], jax.Array]
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from reddiff_jax._types import Image
 from reddiff_jax.operators import LinearOperator
-from reddiff_jax.problem import DataTerm, Problem, least_squares
+from reddiff_jax.problems import DataTerm, Problem, least_squares
 from reddiff_jax.solvers._base import check_count
 from reddiff_jax.solvers._control_variates import ControlVariate, variate_twice
 from reddiff_jax.solvers._proximal import check_linear, proximal

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from reddiff_jax._types import Image, Key
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import Solver, check_count
 
 

@@ -23,7 +23,7 @@ from reddiff_jax import schedules
 from reddiff_jax._checks import check_positive
 from reddiff_jax._types import Image, Key
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import check_count, scalar
 from reddiff_jax.solvers._sampler import Sampler, SamplerInfo
 from reddiff_jax.solvers._starts import Init, init_zeros

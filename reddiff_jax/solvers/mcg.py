@@ -17,7 +17,7 @@ from reddiff_jax import schedules
 from reddiff_jax._types import Image
 from reddiff_jax.operators import LinearOperator
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import scalar
 from reddiff_jax.solvers._sampler import Sampler, SamplerInfo, check_sampler, safe_norm
 from reddiff_jax.solvers._starts import Init, init_pinv

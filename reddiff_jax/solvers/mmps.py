@@ -26,7 +26,7 @@ from reddiff_jax._conjugate_gradients import conjugate_gradients
 from reddiff_jax._types import Image
 from reddiff_jax.operators import LinearOperator, Operator
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import check_count, scalar
 from reddiff_jax.solvers._sampler import Sampler, SamplerInfo, check_sampler
 from reddiff_jax.solvers._starts import Init, init_zeros

@@ -24,8 +24,8 @@ from jaxtyping import Array, Int
 from reddiff_jax._checks import check_non_negative, check_positive
 from reddiff_jax._types import Image, Key
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
-from reddiff_jax.solvers._base import Solver, check_count, check_in_shape, num_entries, scalar
+from reddiff_jax.problems import Problem
+from reddiff_jax.solvers._base import Solver, check_count, check_in_shape, scalar
 from reddiff_jax.solvers._proximal import check_linear, proximal
 from reddiff_jax.solvers._starts import Init, init_pinv
 
@@ -109,7 +109,7 @@ class RED(Solver[REDState]):
         """One iteration, without any draw."""
         x, v, u = (image.astype(state.x.dtype) for image in self.form(self, state, problem))
         info = REDInfo(
-            residual=jnp.sqrt(2 * problem.misfit(x) / num_entries(problem.y)),
+            residual=problem.rms_residual(x),
             change=jnp.sqrt(jnp.mean((x - state.x) ** 2)),
         )
         return REDState(x, v, u, state.step + 1), info

@@ -28,8 +28,8 @@ from reddiff_jax import schedules, weightings
 from reddiff_jax._checks import check_non_negative, check_positive
 from reddiff_jax._types import Condition, Image, Key, Timesteps
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import DataTerm, Problem, least_squares
-from reddiff_jax.solvers._base import Solver, check_count, check_in_shape, num_entries, scalar
+from reddiff_jax.problems import DataTerm, Problem, least_squares, num_entries
+from reddiff_jax.solvers._base import Solver, check_count, check_in_shape, scalar
 from reddiff_jax.solvers._control_variates import ControlVariate, variate_published
 from reddiff_jax.solvers._draws import Keys, NoiseSource, fresh, keys_of_all
 from reddiff_jax.solvers._levels import GridLevels, Levels, Scene

@@ -43,7 +43,7 @@ from reddiff_jax import schedules, weightings
 from reddiff_jax._checks import check_non_negative, check_positive
 from reddiff_jax._types import Image, Key
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import Solver, check_count, check_in_shape, known_sigma_y, scalar
 from reddiff_jax.solvers._levels import REMEDY
 from reddiff_jax.solvers._starts import Init, first_image, init_noise, init_pinv

@@ -17,7 +17,7 @@ from reddiff_jax import schedules
 from reddiff_jax.noise import gaussian
 from reddiff_jax.operators import LinearOperator, SpectralOperator
 from reddiff_jax.priors import Prior, gaussian_prior
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 from reddiff_jax.solvers import (
     Solver,
     averaged,

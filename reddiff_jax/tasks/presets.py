@@ -12,7 +12,7 @@ from flax import struct
 
 from reddiff_jax._types import Image, Key
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 from reddiff_jax.solvers import RedDiff, RedDiffInfo, RedDiffState, Solver, reddiff
 from reddiff_jax.tasks.method import INITS, Choice, Method, Range, interpolate
 from reddiff_jax.weightings import WEIGHTINGS

@@ -88,18 +88,3 @@ def test_a_folder_without_pictures_is_an_error(invoke, tmp_path):
     result = invoke("train", tmp_path, "--out", tmp_path / "run")
     assert result.exit_code == 2
     assert "no pictures in" in result.output
-
-
-def test_the_time_of_a_continued_run_is_that_of_all_its_parts():
-    from reddiff_jax.cli.train import _seconds
-
-    steps_and_seconds = [(20, 5.0), (40, 9.0), (20, 4.0), (40, 8.0), (60, 12.0), (80, 13.0)]  # killed at 40, or after
-    log = [{"step": float(step), "seconds": seconds} for step, seconds in steps_and_seconds]
-    assert _seconds(log) == 9.0 + 13.0
-
-
-def test_a_curve_takes_the_last_of_updates_done_twice():
-    from reddiff_jax.cli.train import _curve
-
-    log = [{"step": step, "loss": loss} for step, loss in [(20, 3.0), (40, 2.0), (40, 1.0), (60, 0.5)]]
-    assert _curve(log, "loss", points=2) == {40: 2.0, 60: 0.5}
