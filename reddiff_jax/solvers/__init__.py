@@ -27,6 +27,10 @@ from reddiff_jax.solvers._steps import Step as Step
 from reddiff_jax.solvers._steps import langevin_step as langevin_step
 from reddiff_jax.solvers._steps import optax_step as optax_step
 from reddiff_jax.solvers._steps import proximal_step as proximal_step
+from reddiff_jax.solvers._variational import RedDiff as RedDiff
+from reddiff_jax.solvers._variational import RedDiffInfo as RedDiffInfo
+from reddiff_jax.solvers._variational import RedDiffState as RedDiffState
+from reddiff_jax.solvers._variational import prior_term as prior_term
 from reddiff_jax.solvers._weights import NoiseAwareWeight as NoiseAwareWeight
 from reddiff_jax.solvers._weights import SnrWeight as SnrWeight
 from reddiff_jax.solvers._weights import Weight as Weight
@@ -67,9 +71,6 @@ from reddiff_jax.solvers.red import red as red
 from reddiff_jax.solvers.red import red_admm as red_admm
 from reddiff_jax.solvers.red import red_descent as red_descent
 from reddiff_jax.solvers.red import red_fixed_point as red_fixed_point
-from reddiff_jax.solvers.reddiff import RedDiff as RedDiff
-from reddiff_jax.solvers.reddiff import RedDiffInfo as RedDiffInfo
-from reddiff_jax.solvers.reddiff import RedDiffState as RedDiffState
 from reddiff_jax.solvers.reddiff import reddiff as reddiff
 from reddiff_jax.solvers.reddiff import reddiff_gradient as reddiff_gradient
 from reddiff_jax.solvers.reddiff import reddiff_published as reddiff_published

@@ -52,8 +52,8 @@ from reddiff_jax.solvers._steps import (
     optax_step,
     proximal_step,
 )
+from reddiff_jax.solvers._variational import RedDiff
 from reddiff_jax.solvers._weights import NoiseAwareWeight
-from reddiff_jax.solvers.reddiff import RedDiff
 
 
 def noise_aware(

@@ -27,19 +27,19 @@ def photos(tmp_path):
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(photos, tmp_path, config, options, said):
     with pytest.raises(jobs.JobError, match=said):
-        jobs.train_prior(photos, out=tmp_path / "run", config=config, start=jobs.Architecture(), **options)
+        jobs.train_prior(photos, out=tmp_path / "run", config=config, start=jobs.UNetArchitecture(), **options)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_finished_run_is_refused(photos, tmp_path):
     (tmp_path / "run" / "prior").mkdir(parents=True)
     with pytest.raises(jobs.JobError, match="that run is complete"):
-        jobs.train_prior(photos, out=tmp_path / "run", config=CONFIG, start=jobs.Architecture())
+        jobs.train_prior(photos, out=tmp_path / "run", config=CONFIG, start=jobs.UNetArchitecture())
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path):
     with pytest.raises(jobs.JobError, match="no pictures in"):
-        jobs.train_prior(tmp_path, out=tmp_path / "run", config=CONFIG, start=jobs.Architecture())
+        jobs.train_prior(tmp_path, out=tmp_path / "run", config=CONFIG, start=jobs.UNetArchitecture())
 
 
 def test_the_time_of_a_continued_run_is_that_of_all_its_parts():

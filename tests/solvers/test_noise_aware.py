@@ -19,9 +19,9 @@ from reddiff_jax.pictures import ROUNDING_SIGMA
 from reddiff_jax.solvers import NoiseAwareWeight, _steps
 from reddiff_jax.solvers._levels import Scene
 from reddiff_jax.solvers._proximal import proximal
+from reddiff_jax.solvers._variational import prior_term
 from reddiff_jax.solvers._weights import snr_weight
 from reddiff_jax.solvers.perturb_and_optimise import Anchored
-from reddiff_jax.solvers.reddiff import prior_term
 
 SMALL = (4, 4, 1)
 SCHEDULE = schedules.linear()
