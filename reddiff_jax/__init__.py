@@ -175,6 +175,7 @@ from reddiff_jax.run import run as run
 from reddiff_jax.run import run_many as run_many
 from reddiff_jax.run import run_with_progress as run_with_progress
 from reddiff_jax.schedules import Schedule as Schedule
+from reddiff_jax.settings import default_solver as default_solver
 from reddiff_jax.sharding import shard_vmap as shard_vmap
 from reddiff_jax.solvers import DAPS as DAPS
 from reddiff_jax.solvers import DDIM as DDIM

@@ -23,7 +23,7 @@ ORDER = [
     {"solvers"},
     {"run", "io", "repulsion"},
     {"converting", "exporting", "diagnostics"},
-    {"tasks"},
+    {"tasks", "settings"},
     {"measurements", "tuning"},
     {"training", "jobs"},
     {"cli", "__main__"},

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import reddiff_jax as rd
-from reddiff_jax import jobs, panels, pictures, tasks
+from reddiff_jax import jobs, panels, pictures
+from reddiff_jax.settings import ReddiffSettings
 
 SHAPE = (8, 12, 3)
 
@@ -24,7 +25,7 @@ def problems(count, own_masks):
 @cache
 def solver():
     prior = rd.gaussian_prior(jnp.zeros(SHAPE), 0.25, rd.schedules.linear())
-    return tasks.Preset(num_steps=6).solver(prior)
+    return ReddiffSettings(num_steps=6).solver(prior)
 
 
 @cache

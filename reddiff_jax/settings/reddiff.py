@@ -1,4 +1,4 @@
-"""Settings of RED-diff for each family of tasks at each noise level."""
+"""Settings of RED-diff in its published form."""
 
 import functools
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from flax import struct
 
 from reddiff_jax._types import Image, Key
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
+from reddiff_jax.problem import DataTerm, Problem, least_squares
+from reddiff_jax.settings.base import INITS, Choice, Range, Settings
 from reddiff_jax.solvers import RedDiff, RedDiffInfo, RedDiffState, Solver, reddiff
-from reddiff_jax.tasks.method import INITS, Choice, Method, Range, interpolate
 
 
 @dataclass(frozen=True)
-class Preset(Method):
-    """Settings of RED-diff for a task at a noise level.
+class ReddiffSettings(Settings):
+    """Settings of RED-diff; see ``reddiff_jax.reddiff``.
 
     Args (fields):
         lam: Weight of the prior term.
@@ -29,6 +29,8 @@ class Preset(Method):
         start_timestep: Noisiest timestep, of 0 to 999; the last one is 0.
         weighting: Name of the weighting of the prior term.
         init: Where the restoration starts: "pinv", "zeros", "noise" or "noised_pinv".
+
+    Half the evaluations of the other solvers are enough for most of what is measured; the tuned rows are for 50 steps.
     """
 
     lam: float = 0.25
@@ -42,6 +44,7 @@ class Preset(Method):
     name = "reddiff"
     help = "variational, a mode; any operator and noise"
     remedy = "lower the learning rate with --lr."
+    plain = True
     space = MappingProxyType(
         {
             "lam": Range(0.02, 5.0, log=True),
@@ -52,19 +55,23 @@ class Preset(Method):
         }
     )
 
-    def solver(self, prior: Prior) -> RedDiff:
+    def solver(self, prior: Prior, *, data_term: DataTerm = least_squares) -> RedDiff:
         """RED-diff with these settings.
 
         A run of more steps than there are timesteps up to ``start_timestep`` starts as much higher as it must.
+
+        Args:
+            prior: Diffusion prior.
+            data_term: ``likelihood`` for noise that is not Gaussian.
         """
-        return self._solver(prior, _optimizer(self.learning_rate, self.lr_schedule, self.num_steps))
+        return self._solver(prior, _optimizer(self.learning_rate, self.lr_schedule, self.num_steps), data_term)
 
     def sweepable(self, prior: Prior) -> Solver:
         """The same, with the learning rate as a leaf, too."""
-        solver = self._solver(prior, _injected(self.lr_schedule, self.num_steps))
+        solver = self._solver(prior, _injected(self.lr_schedule, self.num_steps), least_squares)
         return RatedRedDiff(solver, jnp.asarray(self.learning_rate, dtype=float))
 
-    def _solver(self, prior: Prior, optimizer: optax.GradientTransformation) -> RedDiff:
+    def _solver(self, prior: Prior, optimizer: optax.GradientTransformation, data_term: DataTerm) -> RedDiff:
         return reddiff(
             prior,
             optimizer,
@@ -73,6 +80,7 @@ class Preset(Method):
             weighting=self.weighting,
             spacing=self._spacing(prior),
             init=INITS[self.init],
+            data_term=data_term,
         )
 
 
@@ -114,62 +122,3 @@ def _injected(lr_schedule: str, num_steps: int) -> optax.GradientTransformation:
     # Adam is linear in its learning rate.
     unit = _optimizer(1.0, lr_schedule, num_steps)
     return optax.chain(unit, optax.inject_hyperparams(optax.scale)(step_size=1.0))
-
-
-# Presets of each family: rows (sigma_y, Preset) with ascending sigma_y. Between two rows lam and the learning rate are
-# interpolated and the rest is the nearer row's; beyond the ends the end row holds. README says how they
-# were found; benchmarks/results/tune.json has the last search. The bundled prior is weak at high noise: hence low
-# starting timesteps. Published settings are those of `reddiff_jax.reddiff`.
-PRESETS: dict[str, tuple[tuple[float, Preset], ...]] = {
-    "denoise": (
-        (0.05, Preset(lam=0.15, lr_schedule="cosine", start_timestep=300, weighting="sqrt")),
-        (0.2, Preset(lam=1.5, learning_rate=0.2, lr_schedule="cosine", start_timestep=300, weighting="trunc_linear")),
-    ),
-    "inpaint_pixels": (
-        (0.0, Preset(lam=0.05, start_timestep=300, weighting="trunc_linear")),
-        (0.05, Preset(lam=0.05, start_timestep=300, weighting="trunc_linear")),
-        (0.2, Preset(lam=0.5, learning_rate=0.05, start_timestep=300)),
-    ),
-    "inpaint_holes": (
-        (0.0, Preset(lam=0.05, start_timestep=500)),
-        (0.05, Preset(lam=0.05, start_timestep=500, weighting="sqrt")),
-        (0.2, Preset(lam=1.5, start_timestep=500)),
-    ),
-    "super_resolution": (
-        (0.0, Preset(lam=0.15, start_timestep=500, weighting="trunc_linear")),
-        (0.05, Preset(lam=0.5, start_timestep=800)),
-        (0.2, Preset(lam=1.5, learning_rate=0.05, start_timestep=800, weighting="sqrt")),
-    ),
-    "deblur": (
-        (0.0, Preset(lam=0.05, learning_rate=0.2, start_timestep=300)),
-        (0.05, Preset(lam=0.05, start_timestep=300)),
-        (0.2, Preset(lam=0.5, learning_rate=0.2, start_timestep=300)),
-    ),
-    "colorize": ((0.0, Preset(lam=0.05, learning_rate=0.05, lr_schedule="cosine", start_timestep=500)),),
-    "deblur_saturated": (
-        (0.0, Preset(lam=0.05, start_timestep=300)),
-        (0.05, Preset(lam=0.15, learning_rate=0.2, start_timestep=300)),
-    ),
-    "demosaic": (
-        (0.0, Preset(lam=0.05, learning_rate=0.05, start_timestep=300)),
-        (0.05, Preset(lam=0.05, learning_rate=0.05, start_timestep=300)),
-    ),
-    "hdr": ((0.0, Preset(lam=0.15, start_timestep=500)),),
-    "jpeg": ((0.0, Preset(lam=0.25, learning_rate=0.05, start_timestep=500)),),
-    "quantization": ((0.0, Preset(lam=1.5, learning_rate=0.2, start_timestep=300)),),
-    "compressed_sensing": (
-        (0.0, Preset(lam=0.5, learning_rate=0.2, start_timestep=300)),
-        (0.05, Preset(lam=0.5, learning_rate=0.2, start_timestep=300)),
-    ),
-    "mri": (
-        (0.0, Preset(lam=0.05, start_timestep=300)),
-        (0.05, Preset(lam=0.15, learning_rate=0.05, start_timestep=300)),
-    ),
-    "ct": ((0.0, Preset(lam=0.05, start_timestep=300)), (0.05, Preset(lam=0.15, start_timestep=300))),
-    "phase_retrieval": ((0.0, Preset(learning_rate=0.2, num_steps=100, start_timestep=500, init="noised_pinv")),),
-}
-
-
-def family_preset(family: str, sigma: float) -> Preset:
-    """The settings of RED-diff for a family of tasks at a noise level."""
-    return interpolate(PRESETS[family], sigma)
