@@ -30,7 +30,7 @@ class ReddiffSettings(Settings):
         weighting: Name of the weighting of the prior term.
         init: Where the restoration starts: "pinv", "zeros", "noise" or "noised_pinv".
 
-    Half the evaluations of the other solvers are enough for most of what is measured; the tuned rows are for 50 steps.
+    The tuned rows are for 50 steps, half the evaluations of the other solvers.
     """
 
     lam: float = 0.25
