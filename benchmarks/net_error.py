@@ -18,7 +18,7 @@ measured accuracy (kappa divided by the square root of the loss at its level), o
 
 ``lam`` is the quality of three averaged runs of 33 steps by the weight of the prior, on tasks that measure much of a
 picture and little, and ``start`` by the first image, the first noise level and the length of the runs; ``least`` is
-that of the settings of ``noise_aware`` in ``tasks`` by the least noise level. That is where these settings come from.
+that of the built-in settings of ``noise_aware`` by the least noise level. That is where these settings come from.
 
 Rows already in results/net_error.json are kept.
 """
@@ -36,8 +36,9 @@ import numpy as np
 from flax import struct
 
 import reddiff_jax as rd
-from benchmarks import _long_runs, _pictures, _report, emoji64, quality
-from reddiff_jax import metrics, pictures, tasks
+from benchmarks import _long_runs, _pictures, _report, _settings, emoji64, quality
+from reddiff_jax import metrics, pictures
+from reddiff_jax.settings import INITS
 
 LEVELS = tuple(float(f"{r:.3g}") for r in np.geomspace(0.01, 30, 12))
 NUM_DRAWS = 4
@@ -264,19 +265,18 @@ def main(argv: list[str] | None = None) -> None:
                 place = {"part": "start", "prior": name, "task": task, "sigma": sigma, "lam": LAM[task]}
                 place |= {"num_steps": num_steps, "num_runs": num_runs, "init": init, "sigma_max": sigma_max}
                 if not known(place):
-                    start = tasks.INITS[init]
-                    solver = _long_runs.noise_aware(
-                        prior, lam=LAM[task], sigma_max=sigma_max, num_steps=num_steps, init=start
-                    )
+                    start = INITS[init]
+                    own = {"lam": LAM[task], "sigma_max": sigma_max, "init": start}
+                    solver = _long_runs.noise_aware(prior, num_steps, **own)
                     add({**place, **judged(restore(solver, problems, num_runs, False), x)})
         for task, sigma in itertools.product(args.least_tasks if name != "galaxies" else (), LEAST_SIGMAS):
-            preset = tasks.preset(task, sigma, "noise_aware")
+            built_in = _settings.built_in(task, sigma, "noise_aware")
             problems = rd.stack(quality.simulate(task, sigma, pixels))
             for sigma_min in R_MINS:
                 place = {"part": "least", "prior": name, "task": task, "sigma": sigma, "sigma_min": sigma_min}
                 if not known(place) and (task, sigma) != ("denoise", 0.0):
                     keys = jax.random.split(jax.random.key(0), len(x))
-                    images = quality.runs(keys, preset.changed({"sigma_min": sigma_min}).solver(prior), problems).x
+                    images = quality.runs(keys, built_in.changed({"sigma_min": sigma_min}).solver(prior), problems).x
                     add({**place, **judged(images, x)})
 
 

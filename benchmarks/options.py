@@ -21,8 +21,8 @@ import numpy as np
 import optax
 
 import reddiff_jax as rd
-from benchmarks import _long_runs, _report, noise_aware, quality
-from reddiff_jax import metrics, schedules, tasks
+from benchmarks import _long_runs, _report, _settings, noise_aware, quality
+from reddiff_jax import metrics, schedules
 
 NUM_STEPS = 100
 SIGMAS = (0.0, 0.05, 0.1, 0.2)
@@ -53,11 +53,11 @@ def solvers(prior: rd.Prior, task: str) -> dict[str, rd.Solver]:
         "exact steps": {"step": rd.proximal_step()},
     }
     chosen = [ChainMap(*(options[each] for each in name.split(", "))) for name in OF_REDDIFF]
-    preset = tasks.preset(task, 0.0, "noise_aware").spending(NUM_STEPS)
+    built_in = _settings.built_in(task, 0.0, "noise_aware").spending(NUM_STEPS)
     made = [
         *(rd.reddiff(prior, num_steps=NUM_STEPS, **each) for each in chosen),
         _long_runs.noise_aware(prior, num_steps=NUM_STEPS),
-        preset.solver(prior),
+        built_in.solver(prior),
     ]
     weight = rd.solvers.NoiseAwareWeight()
     made = [

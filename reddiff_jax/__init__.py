@@ -116,6 +116,7 @@ from reddiff_jax.running import best_of as best_of
 from reddiff_jax.running import mean_of as mean_of
 from reddiff_jax.running import run as run
 from reddiff_jax.schedules import Schedule as Schedule
+from reddiff_jax.settings import default_solver as default_solver
 from reddiff_jax.sharding import shard_vmap as shard_vmap
 from reddiff_jax.solvers import DAPS as DAPS
 from reddiff_jax.solvers import DDIM as DDIM

@@ -9,9 +9,9 @@ import numpy as np
 from reddiff_jax import panels, pictures, tasks
 from reddiff_jax.jobs.demonstration import sample_photos
 from reddiff_jax.jobs.measuring import simulate
+from reddiff_jax.jobs.options import check_seed
 from reddiff_jax.jobs.outputs import prepare_folder, writing
 from reddiff_jax.jobs.scoring import score_arrays
-from reddiff_jax.jobs.settings import check_seed
 
 _COLUMNS = ("original", "measurement y", "A+ y")
 _TASKS_PER_ROW = 3

@@ -11,8 +11,8 @@ from reddiff_jax import masks, measurements, pictures, tasks
 from reddiff_jax.jobs.errors import JobError, with_path
 from reddiff_jax.jobs.events import Event, Failure, Outcome, Report
 from reddiff_jax.jobs.inputs import find_inputs, own_arrays
+from reddiff_jax.jobs.options import check_parts, check_seed
 from reddiff_jax.jobs.outputs import PREVIEWS, REFERENCES, prepare_folder, writing
-from reddiff_jax.jobs.settings import check_parts, check_seed
 from reddiff_jax.measurements import Measurement
 from reddiff_jax.noise import gaussian
 from reddiff_jax.problems import measure

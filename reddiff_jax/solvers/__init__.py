@@ -55,6 +55,8 @@ from reddiff_jax.solvers.mcg import MCG as MCG
 from reddiff_jax.solvers.mcg import mcg as mcg
 from reddiff_jax.solvers.mmps import MMPS as MMPS
 from reddiff_jax.solvers.mmps import mmps as mmps
+from reddiff_jax.solvers.noise_aware import POINT as POINT
+from reddiff_jax.solvers.noise_aware import SAMPLE as SAMPLE
 from reddiff_jax.solvers.noise_aware import noise_aware as noise_aware
 from reddiff_jax.solvers.perturb_and_optimise import PerturbAndOptimise as PerturbAndOptimise
 from reddiff_jax.solvers.perturb_and_optimise import perturb_and_optimise as perturb_and_optimise

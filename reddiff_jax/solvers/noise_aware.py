@@ -30,6 +30,7 @@ where little of the picture is measured ``lam`` is better well below 1 (benchmar
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import optax
@@ -54,6 +55,18 @@ from reddiff_jax.solvers._steps import (
 )
 from reddiff_jax.solvers._variational import RedDiff
 from reddiff_jax.solvers._weights import NoiseAwareWeight
+
+
+class Defaults(NamedTuple):
+    """What suits a trained network."""
+
+    lam: float
+    sigma_max: float
+    num_steps: int
+
+
+POINT = Defaults(lam=0.35, sigma_max=1.0, num_steps=25)
+SAMPLE = Defaults(lam=1.0, sigma_max=0.5, num_steps=100)
 
 
 def noise_aware(
@@ -113,9 +126,10 @@ def noise_aware(
     """
     if sample and (step is not None or control_variate is not variate_projected):
         raise ValueError("sample=True has its own step; leave out step and control_variate.")
-    lam = (1.0 if sample else 0.35) if lam is None else lam
-    sigma_max = (0.5 if sample else 1.0) if sigma_max is None else sigma_max
-    num_steps = (100 if sample else 25) if num_steps is None else num_steps
+    defaults = SAMPLE if sample else POINT
+    lam = defaults.lam if lam is None else lam
+    sigma_max = defaults.sigma_max if sigma_max is None else sigma_max
+    num_steps = defaults.num_steps if num_steps is None else num_steps
     check_non_negative("lam", lam)
     if gamma is not None:
         check_non_negative("gamma", gamma)

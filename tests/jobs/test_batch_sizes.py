@@ -74,13 +74,13 @@ def test_a_continued_job_keeps_the_batch_size_it_found(tmp_path, monkeypatch):
         return make(2)
 
     monkeypatch.setattr("reddiff_jax.jobs.restoring.find_batch_size", find)
-    settings = jobs.Settings(**{**vars(restoring_jobs.SETTINGS), "batch_size": None})
-    options = {"out": tmp_path / "out", "settings": settings}
+    options = jobs.Options(**{**vars(restoring_jobs.OPTIONS), "batch_size": None})
+    arguments = {"out": tmp_path / "out", "options": options}
     prior = rd.prior(restoring_jobs.predict, rd.schedules.linear())
-    jobs.restore([tmp_path / "photos"], prior, **options)
+    jobs.restore([tmp_path / "photos"], prior, **arguments)
     before = (tmp_path / "out" / "1.png").read_bytes()
     (tmp_path / "out" / "1.png").unlink()
-    jobs.restore([tmp_path / "photos"], prior, **options)
+    jobs.restore([tmp_path / "photos"], prior, **arguments)
     assert asked == [4]
     assert (tmp_path / "out" / "1.png").read_bytes() == before
     assert jobs.Manifest(tmp_path / "out" / "manifest.jsonl").entries["1"]["batch_size"] == 2

@@ -120,7 +120,7 @@ def test_of_two_processes_one_is_killed_and_the_other_finishes(tmp_path):
     photos, out = write_photos(tmp_path / "photos"), tmp_path / "out"
     with Server(tmp_path / "programs", devices=4) as one, Server(tmp_path / "programs2", devices=4) as other:
         whole = one.run(photos, tmp_path / "whole")
-        assert whole["devices"] == restoring_jobs.SETTINGS.batch_size == 4  # a picture for each
+        assert whole["devices"] == restoring_jobs.OPTIONS.batch_size == 4  # a picture for each
         one.start(photos, out, share=(0, 2), kill_at=whole["operations"] // 3)
         other.start(photos, out, share=(1, 2))
         assert one.answer()["status"] == -9
@@ -156,12 +156,10 @@ def prior():
 
 
 def restore(photos, out, **changes):
-    settings = {**vars(restoring_jobs.SETTINGS), "batch_size": 2, **changes}
+    options = {**vars(restoring_jobs.OPTIONS), "batch_size": 2, **changes}
     events = []
-    options = {name: settings.pop(name) for name in ("share", "log", "tensorboard", "film") if name in settings}
-    outcome = jobs.restore(
-        [photos], prior(), out=out, settings=jobs.Settings(**settings), report=events.append, **options
-    )
+    others = {name: options.pop(name) for name in ("share", "log", "tensorboard", "film") if name in options}
+    outcome = jobs.restore([photos], prior(), out=out, options=jobs.Options(**options), report=events.append, **others)
     return outcome, events
 
 
