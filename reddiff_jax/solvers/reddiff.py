@@ -44,7 +44,7 @@ from reddiff_jax.weightings import Weighting
 
 @struct.dataclass
 class RedDiffInfo:
-    """What a human watches."""
+    """Scalars to watch during a run."""
 
     t: jax.Array  # mean timestep of the step
     residual: jax.Array  # root mean square of A(mu) - y, before the step
@@ -54,7 +54,7 @@ class RedDiffInfo:
 
 @struct.dataclass
 class RedDiffState:
-    """What the next step needs."""
+    """All that the next step needs."""
 
     mu: jax.Array  # (H, W, C)
     opt_state: Any  # None where the step has no optimizer
@@ -72,7 +72,7 @@ def prior_term(
     control_variate: ControlVariate = variate_published,
     cond: Condition = None,
 ) -> tuple[Image, Float[Array, ""], Image]:
-    """RED-diff's prior term at ``mu``, its noise given.
+    """RED-diff's prior term at ``mu``, for given noise.
 
     Args:
         eps: Standard normal noise (H, W, C); or (K, H, W, C) for K timesteps, whose terms are averaged.
@@ -121,7 +121,7 @@ def reddiff_gradient(
     reduction: Reduction = pixel_units,
     data_term: DataTerm = least_squares,
 ) -> tuple[Image, RedDiffInfo]:
-    """RED-diff's stochastic gradient at ``mu``, its noise given.
+    """RED-diff's stochastic gradient at ``mu``, for given noise.
 
     ``g = a * obs_weight * J_A^T (A(mu) - y) + b * lam * w(alpha_t, sigma_t) * (eps_hat(x_t; t) - c eps)`` with
     ``x_t = alpha_t mu + sigma_t eps`` and c = 1, as published. By default (a, b) = (n/m, 1), i.e. n times the mean/mean
@@ -177,7 +177,7 @@ def _info(terms: Terms, t: Timesteps | int, problem: Problem) -> RedDiffInfo:
 
 @struct.dataclass
 class RedDiff(Solver[RedDiffState]):
-    """RED-diff of parts; ``reddiff``, ``reddiff_published``, ``sds`` and ``noise_aware`` build it."""
+    """RED-diff, made of parts; ``reddiff``, ``reddiff_published``, ``sds`` and ``noise_aware`` build it."""
 
     prior: Prior
     levels: Levels
@@ -206,7 +206,7 @@ class RedDiff(Solver[RedDiffState]):
         scale = None
         if self.levels.follow_noise or self.weight.follow_noise:
             scale = mean_squared_row_norm(keys.probe, problem.operator, mu).astype(mu.dtype)
-            # What needs the noise says so before the first step.
+            # A weight that needs Gaussian noise fails here, before the first step.
             self._weight(step, mu, Scene(problem, schedule, scale))
         perturbed = mu if self.returns_perturbed else None
         return RedDiffState(mu, step.init(mu), jnp.zeros((), jnp.int32), scale, perturbed)
@@ -227,7 +227,7 @@ class RedDiff(Solver[RedDiffState]):
         problem: Problem,
         eps_x0: Image | None = None,
     ) -> tuple[RedDiffState, RedDiffInfo]:
-        """The step with its noise given: a trajectory can be replayed against another implementation.
+        """Does the step with given noise, so that a trajectory can be replayed against another implementation.
 
         Args:
             eps: Noise of the prior term.
@@ -328,7 +328,9 @@ def reddiff(
     check_count("timesteps_per_update", timesteps_per_update)
     grid = prior.schedule.timesteps(num_steps * timesteps_per_update, spacing=spacing, fractional=True)
     if grid.size % timesteps_per_update:
-        raise ValueError(f"the spacing gives {grid.size} timesteps, not a multiple of {timesteps_per_update}.")
+        raise ValueError(
+            f"the spacing gives {grid.size} timesteps, not a multiple of timesteps_per_update={timesteps_per_update}."
+        )
     return RedDiff(
         prior=prior,
         levels=GridLevels(grid.reshape(-1, timesteps_per_update), order),
@@ -351,7 +353,7 @@ def reddiff_published(
 ) -> RedDiff:
     """RED-diff as the published code computes it, trajectory by trajectory.
 
-    It differs from ``reddiff`` in the grid of timesteps (the number of updates is then its number, e.g. 334 for 300),
+    It differs from ``reddiff`` in the grid of timesteps (whose length is the number of updates, e.g. 334 for 300),
     in means over the batch with Adam's epsilon at that scale, and in the returned image, which is one step stale.
 
     Args:
@@ -383,14 +385,14 @@ def sds(
     """Score distillation in pixel space: RED-diff without a measurement.
 
     ``g = lam * w(alpha_t, sigma_t) * (eps_hat(alpha_t mu + sigma_t eps; t) - eps)``. It seeks a mode of the blurred
-    prior, so that what it gives for ``rd.run(key, rd.sds(prior), rd.unconditional((H, W, C)))`` is smoother than a
-    sample: for a Gaussian prior its mean. Samples come from ``ddim``. The published code's is
+    prior, so that the result of ``rd.run(key, rd.sds(prior), rd.unconditional((H, W, C)))`` is smoother than a sample;
+    for a Gaussian prior it is the mean. Samples come from ``ddim``. The published code's form is
     ``reddiff_published(prior, obs_weight=0.0, lam=1.0, init=init_noise)``.
 
     Args:
         prior: Diffusion prior.
         optimizer: As for ``reddiff``.
-        lam: Weight of the gradient; 1 as published, and to Adam all the same.
+        lam: Weight of the gradient; 1 as published. Adam's steps do not depend on it.
         init: Initial image; white noise as published.
         **options: ``num_steps``, ``weighting``, ``order``, ``spacing`` and ``timesteps_per_update`` of ``reddiff``.
 
