@@ -58,7 +58,7 @@ class Schedule:
             n: Number of timesteps.
             spacing: ``linspace`` (default): exactly n, from T - 1 down to 0. ``published``: the grid of the published
                 code. Or any function ``(T, n) -> timesteps``.
-            fractional: Whether it may choose timesteps between integers.
+            fractional: Whether the spacing may choose timesteps between integers.
 
         Raises:
             ValueError: If ``n`` is not between 1 and T, or the spacing leaves the table or is not descending.
@@ -71,7 +71,7 @@ class Schedule:
         if chosen.ndim != 1 or chosen.size == 0 or not (real or np.issubdtype(chosen.dtype, np.integer)):
             allowed = "numbers" if fractional else "integers"
             raise ValueError(f"the spacing must return {allowed} (n,), got {chosen.dtype} of shape {chosen.shape}.")
-        if not (chosen[0] <= total - 1 and chosen[-1] >= 0 and (np.diff(chosen) < 0).all()):  # nor not a number
+        if not (chosen[0] <= total - 1 and chosen[-1] >= 0 and (np.diff(chosen) < 0).all()):  # also False for NaN
             raise ValueError(f"the spacing must descend within 0..{total - 1}, got {chosen[:3]}...{chosen[-3:]}.")
         return jnp.asarray(chosen, float if real else jnp.int32)
 
@@ -134,19 +134,19 @@ def log_even(
     *,
     to_timestep: Callable[[Schedule, jax.Array], jax.Array] = Schedule.nearest,
 ) -> Spacing:
-    """Spacing: n timesteps whose noise levels r = sigma_t / alpha_t fall by one factor, from sigma_max to sigma_min.
+    """Spacing: n timesteps whose noise levels sigma_t / alpha_t fall by a constant factor from sigma_max to sigma_min.
 
-    Where the table has fewer levels than that its neighbouring ones are taken, so that the lowest lie further apart.
+    Where the table has fewer levels, neighbouring ones are taken, so that the lowest lie further apart.
 
     Args:
         schedule: The prior's.
         sigma_max: First noise level.
         sigma_min: Last noise level.
-        to_timestep: ``Schedule.nearest``; or ``Schedule.fractional``, exactly these levels, between the ends of the
-            table at most, for priors that take any t.
+        to_timestep: ``Schedule.nearest``; or ``Schedule.fractional``, which gives exactly these levels within the
+            table, for priors that take any t.
 
     Raises:
-        ValueError: If ``sigma_min`` is not below ``sigma_max``, or the table has less than n levels between them.
+        ValueError: If ``sigma_min`` is not below ``sigma_max``, or the table has fewer than n levels between them.
     """
     if not 0 < sigma_min < sigma_max:
         raise ValueError(f"noise levels fall from sigma_max to sigma_min; these are {sigma_max} and {sigma_min}.")

@@ -103,7 +103,7 @@ def shard_vmap(
 def _put(leaf: Any, sharding: NamedSharding) -> jax.Array:
     if sharding.is_fully_addressable or not getattr(leaf, "is_fully_addressable", True):
         return jax.device_put(leaf, sharding)
-    # Onto devices of other processes only numbers can be put, not an array of a device of one's own.
+    # Devices of other processes take only host values, not arrays on a device of this process.
     if jnp.issubdtype(jnp.asarray(leaf).dtype, jax.dtypes.prng_key):
         numbers = jax.device_put(np.asarray(jax.random.key_data(leaf)), sharding)
         return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(leaf))

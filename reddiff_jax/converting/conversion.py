@@ -22,7 +22,7 @@ _RELEASE_BYTES = 2**27
 
 @dataclass(frozen=True)
 class _Plan:
-    """What becomes of a checkpoint; ``files`` are further ones that it was read from, by what they are."""
+    """What is read from a checkpoint; ``files`` are its other files, by kind."""
 
     checkpoint: Checkpoint
     net: Net
@@ -73,13 +73,13 @@ def convert(
             says; else v for a residual UNet and the noise for others.
         patch_size: Side of a residual UNet's patches, in pixels; needed where pictures have neither 3 channels nor 1.
         dtype: Type in which parameters are stored.
-        report: Called with the share that is done, 0 to 1, and with what is being done.
+        report: Called with the fraction that is done, 0 to 1, and the name of the stage.
 
     Returns:
         The card.
 
     Raises:
-        CheckpointError: If the file is none that can be converted, or options are missing or contradict it.
+        CheckpointError: If the file cannot be converted, or options are missing or contradict it.
         FileExistsError: If ``out`` exists.
         OSError: If a file cannot be read or written.
     """
@@ -196,7 +196,7 @@ def _copy(params: Any, source: Checkpoint, dtype: Any, report: Callable[[float, 
 
 
 def _channels(net: UNet | DiffusersUNet | ResidualUNet, config: str | None) -> dict[str, int]:
-    """What the input's and the output's channels are; an upsampler's input has the small image's behind the image's."""
+    """Channels of input and output by kind; an upsampler's input has the small image's after the image's."""
     is_upsampler = config is not None and config.startswith("upsampler")
     image = net.in_channels // 2 if is_upsampler else min(net.in_channels, net.out_channels)
     return {

@@ -1,7 +1,7 @@
 """State dicts of the residual UNet in PyTorch: names to our parameters, and the configuration that shapes tell.
 
-Shapes tell widths and blocks. They tell the product of the picture's channels and of the pixels of a patch: one of 1
-or 3 channels leaves only one square patch, and for other channels the patch is asked for.
+Shapes tell widths and blocks. They tell the product of the picture's channels and of the pixels of a patch: for a
+picture of 1 or 3 channels only one square patch fits; for other channels the patch is asked for.
 """
 
 import math
@@ -70,7 +70,7 @@ def to_params(tensors: Mapping[str, np.ndarray], net: ResidualUNet) -> dict[str,
             array = tensor.transpose(0, 2, 3, 1)  # (I, kh, kw, O)
         return path, array
 
-    return fill(net, tensors, remedy="Is it another network, or cut off?", target=place)
+    return fill(net, tensors, remedy="Check that the file is of this network, and complete.", target=place)
 
 
 def _count(shapes: Mapping[str, Any], name: str) -> int:
@@ -95,6 +95,6 @@ def _patch_size(features: int) -> int:
 def _pixels_first(tensor: np.ndarray, axis: int, size: int) -> np.ndarray:
     """Brings the channels of patches from PyTorch's order (c, i, j) to that of ``layers.space_to_depth``, (i, j, c)."""
     if tensor.ndim <= axis or tensor.shape[axis] % size**2:
-        return tensor  # fits nowhere, which is said where all tensors are placed
+        return tensor  # it fits nowhere; ``fill`` says so
     order = np.arange(tensor.shape[axis]).reshape(-1, size**2).T.reshape(-1)
     return tensor.take(order, axis)

@@ -3,7 +3,7 @@
 ``restore`` reads ahead, restores pictures of one shape in batches of one compiled size, writes each result as it comes,
 and notes it in ``manifest.jsonl``: the same call continues an interrupted run, with the same bits. A picture's random
 numbers depend on (seed, its name) and nothing else, so order, batch size and neighbours change it by rounding at most.
-Several processes, each with its ``Share``, work on one folder without a word to each other.
+Several processes, each with its ``Share``, work on one folder without communicating.
 """
 
 from reddiff_jax.jobs.demonstration import DemoResult as DemoResult

@@ -1,4 +1,4 @@
-"""What a job tells while it works, and at its end."""
+"""Events that a job reports while it works, and its outcome."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ Report = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job did: names of the pictures that were done, those found done before, and those that failed."""
+    """Outcome of a job: names of the pictures that it did, those found done before, and those that failed."""
 
     done: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)

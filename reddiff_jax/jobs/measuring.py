@@ -42,8 +42,8 @@ def measure_pictures(
         seed: Seed of masks, kernels and noise; each picture's depend on its name, too.
         mask: Mask file, or folder of masks named as the pictures; drawn if None.
         kernel: The same for blur kernels.
-        size: Measure the central square, reduced to this many pixels a side; the whole picture if None, cut to what
-            the task divides by.
+        size: Measure the central square, reduced to this many pixels a side; the whole picture if None, cropped to
+            a multiple of the task's factor.
         channels: 3 (RGB) or 1 (gray).
         report: Called after each picture.
 
@@ -120,7 +120,7 @@ def simulate(
     known, key = tasks.by_name(task), masks.key_of(stem, seed)
     shape: Shape = x.shape  # type: ignore[assignment]
     if known.gray and shape[2] == 1:
-        raise JobError(f"{task} has no sense for gray pictures; take RGB ones.")
+        raise JobError(f"{task} makes no sense for gray pictures; take RGB ones.")
     arrays = own_arrays(mask, kernel, shape, stem) or known.simulate(jax.random.fold_in(key, 0), shape)
     y = measure(jax.random.fold_in(key, 1), known.operator(shape, arrays), gaussian(sigma), jnp.asarray(x)).y
     if "mask" in arrays:

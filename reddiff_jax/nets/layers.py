@@ -48,10 +48,10 @@ def convolution(
 ) -> jax.Array:
     """``jax.lax.conv_general_dilated`` with a gradient that is fast inside loops on a CPU, too.
 
-    JAX transposes a convolution by exchanging the labels of the kernel's channels. XLA's CPU backend brings such labels
-    to the order that its fast convolution needs only outside of loops, and a solver's step is inside one: there a
-    network's gradient took 13 times as long. So the derivative is that of the transposed kernel with exchanged labels,
-    which JAX exchanges back.
+    JAX transposes a convolution by exchanging the labels of the kernel's channels. XLA's CPU backend reorders such
+    labels for its fast convolution, but not inside of loops, where a solver's step is: a network's gradient took 13
+    times as long there. So the derivative is that of the transposed kernel with exchanged labels, which JAX exchanges
+    back.
 
     Args:
         x: Input (B, H, W, C).
@@ -125,7 +125,7 @@ class GroupNorm(nn.Module):
         variance = jnp.maximum(mean_square - jnp.square(mean), 0.0)
         gain = jax.lax.rsqrt(variance + self.epsilon) * scale[None]  # (groups, C): a group's, if it had all channels
         offset = bias[None] - gain * mean
-        # A channel takes its own group's by a sum. After jnp.repeat, XLA would fuse all of this into the loop over
+        # A channel selects its own group by a sum. After jnp.repeat, XLA would fuse all of this into the loop over
         # pixels, and index the groups there: 2.5 times slower on a CPU.
         own = jnp.arange(channels)[None] // (channels // self.num_groups) == jnp.arange(self.num_groups)[:, None]
         gain, offset = jnp.where(own[None], jnp.stack([gain, offset]), 0.0).sum(1)[:, None]  # (1, C) each
@@ -299,7 +299,7 @@ class AttentionPool(nn.Module):
 
 
 def count_heads(channels: int, num_heads: int, num_head_channels: int | None) -> int:
-    """Returns the number of attention heads: by their width if it is given."""
+    """Returns the number of attention heads, from their width if it is given."""
     heads = num_heads if num_head_channels is None else channels // num_head_channels
     if heads < 1 or channels % heads or (num_head_channels is not None and channels % num_head_channels):
         raise ValueError(

@@ -36,8 +36,8 @@ class ResidualUNet(nn.Module):
         remat: Recompute each block's activations in the backward pass.
 
     Source:
-        Zhang et al. 2021 (arXiv 2008.13751), section III-A (DRUNet). Ours folds patches, is told the noise by the
-        timestep and not by a map of its level, and has biases. The modulation is that of Perez et al. 2018 (FiLM,
+        Zhang et al. 2021 (arXiv 2008.13751), section III-A (DRUNet). Ours folds patches, has biases, and gets the
+        noise level from the timestep instead of a map. The modulation is that of Perez et al. 2018 (FiLM,
         arXiv 1709.07871).
     """
 
@@ -51,7 +51,7 @@ class ResidualUNet(nn.Module):
 
     @property
     def stride(self) -> int:
-        """What height and width must be divisible by, in pixels."""
+        """Number that must divide height and width, in pixels."""
         return self.patch_size * 2 ** (len(self.widths) - 1)
 
     @property
@@ -78,8 +78,8 @@ class ResidualUNet(nn.Module):
         Args:
             x_t: Noisy image; height and width divisible by ``stride``.
             t: Timestep, a raw index.
-            label: None; there as for the other networks.
-            deterministic: Of no effect, as there is no dropout.
+            label: None; the argument is that of the other networks.
+            deterministic: Has no effect, as there is no dropout.
 
         Raises:
             ValueError: For a size or channel count that does not fit, or a label.
@@ -128,7 +128,7 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "H W C"], embedding: Float[Array, "E"]) -> Float[Array, "H W C"]:
-        """Changes ``x`` by what the timestep's embedding asks for."""
+        """Applies the block."""
         channels, zeros = x.shape[-1], nn.initializers.zeros
         he, small = (
             nn.initializers.variance_scaling(2.0, "fan_in", "normal"),

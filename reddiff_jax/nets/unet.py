@@ -39,7 +39,7 @@ class UNet(Encoder):
         use_scale_shift_norm: The embedding scales and shifts the second normalisation, rather than being added.
         resblock_updown: Residual blocks resample; otherwise ``Upsample`` and ``Downsample`` do.
         conv_resample: Whether ``Upsample`` and ``Downsample`` have a convolution (only without ``resblock_updown``).
-        timestep_scale: What timesteps are multiplied by before their embedding: 1000 / T for networks trained on T of
+        timestep_scale: Factor of timesteps before their embedding: 1000 / T for networks trained on T of
             them, "rescaled" to a thousand; 1 in all published guided-diffusion checkpoints.
         patch_size: Side of the pixel patches folded into channels before the first level (space to depth) and
             unfolded after the last. 1 in all published checkpoints; 2 makes every level four times cheaper.
@@ -56,7 +56,7 @@ class UNet(Encoder):
 
     @property
     def stride(self) -> int:
-        """What height and width must be divisible by, in pixels."""
+        """Number that must divide height and width, in pixels."""
         return self.patch_size * super().stride
 
     @property

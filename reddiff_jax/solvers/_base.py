@@ -1,4 +1,4 @@
-"""What a solver is: pure ``init`` and ``step`` under one scanned ``run``."""
+"""The interface of a solver: pure ``init`` and ``step``, which ``run`` scans."""
 
 import abc
 from typing import Any, Generic, TypeVar
@@ -17,7 +17,7 @@ State = TypeVar("State")
 
 @struct.dataclass
 class Solver(abc.ABC, Generic[State]):
-    """An iterative method: what all images share. What belongs to one image is the ``Problem``.
+    """An iterative method, with all that images share; what belongs to one image is its ``Problem``.
 
     A state is a flax struct with at least ``step``, the int32 number of steps done.
     """
@@ -62,7 +62,7 @@ def known_sigma_y(solver: str, problem: Problem, remedy: str) -> Float[Array, ""
 
 def scalar(value: jax.Array | float) -> jax.Array:
     """Makes a hyperparameter a leaf; numbers stay weakly typed, like those of solver.replace(lam=0.5)."""
-    # A change of type is a compilation.
+    # A change of type would compile again.
     return jnp.asarray(float(value)) if isinstance(value, int | float) else jnp.asarray(value, dtype=float)
 
 

@@ -1,4 +1,4 @@
-"""Levels: at which timesteps a run of RED-diff evaluates the prior, one step after the other."""
+"""Levels: the timesteps at which RED-diff evaluates the prior, step by step."""
 
 import abc
 from collections.abc import Callable
@@ -44,7 +44,7 @@ class Levels(abc.ABC):
 
     @abc.abstractmethod
     def first(self, schedule: Schedule) -> Timestep:
-        """The noisiest timestep, to which some initial images are carried."""
+        """The noisiest timestep, to which some initial images are noised."""
 
     @abc.abstractmethod
     def __call__(self, key: Key, step: Int[Array, ""], scene: Scene) -> Timesteps:
@@ -71,10 +71,10 @@ class GridLevels(Levels):
 
 @struct.dataclass
 class FallingLevels(Levels):
-    """Levels r = sigma_t / alpha_t that fall by one factor a step, down to a quarter of the problem's own noise.
+    """Levels r = sigma_t / alpha_t that fall by a constant factor, down to a quarter of the problem's noise.
 
     ``r_k = sigma_max (r_last / sigma_max)^(k / (n - 1))``, ``r_last = sigma_y / (4 sqrt(max(a, 1)))`` within
-    [sigma_min, sigma_max]: further down there is nothing left to decide.
+    [sigma_min, sigma_max]: at lower levels nothing is left to decide.
     """
 
     sigma_max: jax.Array
@@ -93,7 +93,7 @@ class FallingLevels(Levels):
 
     def __call__(self, key: Key | None, step: Int[Array, ""] | int, scene: Scene) -> Timesteps:
         assert scene.scale is not None
-        # An operator that adds up many pixels has a large sigma_y, which is none for a pixel.
+        # Where the operator adds up many pixels, sigma_y is large but the noise of one pixel is not.
         sigma_x = scene.sigma_y / jnp.sqrt(jnp.maximum(scene.scale, 1.0))
         last = jnp.clip(sigma_x / 4, self.sigma_min, self.sigma_max)
         fallen = step / max(self.total_steps - 1, 1)

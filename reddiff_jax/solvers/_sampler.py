@@ -1,4 +1,4 @@
-"""What the methods share that walk a noisy image down the noise levels, one network evaluation a level."""
+"""Base of the samplers, which take a noisy image down the noise levels."""
 
 import abc
 
@@ -20,7 +20,7 @@ from reddiff_jax.solvers._transition import Scales
 
 @struct.dataclass
 class SamplerState:
-    """What the next step needs."""
+    """All that the next step needs."""
 
     x_t: jax.Array  # (H, W, C), at the noise level of the next step; clean after the last
     step: jax.Array  # int32, number of steps done
@@ -28,7 +28,7 @@ class SamplerState:
 
 @struct.dataclass
 class SamplerInfo:
-    """What a human watches."""
+    """Scalars to watch during a run."""
 
     t: jax.Array  # timestep of the step
     residual: jax.Array  # root mean square of A(x_hat) - y
@@ -36,9 +36,9 @@ class SamplerInfo:
 
 @struct.dataclass
 class Sampler(Solver[SamplerState]):
-    """A walk x_T -> ... -> x_t -> x_s -> ... -> x_0 over ``timesteps``, after the last of which comes t = -1, clean.
+    """A walk x_T -> ... -> x_t -> x_s -> ... -> x_0 over ``timesteps``, which ends at t = -1, the clean image.
 
-    It starts from ``x_T = alpha_T guess + sigma_T z``.
+    It starts from the initial image ``guess``, noised: ``x_T = alpha_T guess + sigma_T z``.
     """
 
     prior: Prior

@@ -18,7 +18,7 @@ from reddiff_jax.solvers._proximal import check_linear, proximal
 
 
 class Terms(NamedTuple):
-    """What moves mu, beside the data term."""
+    """The prior term, and the scales of both terms, from which a step moves mu."""
 
     x_0: Image  # where the terms are taken: mu, or a perturbed copy
     pull: Image  # r (eps_hat - c eps), in pixel units
@@ -32,7 +32,7 @@ class Terms(NamedTuple):
 class Step(abc.ABC):
     """How mu moves."""
 
-    gamma: ClassVar[float]  # the least noise-aware weight that it bears, in units of a
+    gamma: ClassVar[float]  # least noise-aware weight that suits the step, in units of a
     heat: ClassVar[int] = 1  # factor of lam
 
     def on(self, problem: Problem) -> "Step":
@@ -125,7 +125,7 @@ class LangevinStep(Step):
         return self
 
     def variate(self, chosen: ControlVariate) -> ControlVariate:
-        """Twice the noise, half of which the half step leaves."""
+        """Returns c = 2: the half step leaves half of the noise."""
         return variate_twice
 
     def __call__(self, terms: Terms, mu: Image, opt_state: Any, problem: Problem) -> tuple[Image, Any]:
@@ -147,7 +147,7 @@ class StepByOperator(Step):
         return (self.linear if isinstance(problem.operator, LinearOperator) else self.nonlinear).on(problem)
 
     def __call__(self, terms: Terms, mu: Image, opt_state: Any, problem: Problem) -> tuple[Image, Any]:
-        """What the step that serves the operator does."""
+        """Applies the step that serves the operator."""
         return self.on(problem)(terms, mu, opt_state, problem)
 
 
@@ -205,5 +205,5 @@ def langevin_step(*, num_cg: int = 10) -> Step:
 
 
 def as_step(step: Step | optax.GradientTransformation | None) -> Step:
-    """A step, or the one of an optimizer, or of the paper's for None."""
+    """Returns a step as it is, and ``optax_step`` of an optimizer (the paper's if None)."""
     return step if isinstance(step, Step) else optax_step(step)

@@ -28,7 +28,7 @@ from reddiff_jax.solvers._weights import AtLevel, Weight
 
 @struct.dataclass
 class RedDiffInfo:
-    """What a human watches."""
+    """Scalars to watch during a run."""
 
     t: jax.Array  # mean timestep of the step
     residual: jax.Array  # root mean square of A(mu) - y, before the step
@@ -38,7 +38,7 @@ class RedDiffInfo:
 
 @struct.dataclass
 class RedDiffState:
-    """What the next step needs."""
+    """All that the next step needs."""
 
     mu: jax.Array  # (H, W, C)
     opt_state: Any  # None where the step has no optimizer
@@ -56,7 +56,7 @@ def prior_term(
     control_variate: ControlVariate = variate_published,
     cond: Condition = None,
 ) -> tuple[Image, Float[Array, ""], Image]:
-    """RED-diff's prior term at ``mu``, its noise given.
+    """RED-diff's prior term at ``mu``, for given noise.
 
     Args:
         eps: Standard normal noise (H, W, C); or (K, H, W, C) for K timesteps, whose terms are averaged.

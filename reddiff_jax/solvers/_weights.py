@@ -1,7 +1,7 @@
 """Weights of RED-diff's prior term at a level: by the signal-to-noise ratio, or by the measurement noise.
 
 A weight at a level is two numbers: w of ``eps_hat - c eps``, and kappa = w / r of the pull ``r (eps_hat - c eps)`` in
-pixel units, r = sigma_t / alpha_t, which stands beside A^T A.
+pixel units, r = sigma_t / alpha_t, which compares with A^T A.
 """
 
 import abc
@@ -31,7 +31,7 @@ class Weight(abc.ABC):
         Args:
             scene: The problem, with the size of its operator.
             lam: Weight of the prior.
-            gamma: What the step bears at least, in units of a.
+            gamma: Least weight that suits the step, in units of a.
             unit: Scale of the data term over that of the prior term.
         """
 
@@ -48,9 +48,9 @@ class SnrWeight(Weight):
 
 @struct.dataclass
 class NoiseAwareWeight(Weight):
-    """``kappa = gamma a + lam sigma_y^2 / r^2``: the posterior's weight, and a little where nothing is noisy."""
+    """``kappa = gamma a + lam sigma_y^2 / r^2``: the posterior's weight, and a small constant for y without noise."""
 
-    gamma: jax.Array | None = None  # None: what the step bears
+    gamma: jax.Array | None = None  # None: the step's own
 
     follow_noise = True
 

@@ -10,9 +10,9 @@ falls below that, so that the end of a run fits the noise. Here
 
     g = A^T (A mu - y) + kappa_t r (eps_hat - c z),    kappa_t = gamma a + lam sigma_y^2 / r^2,    a = tr(A A^T) / m
 
-with lam = 1 for the posterior, and a little gamma for what is measured without noise. All c are unbiased as E z = 0;
+with lam = 1 for the posterior, and a small gamma for what is measured without noise. All c are unbiased as E z = 0;
 c = <eps_hat, z> / <z, z> takes out most of the gradient's noise, which c = 1 (published) leaves at about 1 where r is
-small and the weight is large. Levels are even in log r, from sigma_max to sigma_y / 4: further down there is nothing
+small and the weight is large. Levels are even in log r, from sigma_max to sigma_y / 4: at lower levels nothing is
 left to decide. For linear A the step is exact and has no length to be chosen:
 
     mu <- mu - (A^T A + kappa)^-1 g = argmin_x |A x - y|^2 + kappa |x - (mu - r (eps_hat - c z))|^2
@@ -25,8 +25,8 @@ measurement speaks.
 
 **Trained networks.** For exact priors more steps come nearer to the mode. For a trained network the mode does not
 minimise the squared error, and the network errs more on pictures as smooth as a mode: the mean of short runs
-(``rd.averaged(rd.noise_aware(prior), 4)``) is better than one long run, more evaluations belong into more runs, and
-where little of the picture is measured ``lam`` is better well below 1 (benchmarks/net_error.py).
+(``rd.averaged(rd.noise_aware(prior), 4)``) is better than one long run, more evaluations are best spent on more
+runs, and where little of the picture is measured ``lam`` should be well below 1 (benchmarks/net_error.py).
 """
 
 from collections.abc import Callable
@@ -89,23 +89,24 @@ def noise_aware(
     A run is a point estimate, near a mode of the posterior; ``rd.averaged`` averages several, which has the higher
     PSNR; ``sample=True`` draws from the posterior instead. ``rd.default_solver`` adapts the settings to a problem.
 
-    ``problem.noise.sigma_y`` is taken at its word. Rounding is noise, too: a picture of 8 bits has at least 0.0023
-    (``pictures.ROUNDING_SIGMA``). Without it the inverse of a wide blur is dominated by the rounding.
+    ``problem.noise.sigma_y`` is used as given. Rounding is noise, too: for a picture of 8 bits sigma_y is at least
+    0.0023 (``pictures.ROUNDING_SIGMA``). With a smaller value rounding dominates the inverse of a wide blur.
 
     Args:
         prior: Diffusion prior.
         step: How mu moves, as for ``reddiff``; if None the exact proximal step where the operator is linear, and else
             Adam (b2 = 0.99) at 0.1, decayed to 0.002 by a cosine.
-        lam: Weight of the prior in units of the posterior's, sigma_y^2 / r^2. 1 is right where sigma_y is, for samples
-            (their default) and for exact priors; with trained networks 0.35, the default of points, is better where
+        lam: Weight of the prior in units of the posterior's, sigma_y^2 / r^2. 1 suits samples (their default) and exact
+            priors, if sigma_y is right. For point estimates with a trained network 0.35, their default, is better where
             little is measured.
         gamma: Weight of the prior that stays where sigma_y is small, in units of a = tr(A A^T) / m. If None 0.001 for
             proximal steps, 0.03 for an optimizer, 1e-6 for samples.
-        num_steps: Number of updates, one network evaluation each. Points of a trained network need 20 to 50 (default
-            25); an optimizer 300. For samples of exact priors the more the better; of a trained network 100 (default),
-            as longer runs invent more (benchmarks/noise_aware.py).
-        sigma_max: First noise level sigma_t / alpha_t in pixel units: if None 1 for points and 0.5 for samples, which
-            suit ``init_smooth``. Raise it to 3 from ``init_pinv``, to 10 or 30 where the initial image says little.
+        num_steps: Number of updates, one network evaluation each. Point estimates with a trained network need 20
+            to 50 (default 25), by an optimizer 300. Samples of an exact prior improve with more; with a trained network
+            take 100 (default), since longer runs invent more (benchmarks/noise_aware.py).
+        sigma_max: First noise level sigma_t / alpha_t in pixel units: if None 1 for point estimates and 0.5 for
+            samples, which suit ``init_smooth``. Raise it to 3 for ``init_pinv``, to 10 or 30 where the initial image
+            says little.
         sigma_min: Least noise level; the last one is sigma_y / 4, or sigma_y / (4 sqrt(a)) for a > 1, if that is
             larger.
         control_variate: ``variate_projected``, ``variate_published``, ``variate_none`` or a function (eps_hat, z) -> c.

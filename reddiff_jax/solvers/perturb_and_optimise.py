@@ -1,8 +1,8 @@
 """Perturb and optimise: draws from the posterior as minimisers of randomly perturbed problems.
 
-With a draw x' of the prior in place of its mean and noise added to y, the minimiser is a draw of the posterior, exactly
-for Gaussian priors. Here eps_hat(alpha_t x' + sigma_t eps) of the same noise eps stands in place of c eps: what is left
-of the pull for a Gaussian prior, r^2 (C + r^2)^-1 (mu - x'), has no noise.
+If a draw x' of the prior replaces its mean and noise is added to y, the minimiser is a draw from the posterior; for
+Gaussian priors this is exact. Here eps_hat(alpha_t x' + sigma_t eps) of the same noise eps replaces c eps: for a
+Gaussian prior the pull that is left, r^2 (C + r^2)^-1 (mu - x'), has no noise.
 
 Source:
     Papandreou & Yuille 2010, "Gaussian sampling by local perturbations" (NeurIPS).
@@ -25,14 +25,14 @@ from reddiff_jax.solvers._control_variates import variate_none
 
 @struct.dataclass
 class Anchored(Prior):
-    """A prior as mu sees it beside a draw: ``eps_hat(x_t) - eps_hat(x_t + alpha_t (anchor - mu))``."""
+    """A prior less its prediction at a draw: ``eps_hat(x_t) - eps_hat(x_t + alpha_t (anchor - mu))``."""
 
     prior: Prior
     mu: jax.Array  # (H, W, C)
     anchor: jax.Array  # (H, W, C)
 
     def eps(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:
-        """Predicts the noise in ``x_t``, less what the prior predicts of the same noise beside the anchor."""
+        """Predicts the noise in ``x_t``, less the prediction for the same noise around the anchor."""
         alpha_t, _ = self.schedule(t)
         beside = jax.lax.stop_gradient(x_t + alpha_t * (self.anchor - self.mu))
         return self.prior.eps(x_t, t, cond) - self.prior.eps(beside, t, cond)
@@ -40,7 +40,7 @@ class Anchored(Prior):
 
 @struct.dataclass
 class PerturbedState:
-    """What the next step needs."""
+    """All that the next step needs."""
 
     run: Any  # the solver's State
     anchor: jax.Array  # (H, W, C), the prior's draw
@@ -68,7 +68,8 @@ class PerturbAndOptimise(Solver[PerturbedState]):
         """Returns the state before the first step, with a draw of the prior and the perturbed measurement."""
         if self.prior_samples.shape[1:] != problem.operator.in_shape:
             raise ValueError(
-                f"prior_samples has images {self.prior_samples.shape[1:]} but mu has {problem.operator.in_shape}."
+                f"prior_samples has images of shape {self.prior_samples.shape[1:]} but the problem's image has shape "
+                f"{problem.operator.in_shape}; give samples of that shape."
             )
         key_run, key_anchor, key_y = jax.random.split(key, 3)
         run = self.solver.init(key_run, problem)
@@ -89,21 +90,23 @@ class PerturbAndOptimise(Solver[PerturbedState]):
 
 
 def perturb_and_optimise(solver: Solver, prior_samples: Float[Array, "K H W C"]) -> PerturbAndOptimise:
-    """Draws from the posterior as results of a RED-diff on perturbed problems.
+    """Draws from the posterior by RED-diff on perturbed problems.
 
-    Each run takes one of the images, and adds noise to y. It is exact for Gaussian priors; for others the shares of
-    the posterior's modes are not right. Two network evaluations a step.
+    Each run takes one of the images, and adds noise to y. It is exact for Gaussian priors; for others the weights of
+    the posterior's modes are not right. A step costs two network evaluations.
 
     Args:
-        solver: ``rd.noise_aware(prior)`` or another RED-diff of points.
+        solver: ``rd.noise_aware(prior)`` or another RED-diff for point estimates.
         prior_samples: K images drawn from the prior.
 
     Raises:
         TypeError: If the solver is no RED-diff.
-        ValueError: If ``prior_samples`` are no images.
+        ValueError: If ``prior_samples`` are not images.
     """
     if not hasattr(solver, "control_variate"):
-        raise TypeError(f"perturb_and_optimise needs a RED-diff, e.g. rd.noise_aware; {type(solver).__name__} is none.")
+        raise TypeError(
+            f"perturb_and_optimise needs a RED-diff; {type(solver).__name__} is not one. Use rd.noise_aware."
+        )
     if jnp.ndim(prior_samples) != 4:
         raise ValueError(f"prior_samples has shape {jnp.shape(prior_samples)} but must be images (K, H, W, C).")
     return PerturbAndOptimise(solver=solver, prior_samples=jnp.asarray(prior_samples, dtype=float))

@@ -54,7 +54,7 @@ def reddiff_gradient(
     reduction: Reduction = pixel_units,
     data_term: DataTerm = least_squares,
 ) -> tuple[Image, RedDiffInfo]:
-    """RED-diff's stochastic gradient at ``mu``, its noise given.
+    """RED-diff's stochastic gradient at ``mu``, for given noise.
 
     ``g = a * obs_weight * J_A^T (A(mu) - y) + b * lam * w(alpha_t, sigma_t) * (eps_hat(x_t; t) - c eps)`` with
     ``x_t = alpha_t mu + sigma_t eps`` and c = 1, as published. By default (a, b) = (n/m, 1), i.e. n times the mean/mean
@@ -148,7 +148,9 @@ def reddiff(
     check_count("timesteps_per_update", timesteps_per_update)
     grid = prior.schedule.timesteps(num_steps * timesteps_per_update, spacing=spacing, fractional=True)
     if grid.size % timesteps_per_update:
-        raise ValueError(f"the spacing gives {grid.size} timesteps, not a multiple of {timesteps_per_update}.")
+        raise ValueError(
+            f"the spacing gives {grid.size} timesteps, not a multiple of timesteps_per_update={timesteps_per_update}."
+        )
     return RedDiff(
         prior=prior,
         levels=GridLevels(grid.reshape(-1, timesteps_per_update), order),
@@ -171,7 +173,7 @@ def reddiff_published(
 ) -> RedDiff:
     """RED-diff as the published code computes it, trajectory by trajectory.
 
-    It differs from ``reddiff`` in the grid of timesteps (the number of updates is then its number, e.g. 334 for 300),
+    It differs from ``reddiff`` in the grid of timesteps (whose length is the number of updates, e.g. 334 for 300),
     in means over the batch with Adam's epsilon at that scale, and in the returned image, which is one step stale.
 
     Args:
@@ -203,14 +205,14 @@ def sds(
     """Score distillation in pixel space: RED-diff without a measurement.
 
     ``g = lam * w(alpha_t, sigma_t) * (eps_hat(alpha_t mu + sigma_t eps; t) - eps)``. It seeks a mode of the blurred
-    prior, so that what it gives for ``rd.run(key, rd.sds(prior), rd.unconditional((H, W, C)))`` is smoother than a
-    sample: for a Gaussian prior its mean. Samples come from ``ddim``. The published code's is
+    prior, so that the result of ``rd.run(key, rd.sds(prior), rd.unconditional((H, W, C)))`` is smoother than a sample;
+    for a Gaussian prior it is the mean. Samples come from ``ddim``. The published code's form is
     ``reddiff_published(prior, obs_weight=0.0, lam=1.0, init=init_noise)``.
 
     Args:
         prior: Diffusion prior.
         optimizer: As for ``reddiff``.
-        lam: Weight of the gradient; 1 as published, and to Adam all the same.
+        lam: Weight of the gradient; 1 as published. Adam's steps do not depend on it.
         init: Initial image; white noise as published.
         **options: ``num_steps``, ``weighting``, ``order``, ``spacing`` and ``timesteps_per_update`` of ``reddiff``.
 

@@ -1,8 +1,8 @@
 """RED-diff with a learned variance: a Gaussian q(x_0) = N(mu, diag(s^2)) is fitted to the posterior, mean and spread.
 
 Variational inference minimises ``E_q |A(x_0) - y|^2 / (2 sigma_y^2) + KL(q || p)``. As in RED-diff the last term is
-replaced by KL(q_t || p_t) between what q and the prior p are after noising to level t; it is exact for t -> 0, where
-the descending order ends. Times sigma_y^2 the objective at level t is
+replaced by KL(q_t || p_t) between q and the prior p, both noised to level t; this is exact for t -> 0, where the
+descending order ends. Times sigma_y^2 the objective at level t is
 
     F_t(mu, s) = E_q |A(x_0) - y|^2 / 2 + (sigma_y^2 + lam r_t^2) KL(q_t || p_t),   x_t = alpha_t x_0 + sigma_t z
 
@@ -24,13 +24,13 @@ level r is
     s_i^2 + r^2 = 1 / ([(C + r^2)^-1]_ii + (A^T A)_ii / (sigma_y^2 + lam r^2))
 
 For r -> 0 it is s_i^2 = 1 / Lambda_ii with Lambda = C^-1 + A^T A / sigma_y^2, and s^2 = n / tr(Lambda) for one scalar
-s: the exact posterior variance where Lambda is diagonal and else less than it, as for every reverse KL. So s is a lower
-error bar, not a calibrated one.
+s: the exact posterior variance where Lambda is diagonal, and less than it elsewhere, as for every reverse KL. So s is
+a lower error bar, not a calibrated one.
 
-Without lam no such s exists at levels above sigma_y: q would collapse there, and not open again in the few steps that
-are left below. With lam = 1 and A^T A = 1 it is sigma_y to first order in r^2 once r^2 is below sigma_y C^(1/2). Above,
-s is kept at r_t / 2, which hardly widens q_t and lets it return. Levels fall by one factor a step, and the last fifth
-of the steps stays at the lowest.
+Without lam no such s exists at levels above sigma_y: q would collapse there, and not widen again in the few steps
+that are left below. With lam = 1 and A^T A = 1 it is sigma_y to first order in r^2 once r^2 is below sigma_y C^(1/2).
+Above, s is kept at r_t / 2, which hardly widens q_t and lets it return. Levels fall by a constant factor, and
+the last fifth of the steps stays at the lowest.
 """
 
 import jax
@@ -55,7 +55,7 @@ _LEAST_SIGMA = 0.01
 
 @struct.dataclass
 class RedDiffVarInfo:
-    """What a human watches."""
+    """Scalars to watch during a run."""
 
     t: jax.Array  # timestep of the step
     residual: jax.Array  # root mean square of A(mu) - y, before the step
@@ -64,10 +64,10 @@ class RedDiffVarInfo:
 
 @struct.dataclass
 class RedDiffVarState:
-    """What the next step needs."""
+    """All that the next step needs."""
 
     mu: jax.Array  # (H, W, C)
-    spread: jax.Array  # (H, W, C) or (1, 1, 1): log s; as published s up to its sign
+    spread: jax.Array  # (H, W, C) or (1, 1, 1): log s; in the published form s, up to its sign
     opt_state: optax.OptState
     step: jax.Array  # int32, number of steps done
 
@@ -82,7 +82,7 @@ def reddiff_var_gradient(
     *,
     weight: jax.Array | float,
 ) -> tuple[Image, Float[Array, "#H #W #C"]]:
-    """Stochastic gradient of ``E_q |A(x_0) - y|^2 / 2 + weight * KL(q_t || p_t)`` in mu and s, its noise given.
+    """Stochastic gradient of ``E_q |A(x_0) - y|^2 / 2 + weight * KL(q_t || p_t)`` in mu and s.
 
     The data term is taken at mu + s z_0 and mu - s z_0: for linear A its gradient in mu is then free of noise.
 
@@ -173,7 +173,7 @@ class RedDiffVar(Solver[RedDiffVarState]):
     def update(
         self, z: Float[Array, "2 H W C"], state: RedDiffVarState, problem: Problem
     ) -> tuple[RedDiffVarState, RedDiffVarInfo]:
-        """The step with its noise given, as the gradients take it."""
+        """Does the step with given noise, of the gradients' shape."""
         t, mu = self.timesteps[state.step], state.mu
         alpha_t, sigma_t = self.prior.schedule(t)
         s, pull = jax.vjp(self._std, state.spread)
@@ -235,10 +235,10 @@ def reddiff_var(
             1 leaves the smallest bias in s.
         num_steps: Number of updates, one network evaluation each. On Gaussians s is right within 1 % after 1000, within
             10 % after 300 and not after 100; for sigma_y = 0.01, the lowest level itself, it stays twice too large.
-        init: Initial mu: ``init_pinv`` or another, see ``reddiff``.
-        first_std: First s, and with r_t / 2 the bound below which s does not fall.
-        sigma_max: First noise level sigma_t / alpha_t in pixel units; raise it to 10 or 30 where the first mu says
-            little.
+        init: Initial image: ``init_pinv`` or another, see ``reddiff``.
+        first_std: Initial s; s does not fall below the smaller of this and r_t / 2.
+        sigma_max: First noise level sigma_t / alpha_t in pixel units; raise it to 10 or 30 where the initial
+            image says little.
         sigma_min: Last noise level, to be well below the posterior's standard deviation; the first of the usual
             schedule.
 
@@ -287,8 +287,8 @@ def sds_var(
         lam: Weight of the gradient in s.
         num_steps: Number of updates asked for; the published grid has more where it does not divide T.
         weighting: As for ``reddiff``; here it stands for the ratio r_t in the spread of q_t.
-        init: First mu; white noise as published.
-        first_std: The first s is this times the magnitude of a normal number.
+        init: Initial image; white noise as published.
+        first_std: The initial s is this times the magnitude of a normal number.
 
     Raises:
         ValueError: For values that make no sense.

@@ -646,7 +646,8 @@ def test_samples_of_what_is_not_linear_are_an_error_that_names_the_remedy(key):
 
 def test_prior_samples_of_another_shape_are_an_error(key):
     problem = rd.problem(jnp.ones(SMALL), rd.denoising(SMALL))
-    with pytest.raises(ValueError, match=r"prior_samples has images \(5, 4, 1\) but mu has \(4, 4, 1\)"):
+    message = r"images of shape \(5, 4, 1\) but the problem's image has shape \(4, 4, 1\)"
+    with pytest.raises(ValueError, match=message):
         rd.perturb_and_optimise(_noise_aware(_small()[0]), jnp.zeros((2, 5, 4, 1))).init(key, problem)
 
 
@@ -656,7 +657,7 @@ def test_prior_samples_that_are_no_images_are_an_error():
 
 
 def test_perturbing_what_is_no_red_diff_is_an_error_that_names_the_remedy():
-    with pytest.raises(TypeError, match=r"needs a RED-diff, e\.g\. rd\.noise_aware; DDIM is none"):
+    with pytest.raises(TypeError, match=r"needs a RED-diff; DDIM is not one\. Use rd\.noise_aware"):
         rd.perturb_and_optimise(rd.ddim(_small()[0]), jnp.zeros((2, *SMALL)))
 
 

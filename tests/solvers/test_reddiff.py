@@ -486,7 +486,7 @@ def test_a_run_starts_from_a_given_image(key):
 
 
 def test_a_missing_first_guess_is_an_error(key):
-    with pytest.raises(ValueError, match="needs a first guess"):
+    with pytest.raises(ValueError, match="needs an initial image"):
         rd.run(key, rd.reddiff(SOLVED, num_steps=3, init=rd.init_given), _problem())
 
 
@@ -647,7 +647,10 @@ def test_runs_settle_near_the_modes_of_a_mixture_with_less_than_their_spread():
         ({"num_steps": 0}, "must be between 1 and 1000"),
         ({"num_steps": 600, "timesteps_per_update": 2}, "must be between 1 and 1000"),
         ({"timesteps_per_update": 0}, "timesteps_per_update is 0"),
-        ({"num_steps": 111, "timesteps_per_update": 3, "spacing": schedules.published}, "not a multiple of 3"),
+        (
+            {"num_steps": 111, "timesteps_per_update": 3, "spacing": schedules.published},
+            "not a multiple of timesteps_per_update=3",
+        ),
         ({"step": rd.langevin_step()}, r"use rd\.noise_aware\(sample=True\)"),
         ({"step": rd.proximal_step(), "obs_weight": 0.0}, "obs_weight"),
     ],
