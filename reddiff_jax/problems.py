@@ -8,13 +8,14 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from reddiff_jax._checks import check_finite, check_image_shape
+from reddiff_jax._repr import Repr
 from reddiff_jax._types import Condition, Image, Key
 from reddiff_jax.noise import Noise, gaussian
 from reddiff_jax.operators import LinearOperator, Operator, inpainting
 
 
 @struct.dataclass
-class Problem:
+class Problem(Repr):
     """A measurement ``y = operator(x) + noise`` of one unknown image.
 
     A batch is a Problem whose leaves have a leading axis (``rd.stack``), solved under ``jax.vmap``.

@@ -10,6 +10,7 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from reddiff_jax import _tree
+from reddiff_jax._repr import Repr, field_parts
 from reddiff_jax._types import Key
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers import Solver
@@ -19,7 +20,7 @@ Record = Callable[[Any, Any], Any]
 
 
 @struct.dataclass
-class Solution:
+class Solution(Repr):
     """What a run returns."""
 
     x: jax.Array  # (H, W, C), the restored image
@@ -27,6 +28,10 @@ class Solution:
     state: Any  # the state after the last step; a run continues from it
     finite: jax.Array  # bool, whether x has no NaN or infinity
     record: Any = None  # what ``record`` returned, each leaf (num_steps / record_every, ...)
+
+    def _repr_parts(self, depth: int) -> list[str]:
+        num_steps = jax.tree.leaves(self.info)[0].shape[jnp.ndim(self.finite)]
+        return [*field_parts(self, depth, without=("info", "state", "record")), f"{num_steps} steps"]
 
 
 @partial(jax.jit, static_argnames=("num_steps", "record", "record_every"))

@@ -13,12 +13,14 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from reddiff_jax._repr import Repr
+
 Spacing = Callable[[int, int], np.ndarray]
 """``(num_timesteps of the schedule, n) -> (n,)`` timesteps, descending."""
 
 
 @struct.dataclass
-class Schedule:
+class Schedule(Repr):
     """A table of signal and noise scales, indexed by integer timesteps; t = -1 is the clean image.
 
     Between integers both scales are interpolated linearly, for networks that take any t.
@@ -43,6 +45,9 @@ class Schedule:
             return alpha_t, sigma_t
         index = jnp.maximum(t, 0)
         return jnp.where(t < 0, 1.0, self.alphas[index]), jnp.where(t < 0, 0.0, self.sigmas[index])
+
+    def _repr_parts(self, depth: int) -> list[str]:
+        return [f"{self.num_timesteps} timesteps"]
 
     @property
     def num_timesteps(self) -> int:

@@ -10,11 +10,12 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from reddiff_jax._checks import is_concrete
+from reddiff_jax._repr import Repr
 from reddiff_jax._types import Key
 
 
 @struct.dataclass
-class Noise(abc.ABC):
+class Noise(Repr, abc.ABC):
     """How a measurement departs from ``operator(x)``.
 
     Noises are pytrees: their parameters are leaves, so a batch with a noise level for each image is ``jax.vmap``.

@@ -15,12 +15,13 @@ from jaxtyping import Array, Float
 
 from reddiff_jax._checks import is_concrete
 from reddiff_jax._conjugate_gradients import conjugate_gradients
+from reddiff_jax._repr import Repr, field_parts
 
 _NUM_CG_STEPS = 30
 
 
 @struct.dataclass
-class Operator(abc.ABC):
+class Operator(Repr, abc.ABC):
     """A differentiable map from one image ``(H, W, C)`` to one measurement: ``y = operator(x)``.
 
     Operators are pytrees: arrays (masks, kernels) are leaves, so a batch with a mask for each image is ``jax.vmap``
@@ -47,7 +48,14 @@ class Operator(abc.ABC):
     @property
     def out_shape(self) -> tuple[int, ...]:
         """Shape of the measurement."""
-        return jax.eval_shape(self, jax.ShapeDtypeStruct(self.in_shape, jnp.float32)).shape
+        # Of an object, unlike its method, JAX takes the repr, which asks for this shape.
+        return jax.eval_shape(self.__call__, jax.ShapeDtypeStruct(self.in_shape, jnp.float32)).shape
+
+    def _repr_parts(self, depth: int) -> list[str]:
+        # Otherwise a batch of masks would be broadcast against one image, to a measurement that does not exist.
+        with jax.numpy_rank_promotion("raise"):
+            shapes = f"{self.in_shape} -> {self.out_shape}"
+        return [shapes, *field_parts(self, depth, without=("in_shape",))]
 
     def pinv(self, y: Array) -> Float[Array, "H W C"]:
         """An image that explains ``y``; where none is known, a TypeError that says what to do instead."""
@@ -293,7 +301,7 @@ def scale(operator: Operator, factor: float | Float[Array, ""]) -> Scaled | Line
 
 def measurement(operator: Operator) -> jax.ShapeDtypeStruct:
     """Shape and dtype of y."""
-    return jax.eval_shape(operator, jax.ShapeDtypeStruct(operator.in_shape, jnp.float32))
+    return jax.eval_shape(operator.__call__, jax.ShapeDtypeStruct(operator.in_shape, jnp.float32))
 
 
 def check_operators(name: str, operators: tuple[Operator, ...], least: int) -> None:

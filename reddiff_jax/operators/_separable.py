@@ -6,17 +6,21 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
+from reddiff_jax._repr import Repr, shown
 from reddiff_jax.operators._base import SpectralOperator
 
 
 @struct.dataclass
-class MatrixSVD:
+class MatrixSVD(Repr):
     """A matrix (h, H) with its decomposition ``matrix = u diag(s) vt[:k]``, k = min(h, H)."""
 
     matrix: jax.Array  # (h, H)
     u: jax.Array  # (h, k)
     s: jax.Array  # (H,), zero beyond the rank
     vt: jax.Array  # (H, H), orthogonal
+
+    def _repr_parts(self, depth: int) -> list[str]:
+        return [shown(self.matrix, depth)]
 
 
 def matrix_svd(matrix: np.ndarray) -> MatrixSVD:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
+from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image, Key
 from reddiff_jax.noise import Gaussian
 from reddiff_jax.problems import Problem
@@ -16,7 +17,7 @@ State = TypeVar("State")
 
 
 @struct.dataclass
-class Solver(abc.ABC, Generic[State]):
+class Solver(Repr, abc.ABC, Generic[State]):
     """An iterative method, with all that images share; what belongs to one image is its ``Problem``.
 
     A state is a flax struct with at least ``step``, the int32 number of steps done.

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from reddiff_jax._repr import Repr
 from reddiff_jax._types import Key, Timestep, Timesteps
 from reddiff_jax.problems import Problem
 from reddiff_jax.schedules import Schedule
@@ -32,7 +33,7 @@ REMEDY = "Use rd.reddiff with rd.optax_step(data_term=rd.likelihood)."
 
 
 @struct.dataclass
-class Levels(abc.ABC):
+class Levels(Repr, abc.ABC):
     """The timesteps of a run."""
 
     follow_noise: ClassVar[bool] = False  # whether they need a scene's scale

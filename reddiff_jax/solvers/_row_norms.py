@@ -16,6 +16,8 @@ def mean_squared_row_norm(key: Key, operator: Operator, x: Image) -> Float[Array
     else:
         # A probe of random signs would cancel in rows of few equal entries, which would then count as zero.
         probe = jax.random.normal(key, x.shape, x.dtype)
-        image = operator(probe) if isinstance(operator, LinearOperator) else jax.jvp(operator, (x,), (probe,))[1]
+        image = (
+            operator(probe) if isinstance(operator, LinearOperator) else jax.jvp(operator.__call__, (x,), (probe,))[1]
+        )
         squares, count = jnp.abs(image) ** 2, jnp.sum(image != 0) * (num_entries(image) // image.size)
     return jnp.sum(squares) / jnp.maximum(count, 1)

@@ -9,6 +9,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float
 
+from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image
 from reddiff_jax.operators import LinearOperator
 from reddiff_jax.problems import DataTerm, Problem, least_squares
@@ -29,7 +30,7 @@ class Terms(NamedTuple):
 
 
 @struct.dataclass
-class Step(abc.ABC):
+class Step(Repr, abc.ABC):
     """How mu moves."""
 
     gamma: ClassVar[float]  # least noise-aware weight that suits the step, in units of a

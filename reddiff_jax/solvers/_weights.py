@@ -11,6 +11,7 @@ from typing import ClassVar
 import jax
 from flax import struct
 
+from reddiff_jax._repr import Repr
 from reddiff_jax.solvers._levels import Scene
 from reddiff_jax.weightings import Weighting
 
@@ -19,7 +20,7 @@ AtLevel = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 
 
 @struct.dataclass
-class Weight(abc.ABC):
+class Weight(Repr, abc.ABC):
     """How much the prior counts at a level."""
 
     follow_noise: ClassVar[bool] = False  # whether it needs a scene's scale

@@ -83,7 +83,7 @@ def _linearized(operator: Operator, x: Image) -> tuple[Callable[[Image], Array],
     def adjoint(v: Array) -> Image:
         return jax.grad(lambda x: jnp.sum(jnp.real(jnp.conj(v) * operator(x))))(x)
 
-    return lambda v: jax.jvp(operator, (x,), (v,))[1], adjoint
+    return lambda v: jax.jvp(operator.__call__, (x,), (v,))[1], adjoint
 
 
 def mmps(
