@@ -53,8 +53,8 @@ def phase_retrieval(
     What y cannot tell: with ``unit_range=False`` the image's sign; always, its turn by 180 degrees and, as far as the
     picture has a margin of zeros, its position; each of them in each channel apart. Descents also end in mixtures of an
     image and its turned self, which explain y nearly as well. So solve several times and keep the best:
-    ``rd.best_of(key, solver, problem, num_restarts=4)``, with ``init=rd.init_noise`` for different starts. The default
-    start ``pinv(y)``, the published one, is the same for all restarts, symmetric, and has a spike in its centre.
+    ``rd.best_of(key, solver, problem, num_restarts=4)``, with ``init=rd.solvers.init_noise`` for different starts. The
+    default start ``pinv(y)``, the published one, is the same for all restarts, symmetric, and has a spike in its centre.
 
     Args:
         in_shape: ``(H, W, C)`` of one image.

@@ -118,7 +118,7 @@ def test_noise_that_is_not_gaussian_has_reddiff_by_the_likelihood_with_the_opera
     solver, problem = solver_of(rd.super_resolution(SHAPE, 2), noise)
     sigma = float(jnp.sqrt(noise.variance(problem.y)))
     row = interpolate(TUNED["reddiff"][Kind.SUPER_RESOLUTION], sigma)
-    assert isinstance(solver, rd.RedDiff)
+    assert isinstance(solver, rd.solvers.RedDiff)
     assert solver.data_term is rd.likelihood
     assert float(solver.lam) == pytest.approx(row.lam, rel=1e-3)  # of float32's sigma
 
