@@ -2,10 +2,10 @@
 
 A Solver turns a Problem (measurement y, Operator, Noise, condition) and a Prior into a Solution::
 
-    import jax, optax, reddiff_jax as rd
+    import jax, reddiff_jax as rd
 
     problem = rd.problem(y, rd.inpainting(mask), rd.gaussian(0.05))
-    solver = rd.reddiff(rd.load_prior(), optax.adam(0.1, b2=0.99), lam=0.25, num_steps=100)
+    solver = rd.default_solver(rd.load_prior(), problem)
     x = rd.run(jax.random.key(0), solver, problem).x
 
 Everything is written for one image ``(H, W, C)`` in [-1, 1]; a batch is ``jax.vmap``.
@@ -130,4 +130,4 @@ from reddiff_jax.solvers import reddiff_var as reddiff_var
 from reddiff_jax.solvers import sds as sds
 from reddiff_jax.solvers import sds_var as sds_var
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

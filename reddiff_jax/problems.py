@@ -25,7 +25,7 @@ class Problem(Repr):
     operator: Operator
     noise: Noise
     cond: Condition = None
-    init: jax.Array | None = None  # (H, W, C), a first guess
+    init: jax.Array | None = None  # (H, W, C), an initial image
 
     def residual(self, x: Image) -> Array:
         """``operator(x) - y``."""

@@ -54,7 +54,8 @@ def phase_retrieval(
     picture has a margin of zeros, its position; each of them in each channel apart. Descents also end in mixtures of an
     image and its turned self, which explain y nearly as well. So solve several times and keep the best:
     ``rd.best_of(key, solver, problem, num_restarts=4)``, with ``init=rd.solvers.init_noise`` for different starts. The
-    default start ``pinv(y)``, the published one, is the same for all restarts, symmetric, and has a spike in its centre.
+    default start ``pinv(y)``, the published one, is the same for all restarts, symmetric, and has a spike in its
+    centre.
 
     Args:
         in_shape: ``(H, W, C)`` of one image.

@@ -213,12 +213,13 @@ def test_a_continued_run_computes_in_the_slots_of_an_unbroken_one(photos, restor
 
 def test_the_manifest_tells_the_residual_over_real_numbers_of_mri_too(photos, tmp_path):
     jobs.measure_pictures([photos / "00.png"], task="mri4", sigma=0.1, out=tmp_path / "measured", seed=3)
-    settings = {"task": None, "sigma": None}
-    restore(tmp_path / "measured", tmp_path / "out", **settings)
+    options = {"task": None, "sigma": None}
+    restore(tmp_path / "measured", tmp_path / "out", **options)
     problem = measurements.read_measurement(tmp_path / "measured" / "00.npz").problem()
     assert jax.numpy.iscomplexobj(problem.y)
-    solver = jobs.Settings(**{**vars(restoring_jobs.SETTINGS), **settings}).preset("mri4", 0.1).solver(prior())
-    x = rd.run(jax.random.fold_in(key_of("00", restoring_jobs.SETTINGS.seed), 0), solver, problem).x
+    options = jobs.Options(**{**vars(restoring_jobs.OPTIONS), **options})
+    solver = options.settings(problem, "mri4").solver(prior())
+    x = rd.run(jax.random.fold_in(key_of("00", options.seed), 0), solver, problem).x
     (residual,) = jobs.Manifest(tmp_path / "out" / "manifest.jsonl").entries["00"]["residual"]
     assert residual == pytest.approx(float(problem.rms_residual(x)), rel=1e-4)  # float32, 6 steps in another program
 

@@ -46,7 +46,7 @@ def test_rows_are_given_as_they_stand(kind):
 
 def test_equal_settings_share_their_optimizer_so_that_they_share_a_compilation():
     found = default_settings(posed("sr4"), "reddiff")
-    assert found.solver(prior()).optimizer is found.solver(prior()).optimizer
+    assert found.solver(prior()).step_rule.optimizer is found.solver(prior()).step_rule.optimizer
 
 
 @pytest.mark.parametrize(
@@ -119,14 +119,13 @@ def test_noise_that_is_not_gaussian_has_reddiff_by_the_likelihood_with_the_opera
     sigma = float(jnp.sqrt(noise.variance(problem.y)))
     row = interpolate(TUNED["reddiff"][Kind.SUPER_RESOLUTION], sigma)
     assert isinstance(solver, rd.solvers.RedDiff)
-    assert solver.data_term is rd.likelihood
+    assert solver.step_rule.data_term is rd.likelihood
     assert float(solver.lam) == pytest.approx(row.lam, rel=1e-3)  # of float32's sigma
 
 
 def test_samples_are_one_run_of_the_posterior():
     solver, _ = solver_of(rd.super_resolution(SHAPE, 2), rd.gaussian(0.05), sample=True)
-    assert isinstance(solver, rd.NoiseAware)
-    assert solver.sample
+    assert solver.step_rule == rd.langevin_step()
     assert solver.num_steps == 100
 
 
@@ -146,7 +145,7 @@ def test_a_batch_under_vmap_has_the_settings_of_its_numbers(key):
         seen.append((kind_of(problem.operator), noise_level(problem)))
         return rd.run(key, rd.default_solver(prior(), problem), problem).x
 
-    masks = jax.vmap(lambda key: rd.random_mask(key, SHAPE, 0.5))(jax.random.split(key, 2))
+    masks = jax.vmap(lambda key: rd.masks.random(key, SHAPE, 0.5))(jax.random.split(key, 2))
     jax.vmap(solve)(jax.random.split(key, 2), masks, jnp.array([0.1, 0.1]))
     jax.vmap(solve)(jax.random.split(key, 2), masks, jnp.array([0.1, 0.2]))
     jax.jit(solve)(key, masks[0], 0.1)
