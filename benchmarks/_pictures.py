@@ -27,7 +27,7 @@ def held_out(size: int = 256) -> dict[str, np.ndarray]:
 
 
 def tuning(size: int = 64) -> dict[str, np.ndarray]:
-    """Crops of the two photos of the scikit-learn wheel, reduced like the reporting pictures: for choosing presets."""
+    """Crops of the two photos of the scikit-learn wheel, reduced like the reporting pictures: for choosing settings."""
     import sklearn.datasets
 
     cut = {}

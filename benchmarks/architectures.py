@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import reddiff_jax as rd
-from benchmarks import _pictures, _report, denoising, quality
+from benchmarks import _long_runs, _pictures, _report, denoising, quality
 from reddiff_jax import metrics, pictures, priors, training
 from reddiff_jax.nets import UNet, multiply_adds, parameter_count
 
@@ -112,7 +112,7 @@ def judge(prior: rd.NetPrior) -> dict[str, float]:
     keys = jax.random.split(jax.random.key(0), len(x))
     for task in TASKS:
         problems = rd.stack(quality.simulate(task, SIGMA, x))
-        restored = quality.runs(keys, rd.noise_aware(prior, num_steps=50), problems).x
+        restored = quality.runs(keys, _long_runs.noise_aware(prior, num_steps=50), problems).x
         row[task] = float(jnp.mean(jax.vmap(metrics.psnr)(jnp.clip(restored, -1, 1), jnp.asarray(x))))
     return row
 

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 import reddiff_jax as rd
-from benchmarks import _report
+from benchmarks import _long_runs, _report
 from reddiff_jax import diagnostics
 
 SIGMA = 0.1
@@ -29,11 +29,11 @@ OPERATORS: dict[str, Callable[[tuple[int, int, int]], rd.Operator]] = {
     "denoise": rd.denoising,
 }
 SOLVERS: dict[str, Callable[[rd.Prior, int], rd.Solver]] = {
-    "noise_aware, sample": lambda prior, n: rd.noise_aware(
-        prior, num_steps=n, sample=True, r_max=0.5, init=rd.init_smooth
+    "noise_aware, sample": lambda prior, n: _long_runs.noise_aware(
+        prior, num_steps=n, sample=True, sigma_max=0.5, init=rd.init_smooth
     ),
-    "noise_aware, sample from A+ y": lambda prior, n: rd.noise_aware(prior, num_steps=n, sample=True),
-    "noise_aware": lambda prior, n: rd.noise_aware(prior, num_steps=n),
+    "noise_aware, sample from A+ y": lambda prior, n: _long_runs.noise_aware(prior, num_steps=n, sample=True),
+    "noise_aware": lambda prior, n: _long_runs.noise_aware(prior, num_steps=n),
     "reddiff": lambda prior, n: rd.reddiff(prior, num_steps=n),
     "ddrm": lambda prior, n: rd.ddrm(prior, num_steps=n),
     "diffpir": lambda prior, n: rd.diffpir(prior, num_steps=n),

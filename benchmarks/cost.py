@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 import reddiff_jax as rd
-from benchmarks import _pictures, _report
+from benchmarks import _long_runs, _pictures, _report
 from reddiff_jax.priors import Prior
 from reddiff_jax.solvers import Solver
 
@@ -26,7 +26,7 @@ NUM_CG = 3
 # Name -> (solver of a number of steps, network evaluations a step, derivatives of the network a step)
 SOLVERS: dict[str, tuple[Callable[[Prior, int], Solver], int, int]] = {
     "reddiff": (lambda prior, n: rd.reddiff(prior, num_steps=n), 1, 0),
-    "noise_aware": (lambda prior, n: rd.noise_aware(prior, num_steps=n), 1, 0),
+    "noise_aware": (lambda prior, n: _long_runs.noise_aware(prior, num_steps=n), 1, 0),
     "reddiff_var": (lambda prior, n: rd.reddiff_var(prior, num_steps=n), 1, 0),
     "red": (lambda prior, n: rd.red(prior, num_steps=n), 1, 0),
     "ddim": (lambda prior, n: rd.ddim(prior, num_steps=n), 1, 0),

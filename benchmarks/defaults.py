@@ -1,4 +1,4 @@
-"""Which of the two RED-diffs a task's default is: the preset, or noise-aware, at equal evaluations.
+"""Which of the two RED-diffs a task's default is: the published one, or noise-aware, at equal evaluations.
 
     python -m benchmarks.defaults [--tasks sr4 ...] [--sigmas 0 0.05 0.2] [--prior PRIOR]
 
@@ -18,18 +18,19 @@ import jax.numpy as jnp
 import numpy as np
 
 import reddiff_jax as rd
-from benchmarks import _pictures, _report, quality
+from benchmarks import _pictures, _report, _settings, quality
 from benchmarks.noise_aware import judge
 from benchmarks.tasks import names
 from reddiff_jax import metrics, tasks
+from reddiff_jax.settings import Settings
 
 EVALUATIONS = 100
 METRICS = ("PSNR", "SSIM", "LPIPS")
 
 
-def method(name: str, task: str, sigma: float) -> tasks.Method:
+def method(name: str, task: str, sigma: float) -> Settings:
     """The built-in settings of a method, with 100 evaluations."""
-    settings: Any = tasks.preset(task, sigma, name)
+    settings: Any = _settings.built_in(task, sigma, name)
     return replace(settings, num_steps=EVALUATIONS) if name == "reddiff" else settings
 
 

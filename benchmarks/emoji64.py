@@ -14,7 +14,6 @@ Writes results/emoji64.json, emoji64_samples.png, emoji64_nearest.png and emoji6
 """
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import reddiff_jax as rd
-from benchmarks import _report
-from reddiff_jax import metrics, panels, pictures, tasks
+from benchmarks import _long_runs, _report, _settings
+from reddiff_jax import metrics, panels, pictures
 
 SIZE = 64
 FACES = ("1f475", "1f601", "1f92a", "1f92d", "1f975")
@@ -118,11 +117,13 @@ def faces(prior: rd.Prior, data: Path, steps: int) -> tuple[list[dict[str, Any]]
         problem = jax.vmap(lambda key, x, mask=mask: rd.measure(key, rd.inpainting(mask), rd.gaussian(SIGMA), x))
         problems = problem(jax.random.split(key, len(x)), jnp.asarray(x))
         columns[f"{hidden} half hidden"] = np.where(np.asarray(mask) > 0, problems.y, 0.0)
-        draw = rd.noise_aware(prior, sample=True, num_steps=4 * steps, r_max=30.0)
+        draw = _long_runs.noise_aware(prior, sample=True, num_steps=4 * steps, sigma_max=30.0)
         # The noisiest levels decide what the hidden half is to be.
-        preset = replace(tasks.by_name("inpaint_box").preset(SIGMA), num_steps=steps, start_timestep=999)
+        settings = _settings.built_in("inpaint_box", SIGMA, "reddiff").changed(
+            {"num_steps": steps, "start_timestep": 999}
+        )
         methods = {
-            "RED-diff": preset.solver(prior),
+            "RED-diff": settings.solver(prior),
             "noise-aware draw": draw,
             "another draw": draw,
         }

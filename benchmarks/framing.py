@@ -2,7 +2,7 @@
 
     python -m benchmarks.framing [--height 76] [--width 92]
 
-The centres of the five reporting pictures and the bundled prior, with each task's preset as the command line has it,
+The centres of the five reporting pictures and the bundled prior, with each task's settings in the command line,
 the same measurements and keys. ``worst`` is the largest loss of a picture. The frames are those of ``reddiff-jax
 restore``.
 """
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import reddiff_jax as rd
-from benchmarks import _pictures, _report
+from benchmarks import _pictures, _report, _settings
 from reddiff_jax import measurements, metrics, tasks
 from reddiff_jax.jobs.framing import frame_header, framed
 
@@ -55,7 +55,7 @@ def main() -> None:
                 settings["frame"] = frame.in_shape[:2]
                 problems["exact"].append(measurement.problem())
                 problems["framed"].append(framed(measurement, frame))
-            solver = tasks.preset(name, sigma).solver(prior)
+            solver = _settings.built_in(name, sigma).solver(prior)
             psnr = {}
             for way, of_pictures in problems.items():
                 restored = np.asarray(runs(keys, solver, rd.stack(of_pictures)))[:, : args.height, : args.width]

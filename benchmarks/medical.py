@@ -32,7 +32,7 @@ import nibabel
 import numpy as np
 
 import reddiff_jax as rd
-from benchmarks import _pictures, _report
+from benchmarks import _long_runs, _pictures, _report, _settings
 from reddiff_jax import metrics, panels, pictures, tasks
 
 SIGMA = 0.05
@@ -164,10 +164,10 @@ def mri_methods(prior: rd.Prior, magnitudes: np.ndarray, coils: int, weight: flo
     """Magnitudes (N, H, W, 1) in [0, 1], restored in every way."""
     case = Mri(magnitudes, coils)
     # Real and imaginary part are in [-1, 1] as they are, the magnitude becomes so by doubling, its noise too.
-    gray, task = rd.gray_prior(prior), tasks.by_name("mri4")
-    halved, preset = task.preset(SIGMA / 2), task.preset(SIGMA)
+    gray = rd.gray_prior(prior)
+    halved, unhalved = (_settings.built_in("mri4", sigma, "reddiff") for sigma in (SIGMA / 2, SIGMA))
     whole, sized = case.complex_problems(), case.magnitude_problems()
-    aware = rd.noise_aware(gray, num_steps=preset.num_steps)
+    aware = _long_runs.noise_aware(gray, num_steps=unhalved.num_evaluations)
     pinv = np.stack([each.operator.pinv(each.y) for each in case.problems])  # type: ignore[attr-defined]
     tv = np.stack([by_total_variation(weight, each) for each in case.problems])
     return {
@@ -175,24 +175,23 @@ def mri_methods(prior: rd.Prior, magnitudes: np.ndarray, coils: int, weight: flo
         "total variation": _size(tv),
         "RED-diff, real and imaginary": _size(restore(halved.solver(gray), whole)),
         "noise-aware, real and imaginary": _size(restore(aware, whole)),
-        "RED-diff, magnitude": restore(preset.solver(gray), sized) / 2 + 0.5,
+        "RED-diff, magnitude": restore(unhalved.solver(gray), sized) / 2 + 0.5,
         "noise-aware, magnitude": restore(aware, sized) / 2 + 0.5,
-        "RED-diff, RGB": restore(preset.solver(prior), _of_rgb(sized)).mean(-1, keepdims=True) / 2 + 0.5,
+        "RED-diff, RGB": restore(unhalved.solver(prior), _of_rgb(sized)).mean(-1, keepdims=True) / 2 + 0.5,
     }
 
 
 def ct_methods(prior: rd.Prior, x: np.ndarray, weight: float) -> dict[str, np.ndarray]:
     """Pictures (N, H, W, 1) in [0, 1], restored in every way."""
-    task = tasks.by_name(f"ct{VIEWS}")
     problems = ct_problems(x)
-    gray, preset = rd.gray_prior(prior), task.preset(SIGMA)
+    gray, settings = rd.gray_prior(prior), _settings.built_in(f"ct{VIEWS}", SIGMA, "reddiff")
     stacked = rd.stack(problems)
     results = {
         "A+y": np.stack([each.operator.pinv(each.y) for each in problems]),  # type: ignore[attr-defined]
         "total variation": np.stack([by_total_variation(weight, each) for each in problems]),
-        "RED-diff, gray": restore(preset.solver(gray), stacked),
-        "noise-aware, gray": restore(rd.noise_aware(gray, num_steps=preset.num_steps), stacked),
-        "RED-diff, RGB": restore(preset.solver(prior), _of_rgb(stacked)).mean(-1, keepdims=True),
+        "RED-diff, gray": restore(settings.solver(gray), stacked),
+        "noise-aware, gray": restore(_long_runs.noise_aware(gray, num_steps=settings.num_evaluations), stacked),
+        "RED-diff, RGB": restore(settings.solver(prior), _of_rgb(stacked)).mean(-1, keepdims=True),
     }
     return {name: each / 2 + 0.5 for name, each in results.items()}
 

@@ -18,13 +18,12 @@ measured accuracy (kappa divided by the square root of the loss at its level), o
 
 ``lam`` is the quality of three averaged runs of 33 steps by the weight of the prior, on tasks that measure much of a
 picture and little, and ``start`` by the first image, the first noise level and the length of the runs; ``least`` is
-that of the settings of ``noise_aware`` in ``tasks`` by the least noise level. That is where these settings come from.
+that of the built-in settings of ``noise_aware`` by the least noise level. That is where these settings come from.
 
 Rows already in results/net_error.json are kept.
 """
 
 import argparse
-import dataclasses
 import itertools
 import json
 from functools import partial
@@ -37,8 +36,9 @@ import numpy as np
 from flax import struct
 
 import reddiff_jax as rd
-from benchmarks import _pictures, _report, emoji64, quality
-from reddiff_jax import metrics, pictures, tasks
+from benchmarks import _long_runs, _pictures, _report, _settings, emoji64, quality
+from reddiff_jax import metrics, pictures
+from reddiff_jax.settings import INITS
 
 LEVELS = tuple(float(f"{r:.3g}") for r in np.geomspace(0.01, 30, 12))
 NUM_DRAWS = 4
@@ -48,8 +48,8 @@ NUM_PICTURES = 4
 PRIORS = ("photo64", "emoji64", "galaxies")
 DEFAULTS: dict[str, Any] = {
     "num_runs": 1,
-    "r_min": 0.02,
-    "r_max": 3.0,
+    "sigma_min": 0.02,
+    "sigma_max": 3.0,
     "lam": 1.0,
     "gamma": 0.001,
     "variate": "projected",
@@ -59,10 +59,10 @@ DEFAULTS: dict[str, Any] = {
 CHANGES: tuple[dict[str, Any], ...] = (
     {},
     {"num_runs": 3},
-    {"r_min": 0.05},
-    {"r_min": 0.1},
-    {"r_max": 1.0},
-    {"r_max": 10.0},
+    {"sigma_min": 0.05},
+    {"sigma_min": 0.1},
+    {"sigma_max": 1.0},
+    {"sigma_max": 10.0},
     {"lam": 0.7},
     {"num_runs": 3, "lam": 0.7},
     {"gamma": 0.1},
@@ -105,21 +105,29 @@ def errors(prior: rd.Prior, x: jax.Array, smooth: jax.Array, z: jax.Array, r: ja
 
 
 @struct.dataclass
-class Weighted(rd.NoiseAware):
-    """Noise-aware RED-diff that trusts the network by its loss, known at some levels."""
+class WeightByAccuracy(rd.solvers.Weight):
+    """A weight that trusts the network by its loss, known at some levels."""
 
-    levels: Any = None
-    losses: Any = None
+    weight: rd.solvers.Weight
+    levels: jax.Array
+    losses: jax.Array
 
-    def weight(self, t: jax.Array, scale: jax.Array, problem: rd.Problem) -> jax.Array:
-        """The weight of the rule over the square root of the loss."""
-        alpha_t, sigma_t = self.prior.schedule(t)
-        loss = jnp.exp(jnp.interp(jnp.log(sigma_t / alpha_t), jnp.log(self.levels), jnp.log(self.losses)))
-        return super().weight(t, scale, problem) / jnp.sqrt(loss)
+    follow_noise = True
+
+    def of(self, *arguments: Any) -> Any:
+        """The weight over the square root of the loss."""
+        at_level = self.weight.of(*arguments)
+
+        def trusted(alpha_t: jax.Array, sigma_t: jax.Array) -> tuple[jax.Array, jax.Array]:
+            loss = jnp.exp(jnp.interp(jnp.log(sigma_t / alpha_t), jnp.log(self.levels), jnp.log(self.losses)))
+            w, kappa = at_level(alpha_t, sigma_t)
+            return w / jnp.sqrt(loss), kappa / jnp.sqrt(loss)
+
+        return trusted
 
 
 @partial(jax.jit, static_argnames=("num_runs", "final_denoising"))
-def restore(solver: rd.NoiseAware, problems: rd.Problem, num_runs: int, final_denoising: bool) -> jax.Array:
+def restore(solver: rd.RedDiff, problems: rd.Problem, num_runs: int, final_denoising: bool) -> jax.Array:
     """Restored pictures (B, H, W, C)."""
 
     def one(key: jax.Array, problem: rd.Problem) -> jax.Array:
@@ -128,24 +136,25 @@ def restore(solver: rd.NoiseAware, problems: rd.Problem, num_runs: int, final_de
         solution = rd.run(key, solver, problem)
         if not final_denoising:
             return solution.x
-        t = solver.timestep(solver.total_steps - 1, solution.state.scale, problem)
-        return solver.prior.denoise(solver.prior.schedule(t)[0] * solution.x, t)
+        schedule, last = solver.prior.schedule, jnp.asarray(solver.num_steps - 1)
+        (t,) = solver.levels(key, last, rd.solvers.Scene(problem, schedule, solution.state.scale))
+        return solver.prior.denoise(schedule(t)[0] * solution.x, t)
 
     return jax.vmap(one)(jax.random.split(jax.random.key(0), len(problems.y)), problems)
 
 
-def changed(prior: rd.Prior, evaluations: int, losses: jax.Array, **changes: Any) -> tuple[rd.NoiseAware, int, bool]:
+def changed(prior: rd.Prior, evaluations: int, losses: jax.Array, **changes: Any) -> tuple[rd.RedDiff, int, bool]:
     """What ``restore`` takes for a change of the defaults."""
     chosen = {**DEFAULTS, **changes}
-    solver = rd.noise_aware(
+    solver = _long_runs.noise_aware(
         prior,
         num_steps=evaluations // chosen["num_runs"],
         control_variate=VARIATES[chosen["variate"]],
-        **{name: chosen[name] for name in ("r_min", "r_max", "lam", "gamma")},
+        **{name: chosen[name] for name in ("sigma_min", "sigma_max", "lam", "gamma")},
     )
     if chosen["weight_by_accuracy"]:
-        own = {field.name: getattr(solver, field.name) for field in dataclasses.fields(solver)}
-        solver = Weighted(**own, levels=jnp.asarray(LEVELS), losses=losses)
+        weight = WeightByAccuracy(solver.weight, jnp.asarray(LEVELS), losses)
+        solver = solver.replace(weight=weight)  # type: ignore[attr-defined]
     return solver, chosen["num_runs"], chosen["final_denoising"]
 
 
@@ -248,25 +257,26 @@ def main(argv: list[str] | None = None) -> None:
             for lam in LAMS:
                 place = {"part": "lam", "prior": name, "task": task, "sigma": sigma, "lam": lam}
                 if not known(place):
-                    images = restore(rd.noise_aware(prior, lam=lam, num_steps=33), problems, 3, False)
+                    images = restore(_long_runs.noise_aware(prior, lam=lam, num_steps=33), problems, 3, False)
                     add({**place, **judged(images, x)})
         for task, sigma in itertools.product(args.start_tasks if name != "galaxies" else (), START_SIGMAS):
             problems = rd.stack(quality.simulate(task, sigma, pixels))
-            for (num_steps, num_runs), (init, r_max) in itertools.product(LENGTHS, STARTS):
+            for (num_steps, num_runs), (init, sigma_max) in itertools.product(LENGTHS, STARTS):
                 place = {"part": "start", "prior": name, "task": task, "sigma": sigma, "lam": LAM[task]}
-                place |= {"num_steps": num_steps, "num_runs": num_runs, "init": init, "r_max": r_max}
+                place |= {"num_steps": num_steps, "num_runs": num_runs, "init": init, "sigma_max": sigma_max}
                 if not known(place):
-                    start = tasks.INITS[init]
-                    solver = rd.noise_aware(prior, lam=LAM[task], r_max=r_max, num_steps=num_steps, init=start)
+                    start = INITS[init]
+                    own = {"lam": LAM[task], "sigma_max": sigma_max, "init": start}
+                    solver = _long_runs.noise_aware(prior, num_steps, **own)
                     add({**place, **judged(restore(solver, problems, num_runs, False), x)})
         for task, sigma in itertools.product(args.least_tasks if name != "galaxies" else (), LEAST_SIGMAS):
-            preset = tasks.preset(task, sigma, "noise_aware")
+            built_in = _settings.built_in(task, sigma, "noise_aware")
             problems = rd.stack(quality.simulate(task, sigma, pixels))
-            for r_min in R_MINS:
-                place = {"part": "least", "prior": name, "task": task, "sigma": sigma, "r_min": r_min}
+            for sigma_min in R_MINS:
+                place = {"part": "least", "prior": name, "task": task, "sigma": sigma, "sigma_min": sigma_min}
                 if not known(place) and (task, sigma) != ("denoise", 0.0):
                     keys = jax.random.split(jax.random.key(0), len(x))
-                    images = quality.runs(keys, preset.changed({"r_min": r_min}).solver(prior), problems).x
+                    images = quality.runs(keys, built_in.changed({"sigma_min": sigma_min}).solver(prior), problems).x
                     add({**place, **judged(images, x)})
 
 

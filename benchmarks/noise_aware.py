@@ -4,9 +4,9 @@
                                      [--estimate] [--plot]
 
 Five held-out photos (benchmarks/quality.py), the bundled prior. ``published`` is RED-diff with its paper's settings;
-``published, tuned`` the best of random trials for each family of tasks, noise level and number of evaluations, as is
-``noise_aware, tuned``; other solvers are tuned at 100 evaluations for each family and noise level. All that is on
-pictures that are not reported on. ``noise_aware`` is the preset, whose fixed settings were chosen on the same
+``published, tuned`` the best of random trials for each kind of measurement, noise level and number of evaluations, as
+is ``noise_aware, tuned``; other solvers are tuned at 100 evaluations for each kind and noise level. All that is on
+pictures that are not reported on. ``noise_aware`` has the built-in settings, which were chosen on the same
 pictures: the mean of as many runs of 25 steps (50 for compressed sensing) as the evaluations allow. ``noise_aware, one
 run`` has all steps and the solver's own defaults, ``noise_aware, sample`` is one posterior sample, ``noise_aware, mean
 of samples`` the mean of eight of an eighth of the steps.
@@ -28,8 +28,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import reddiff_jax as rd
-from benchmarks import _report, quality
-from reddiff_jax import metrics, tasks
+from benchmarks import _report, _settings, quality
+from reddiff_jax import metrics
+from reddiff_jax.settings import NoiseAwareSettings, ReddiffSettings, Settings, check_serves
 
 TASKS = ("denoise", "inpaint_random", "inpaint_freeform", "sr4", "deblur_gauss61", "cs4")
 SIGMAS = (0.0, 0.02, 0.05, 0.1, 0.2)
@@ -55,30 +56,30 @@ COST = {
 }
 METHODS = tuple(COST)
 
-Settings = Callable[..., tasks.Method]
+Search = Callable[..., Settings]
 
 
-def method(name: str, settings: Settings, task: str, sigma: float, evaluations: int) -> tasks.Method:
+def method(name: str, settings: Search, task: str, sigma: float, evaluations: int) -> Settings:
     """A method's settings, searched now if they are not known."""
-    preset: tasks.Method = tasks.preset(task, sigma, "noise_aware")
-    of_solver = {"num_steps": evaluations, "num_runs": 1, "lam": 1.0, "r_max": 3.0, "init": "pinv"}
-    one_run = tasks.METHODS["noise_aware"]().changed(of_solver)
+    built_in = _settings.built_in(task, sigma, "noise_aware")
+    of_solver = {"num_steps": evaluations, "num_runs": 1, "lam": 1.0, "sigma_max": 3.0, "init": "pinv"}
+    one_run = NoiseAwareSettings().changed(of_solver)
     match name:
         case "published":
-            return tasks.Preset(lam=0.25, num_steps=evaluations)
+            return ReddiffSettings(lam=0.25, num_steps=evaluations)
         case "published, tuned":
             return settings("reddiff", task, sigma, evaluations)
         case "noise_aware":
-            return preset.spending(evaluations)
+            return built_in.spending(evaluations)
         case "noise_aware, tuned":
             return settings("noise_aware", task, sigma, evaluations)
         case "noise_aware, one run":
             return one_run
         case "noise_aware, sample":
-            return preset.spending(evaluations).changed({"sample": True})
+            return built_in.spending(evaluations).changed({"sample": True})
         case "noise_aware, mean of samples":
-            return preset.changed({"sample": True, "num_steps": evaluations // NUM_MEAN, "num_runs": NUM_MEAN})
-    return tasks.fitted(settings(name, task, sigma), task).spending(evaluations)
+            return built_in.changed({"sample": True, "num_steps": evaluations // NUM_MEAN, "num_runs": NUM_MEAN})
+    return settings(name, task, sigma).fitted(_settings.posed(task).operator).spending(evaluations)
 
 
 class Runs:
@@ -158,7 +159,7 @@ def main(argv: list[str] | None = None) -> None:
 def compare(left: list, rows: list[dict], used: dict, cut: dict[str, np.ndarray], args: argparse.Namespace) -> None:
     """Does what is left; each row is written at once."""
     prior, lpips = rd.load_prior(), metrics.load_lpips()
-    settings = quality.Settings(prior, args.size, fresh=False, name="noise_aware_settings", out=args.out)
+    settings = quality.KnownSettings(prior, args.size, fresh=False, name="noise_aware_settings", out=args.out)
     names, x = list(cut), np.stack(list(cut.values()))
     keys, runs, now = jax.random.split(jax.random.key(0), len(x)), Runs(), ""
     for task, name, evaluations, sigma in left:
@@ -168,7 +169,7 @@ def compare(left: list, rows: list[dict], used: dict, cut: dict[str, np.ndarray]
         problems = rd.stack(quality.simulate(task, sigma, x))
         chosen = method(name, settings, task, sigma, evaluations)
         try:
-            tasks.check_serves(task, chosen)
+            check_serves(chosen, _settings.posed(task, sigma))
         except ValueError:
             continue
         images, seconds = runs(keys, chosen.solver(prior), problems)

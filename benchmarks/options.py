@@ -21,8 +21,8 @@ import numpy as np
 import optax
 
 import reddiff_jax as rd
-from benchmarks import _report, noise_aware, quality
-from reddiff_jax import metrics, schedules, tasks
+from benchmarks import _long_runs, _report, _settings, noise_aware, quality
+from reddiff_jax import metrics, schedules
 
 NUM_STEPS = 100
 SIGMAS = (0.0, 0.05, 0.1, 0.2)
@@ -46,19 +46,23 @@ def solvers(prior: rd.Prior, task: str) -> dict[str, rd.Solver]:
     """What is compared, by name; the same at all noise levels."""
     options: dict[str, dict[str, Any]] = {
         "published": {},
-        "decay": {"optimizer": optax.adam(optax.cosine_decay_schedule(0.1, NUM_STEPS, 0.02), b1=0.9, b2=0.99)},
+        "decay": {"step": optax.adam(optax.cosine_decay_schedule(0.1, NUM_STEPS, 0.02), b1=0.9, b2=0.99)},
         "grid": {"spacing": schedules.log_even(prior.schedule)},
         "variate": {"control_variate": rd.variate_projected},
-        "weighting": {"weighting": "noise_aware"},
-        "exact steps": {"data_step": "prox"},
+        "weighting": {"lam": 1.0},
+        "exact steps": {"step": rd.proximal_step()},
     }
     chosen = [ChainMap(*(options[each] for each in name.split(", "))) for name in OF_REDDIFF]
-    preset = tasks.preset(task, 0.0, "noise_aware").spending(NUM_STEPS)
+    built_in = _settings.built_in(task, 0.0, "noise_aware").spending(NUM_STEPS)
     made = [
         *(rd.reddiff(prior, num_steps=NUM_STEPS, **each) for each in chosen),
-        rd.noise_aware(prior, num_steps=NUM_STEPS),
-        preset.solver(prior),
+        _long_runs.noise_aware(prior, num_steps=NUM_STEPS),
+        built_in.solver(prior),
     ]
+    weight = rd.solvers.NoiseAwareWeight()
+    made = [
+        each.replace(weight=weight) if "weighting" in name else each for name, each in zip(NAMES, made, strict=True)
+    ]  # type: ignore[attr-defined]
     return dict(zip(NAMES, made, strict=True))
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import reddiff_jax as rd
-from benchmarks import _report, quality
+from benchmarks import _long_runs, _report, quality
 from reddiff_jax import metrics
 
 NUM_RECORDS = 50
@@ -25,8 +25,8 @@ def solvers(prior: rd.Prior) -> dict[str, rd.Solver]:
     return {
         "published, 100 steps": rd.reddiff(prior, num_steps=100),
         "published, 1000 steps": rd.reddiff(prior, num_steps=1000),
-        "noise-aware, 100 steps": rd.noise_aware(prior, num_steps=100),
-        "noise-aware sample": rd.noise_aware(prior, num_steps=100, sample=True),
+        "noise-aware, 100 steps": _long_runs.noise_aware(prior, num_steps=100),
+        "noise-aware sample": _long_runs.noise_aware(prior, num_steps=100, sample=True),
     }
 
 

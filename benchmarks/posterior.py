@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 import reddiff_jax as rd
-from benchmarks import _posteriors, _report
+from benchmarks import _long_runs, _posteriors, _report
 
 EVALUATIONS = 100
 NUM_TUNING = 2  # measurements of each rank
@@ -47,9 +47,9 @@ SOLVERS: dict[str, Entry] = {
         lambda p, n: rd.reddiff_var(p, num_steps=n, init=rd.init_zeros), "lam", (0.03, 0.1, 0.3, 1.0, 3.0), 1000
     ),
     # Untuned: at sigma_y its weights are the posterior's own.
-    "noise_aware": Entry(lambda p, n: rd.noise_aware(p, num_steps=n, init=rd.init_zeros), "lam", (1.0,), 20),
+    "noise_aware": Entry(lambda p, n: _long_runs.noise_aware(p, num_steps=n, init=rd.init_zeros), "lam", (1.0,), 20),
     "noise_aware_sample": Entry(
-        lambda p, n: rd.noise_aware(p, num_steps=n, init=rd.init_zeros, sample=True), "lam", (1.0,), 20
+        lambda p, n: _long_runs.noise_aware(p, num_steps=n, init=rd.init_zeros, sample=True), "lam", (1.0,), 20
     ),
     "sds": Entry(lambda p, n: rd.sds(p, num_steps=n), "lam", (1.0,), 1000, sees_y=False),
     "ddim": Entry(lambda p, n: rd.ddim(p, num_steps=n), "eta", (0.0, 0.25, 0.5, 0.75, 1.0), 100, sees_y=False),

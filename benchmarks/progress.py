@@ -25,9 +25,9 @@ import numpy as np
 import reddiff_jax as rd
 from benchmarks import _pictures, _report
 from benchmarks.cost import problems_of
-from reddiff_jax import jobs
+from reddiff_jax.batching import BatchSolver, Scalars, steps_per_call
 from reddiff_jax.cli._common import progress_bar
-from reddiff_jax.run import describe_step, steps_per_call
+from reddiff_jax.progress import describe_step
 from reddiff_jax.solvers import Solver
 
 
@@ -36,21 +36,21 @@ def calls(solver: Solver, problem: rd.Problem) -> dict[str, Callable[[], Any]]:
     key = jax.random.key(0)
     count = steps_per_call(solver.num_steps)
     whole, parts = (
-        jobs.BatchSolver(solver, problem, batch_size=1, shared_operator=False, steps_per_call=n) for n in (None, count)
+        BatchSolver(solver, problem, batch_size=1, shared_noise=True, steps_per_call=n) for n in (None, count)
     )
 
     def restore() -> Any:
         with progress_bar("restoring") as update:
 
-            def show(step: int, scalars: jobs.Scalars, _: Any) -> None:
+            def show(step: int, scalars: Scalars, _: Any) -> None:
                 update(step / solver.num_steps, describe_step(step, solver.num_steps, scalars))
 
-            return parts([key], [problem], show)
+            return np.asarray(parts([key], [problem], show).x)
 
     return {
         "run": lambda: rd.run(key, solver, problem).x.block_until_ready(),
         "run_with_progress": lambda: rd.run_with_progress(key, solver, problem).x.block_until_ready(),
-        "restore, in one call": lambda: whole([key], [problem]),
+        "restore, in one call": lambda: np.asarray(whole([key], [problem]).x),
         f"restore, calls of {count} steps and a bar": restore,
     }
 

@@ -2,14 +2,14 @@
 
     python -m benchmarks.quality [--prior PRIOR] [--tasks sr4 ...] [--solvers reddiff ...] [--pictures FOLDER]
 
-First each solver's settings are searched at random for each family of tasks and noise level, from the solver's
+First each solver's settings are searched at random for each kind of measurement and noise level, from the solver's
 defaults, with the same number of trials, on pictures that are not reported on (not those of noise_aware, whose
 fixed settings were chosen on the same pictures).
 Then each task is solved for the reported ones, with 100 evaluations of the network (MMPS: 25, each differentiated four
 times). What the result files hold already is not done again, so that the command may be interrupted; ``--fresh``
 starts anew.
 
-Pictures are the centres of five photos. Numbers are means over them; SSIM is of pixels in [0, 1]. ``preset`` is
+Pictures are the centres of five photos. Numbers are means over them; SSIM is of pixels in [0, 1]. ``built-in`` is
 RED-diff as the command line has it. Classical methods come from scikit-image and Pillow, with their noise or
 regularisation weight set from sigma_y. Seconds and memory of a step are in benchmarks/cost.py, which needs an idle
 machine.
@@ -19,7 +19,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import reddiff_jax as rd
-from benchmarks import _pictures, _report
+from benchmarks import _pictures, _report, _settings
 from reddiff_jax import metrics, tasks, tuning
+from reddiff_jax.settings import SETTINGS, Settings, check_serves
 
 SIZE = 64
 SIGMAS = (0.0, 0.05)
@@ -122,18 +123,16 @@ def pictures(size: int) -> dict[str, np.ndarray]:
     return {name: x[inner, inner] for name, x in _pictures.held_out(256).items()}
 
 
-def tuned(
-    prior: rd.Prior, solver: str, task: str, sigma: float, size: int, evaluations: int | None = None
-) -> tasks.Method:
-    """The best of ``BUDGET`` trials with a quarter of the steps on two pictures, for tasks of this one's family.
+def tuned(prior: rd.Prior, solver: str, task: str, sigma: float, size: int, evaluations: int | None = None) -> Settings:
+    """The best of ``BUDGET`` trials with a quarter of the steps on two pictures, for what measures the same.
 
     ``evaluations`` are 100 for RED-diff unless told otherwise, and for others their defaults; if told, no trial has
     less than 25 of them.
     """
-    first = tasks.METHODS[solver]()
+    first = SETTINGS[solver]()
     if evaluations is not None or solver == "reddiff":
         first = first.spending(evaluations or 100)
-    tuned_on = TUNING_TASK[tasks.by_name(task).family]
+    tuned_on = TUNING_TASK[str(_settings.kind(task))]
     crops = np.stack(list(_pictures.tuning(size).values()))[::3]
     trial = first.num_evaluations // 4 if evaluations is None else max(evaluations // 4, min(evaluations, 25))
     found = tuning.tune(
@@ -146,7 +145,7 @@ def tuned(
         first=first.spending(trial),
         budget=BUDGET,
     )
-    return found.preset.spending(first.num_evaluations)
+    return found.settings.spending(first.num_evaluations)
 
 
 def simulate(name: str, sigma: float, x: np.ndarray) -> list[rd.Problem]:
@@ -162,7 +161,7 @@ def simulate(name: str, sigma: float, x: np.ndarray) -> list[rd.Problem]:
 runs = jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))
 
 
-class Settings:
+class KnownSettings:
     """Tuned settings, kept in results/quality_settings.json or another file."""
 
     def __init__(
@@ -178,15 +177,15 @@ class Settings:
         path = out / f"{name}.json"
         self.rows = json.loads(path.read_text())["rows"] if path.exists() and not fresh else []
 
-    def __call__(self, solver: str, task: str, sigma: float, evaluations: int | None = None) -> tasks.Method:
-        """The settings of a solver, searched now if they are not known; of what is not tuned the preset of now."""
+    def __call__(self, solver: str, task: str, sigma: float, evaluations: int | None = None) -> Settings:
+        """The settings of a solver, searched now if they are not known; of what is not tuned the built-in ones."""
         if evaluations is None and solver not in TUNED:
-            return tasks.preset(task, sigma, solver)
-        place = {"solver": solver, "family": tasks.by_name(task).family, "sigma": sigma}
+            return _settings.built_in(task, sigma, solver)
+        place = {"solver": solver, "kind": _settings.kind(task), "sigma": sigma}
         place |= {} if evaluations is None else {"evaluations": evaluations}
         for row in self.rows:
             if place.items() <= row.items():
-                return tasks.METHODS[solver](**row["settings"])
+                return SETTINGS[solver](**row["settings"])
         found = tuned(self.prior, solver, task, sigma, self.size, evaluations)
         self.rows.append({**place, "settings": asdict(found)})
         settings = {"size": self.size, "budget": BUDGET, "pictures": 2, "search": "random, from the solver's defaults"}
@@ -195,7 +194,7 @@ class Settings:
 
 
 def results(
-    prior: rd.Prior, settings: Settings, name: str, sigma: float, x: np.ndarray, solvers: list[str], done: set[str]
+    prior: rd.Prior, known: KnownSettings, name: str, sigma: float, x: np.ndarray, solvers: list[str], done: set[str]
 ) -> Iterator[tuple[str, jax.Array, int]]:
     """Method, restored pictures, evaluations of the network; for what is not done and the method can do."""
     problems = simulate(name, sigma, x)
@@ -204,21 +203,21 @@ def results(
         yield "A+y", jax.vmap(lambda p: p.operator.pinv(p.y))(stacked), 0
     for method in set(baselines(name, problems[0], sigma)) - done:
         yield method, jnp.asarray(np.stack([baselines(name, p, sigma)[method]() for p in problems]), jnp.float32), 0
-    if "preset" not in done and "reddiff" in solvers:
-        preset = tasks.by_name(name).preset(sigma)
-        preset = replace(preset, num_steps=100)
-        yield "preset", runs(keys, preset.solver(prior), stacked).x, preset.num_evaluations
+    if "built-in" not in done and "reddiff" in solvers:
+        built_in = _settings.built_in(name, sigma, "reddiff").changed({"num_steps": 100})
+        yield "built-in", runs(keys, built_in.solver(prior), stacked).x, built_in.num_evaluations
     for solver in solvers:
         if solver in done or (solver == "mcg" and sigma > 0):
             continue  # MCG is for noiseless measurements
         try:
-            tasks.check_serves(name, tasks.fitted(tasks.METHODS[solver](), name))
+            problem = _settings.posed(name, sigma)
+            check_serves(SETTINGS[solver]().fitted(problem.operator), problem)
         except ValueError:
             continue
         began = time.perf_counter()
-        method = tasks.fitted(settings(solver, name, sigma), name)
-        print(f"  {solver}: {method.describe()} ({time.perf_counter() - began:.0f} s)", flush=True)
-        yield solver, runs(keys, method.solver(prior), stacked).x, method.num_evaluations
+        chosen = known(solver, name, sigma).fitted(problem.operator)
+        print(f"  {solver}: {chosen.describe()} ({time.perf_counter() - began:.0f} s)", flush=True)
+        yield solver, runs(keys, chosen.solver(prior), stacked).x, chosen.num_evaluations
 
 
 def main() -> None:
@@ -247,12 +246,12 @@ def main() -> None:
     path = _report.RESULTS / "quality.json"
     earlier = json.loads(path.read_text()) if path.exists() and not args.fresh else {}
     rows: list[dict[str, Any]] = earlier["rows"] if earlier.get("settings") == used else []
-    settings = Settings(prior, args.size, fresh=args.fresh or not rows)
+    known = KnownSettings(prior, args.size, fresh=args.fresh or not rows)
     for name in args.tasks:
         for sigma in SIGMAS:
             jax.clear_caches()  # of too many programs at once LLVM aborts: memory mappings run out
             done = {row["method"] for row in rows if (row["task"], row["sigma"]) == (name, sigma)}
-            for method, images, evaluations in results(prior, settings, name, sigma, x, args.solvers, done):
+            for method, images, evaluations in results(prior, known, name, sigma, x, args.solvers, done):
                 values = {key: np.asarray(value) for key, value in judge(lpips, images).items()}
                 row = {"task": name, "sigma": sigma, "method": method}
                 row |= {key: round(float(value.mean()), 4) for key, value in values.items()}

@@ -1,16 +1,18 @@
-"""Writes the tables of README.md from the results and presets, so that no number in it is typed by hand.
+"""Writes the tables of README.md from the results and settings, so that no number in it is typed by hand.
 
 python -m benchmarks.readme
 """
 
+import functools
 import json
 import re
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks import _report, net_error, noise_aware, options
+from benchmarks import _report, _settings, net_error, noise_aware, options
 from reddiff_jax import tasks
+from reddiff_jax.settings import TUNED, Kind, NoiseAwareSettings, default_name
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -18,8 +20,8 @@ README = Path(__file__).parents[1] / "README.md"
 def tables() -> dict[str, str]:
     """Name of each marked place that README.md has -> its text."""
     made = {
-        "presets": _presets,
-        "noise_aware_presets": _noise_aware_presets,
+        "settings": _tuned_settings,
+        "noise_aware_settings": _noise_aware_settings,
         "quality": _quality,
         "order": _order,
         "posterior": _posterior,
@@ -62,26 +64,26 @@ def _load(name: str) -> dict:
     return json.loads((_report.RESULTS / f"{name}.json").read_text())
 
 
-def _presets() -> str:
+def _tuned_settings() -> str:
     measured = {
         (row["task"], row["sigma"]): f"{row['PSNR']:.2f} dB / {row['LPIPS']:.3f}"
         for row in _load("quality")["rows"]
-        if row["method"] == "preset"
+        if row["method"] == "built-in"
     }
     rows = []
-    for family, presets in tasks.PRESETS.items():
-        names = [name for name, task in tasks.TASKS.items() if task.family == family]
-        for sigma, preset in presets:
+    for kind, of_kind in TUNED["reddiff"].items():
+        names = _names(kind)
+        for sigma, settings in of_kind:
             rows.append(
                 {
                     "tasks": ", ".join(f"`{name}`" for name in names),
                     "sigma": f"{sigma:g}",
-                    "lam": f"{preset.lam:g}",
-                    "lr": f"{preset.learning_rate:g} {preset.lr_schedule}",
-                    "steps": preset.num_steps,
-                    "from t": preset.start_timestep,
-                    "weighting": preset.weighting,
-                    "init": preset.init,
+                    "lam": f"{settings.lam:g}",
+                    "lr": f"{settings.learning_rate:g} {settings.lr_schedule}",
+                    "steps": settings.num_steps,
+                    "from t": settings.start_timestep,
+                    "weighting": settings.weighting,
+                    "init": settings.init,
                     "measured at 100 steps (PSNR / LPIPS)": "; ".join(
                         f"{name} {measured[name, sigma]}" for name in names if (name, sigma) in measured
                     ),
@@ -90,29 +92,47 @@ def _presets() -> str:
     return _report.markdown(rows, list(rows[0]))
 
 
-def _noise_aware_presets() -> str:
-    tuned = tasks.TUNED["noise_aware"]
+def _noise_aware_settings() -> str:
+    tuned = TUNED["noise_aware"]
     rows = []
-    for family, presets in [*tuned.items(), ("", ((0.0, tasks.METHODS["noise_aware"]()),))]:
-        names = [f"`{name}`" for name, task in tasks.TASKS.items() if task.family == family]
+    for kind, of_kind in [*tuned.items(), (None, ((0.0, NoiseAwareSettings()),))]:
+        names = [f"`{name}`" for name in _names(kind)]
         rows += [
             {
                 "tasks": ", ".join(names) or "all else",
-                "lam": f"{preset.lam:g}",
-                "first image": "A+ y" if preset.init == "pinv" else preset.init,
-                "r_max": f"{preset.r_max:g}",
-                "r_min": f"{preset.r_min:g}",
-                "runs": f"{preset.num_runs} of {preset.num_steps} steps",
+                "lam": f"{settings.lam:g}",
+                "first image": "A+ y" if settings.init == "pinv" else settings.init,
+                "sigma_max": f"{settings.sigma_max:g}",
+                "sigma_min": f"{settings.sigma_min:g}",
+                "runs": f"{settings.num_runs} of {settings.num_steps} steps",
             }
-            for _, preset in presets
+            for _, settings in of_kind
         ]
     return _report.markdown(rows, list(rows[0]))
+
+
+@functools.cache
+def _kinds() -> dict[str, Kind | None]:
+    # deblur_nl needs its weights to be posed.
+    return {
+        name: Kind.DEBLUR_SATURATED
+        if name == "deblur_nl"
+        else Kind.INPAINT_HOLES
+        if task.draw is None
+        else _settings.kind(name)
+        for name, task in tasks.TASKS.items()
+    }
+
+
+def _names(kind: Kind | None) -> list[str]:
+    """Tasks of a kind; none for None."""
+    return [] if kind is None else [name for name, each in _kinds().items() if each == kind]
 
 
 METHODS = {
     "A+y": "A+y",
     "classical": "classical",
-    "preset": "RED-diff, preset",
+    "built-in": "RED-diff, built-in",
     "reddiff": "RED-diff",
     "noise_aware": "noise-aware RED-diff",
     **{name: name for name in ("ddrm", "ddnm", "diffpir", "dps", "pigdm", "daps", "red", "mmps", "mcg")},
@@ -163,7 +183,7 @@ def _winners() -> str:
     return "\n\n".join(said)
 
 
-OURS = ("preset", "reddiff", "noise_aware")
+OURS = ("built-in", "reddiff", "noise_aware")
 LINEAR = ("inpaint", "sr", "deblur", "colorize", "cs")
 
 
@@ -345,7 +365,7 @@ def _defaults() -> str:
     columns = ["task", *(f"{name}, {sigma:g}" for sigma in sorted({s for _, s in both}) for name in names.values())]
     gains = {case: row["noise_aware"]["PSNR"] - row["reddiff"]["PSNR"] for case, row in both.items()}
     behind = [f"`{task}` {sigma:g} ({gain:+.2f})" for (task, sigma), gain in gains.items() if gain < 0]
-    linear = [gain for (task, _), gain in gains.items() if tasks.default_solver(task) == "noise_aware"]
+    linear = [gain for (task, _), gain in gains.items() if default_name(_settings.posed(task)) == "noise_aware"]
     note = " Where noise-aware is the default it is better by "
     note += f"{np.median(linear):.2f} dB in the median, {np.mean(linear):.2f} dB on average."
     note += f" It is behind at {', '.join(behind)}."
@@ -497,7 +517,7 @@ def _net_error() -> str:
         + "\n\nThe same by the first image and noise level, means over sigma 0 and 0.1:\n\n"
         + _report.markdown(starts, list(starts[0]))
         + "\n\nThe same of the command line's settings, 100 evaluations, by the least noise level:\n\n"
-        + _net_error_by("r_min", parts["least"])
+        + _net_error_by("sigma_min", parts["least"])
         + _measured_on(result, how)
     )
 
@@ -518,7 +538,7 @@ def _net_error_starts(found: list[dict]) -> list[dict[str, str]]:
     known: dict[tuple, dict[str, list[tuple[float, float]]]] = {}
     for row in found:
         place = row["prior"], row["task"], row["num_runs"], row["num_steps"]
-        start = f"{'A+ y' if row['init'] == 'pinv' else row['init']}, r_max {row['r_max']:g}"
+        start = f"{'A+ y' if row['init'] == 'pinv' else row['init']}, sigma_max {row['sigma_max']:g}"
         known.setdefault(place, {}).setdefault(start, []).append((row["PSNR"], row["LPIPS"]))
     return [
         {"prior": prior, "task": f"`{task}`", "runs x steps": f"{num_runs} x {num_steps}"}

@@ -1,4 +1,4 @@
-"""Every task once: what RED-diff, noise-aware and with its presets, makes of a measurement, and a picture of it.
+"""Every task once: what RED-diff, noise-aware and published, makes of a measurement, and a picture of it.
 
     python -m benchmarks.tasks [--prior PRIOR] [--size 128] [--only mri4 ...]
 
@@ -16,14 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 
 import reddiff_jax as rd
-from benchmarks import _pictures, _report
+from benchmarks import _pictures, _report, _settings
 from reddiff_jax import metrics, panels, pictures, tasks
 from reddiff_jax.measurements import make_measurement
 
 RESTARTS = 4
 METHODS = ("reddiff", "noise_aware")
 SUCCESS = 25.0  # dB; failed retrievals are far below
-NOISELESS = ("jpeg", "quantization", "hdr", "phase_retrieval")  # families
+NOISELESS = ("jpeg", "quantization", "hdr", "phase_retrieval")  # kinds
 runs = jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))
 restarts = jax.jit(jax.vmap(rd.run, in_axes=(0, None, None)))
 
@@ -34,9 +34,9 @@ def names() -> list[str]:
     return [name for name, task in tasks.TASKS.items() if task.draw and first[id(task)] == name and name != "deblur_nl"]
 
 
-def pictures_of(family: str, size: int) -> dict[str, np.ndarray]:
+def pictures_of(kind: str | None, size: int) -> dict[str, np.ndarray]:
     """What is measured: photos, or a head."""
-    if family in ("mri", "ct"):
+    if kind in ("mri", "ct"):
         return {"head": np.repeat(_pictures.head_slice(size), 3, axis=-1)}
     photos = _pictures.held_out(size)
     return {name: photos[name] for name in ("chelsea", "motorcycle")}
@@ -44,9 +44,9 @@ def pictures_of(family: str, size: int) -> dict[str, np.ndarray]:
 
 def restore(prior: rd.Prior, name: str, size: int) -> tuple[dict[str, Any], list[np.ndarray]]:
     """Measures and restores; returns the row of the table, and original, measurement, A+ y and restoration of one."""
-    task = tasks.by_name(name)
-    sigma = 0.0 if task.family in NOISELESS else 0.05
-    photos = pictures_of(task.family, size)
+    task, kind = tasks.by_name(name), _settings.kind(name)
+    sigma = 0.0 if kind in NOISELESS else 0.05
+    photos = pictures_of(kind, size)
     x = np.stack(list(photos.values()))
     keys = jax.random.split(jax.random.key(2), len(x))
     drawn = [task.simulate(key, x.shape[1:]) for key in keys]
@@ -54,11 +54,11 @@ def restore(prior: rd.Prior, name: str, size: int) -> tuple[dict[str, Any], list
         rd.measure(key, task.operator(image.shape, arrays), rd.gaussian(sigma), jnp.asarray(image))
         for key, arrays, image in zip(keys, drawn, x, strict=True)
     ]
-    default = tasks.default_solver(name)
+    default = _settings.built_in(name, sigma).name
     row: dict[str, Any] = {"task": name, "sigma": sigma, "pictures": ", ".join(photos), "default": default}
     stacked = rd.stack(problems)
-    if task.family == "phase_retrieval":
-        solver = tasks.preset(name, sigma).solver(prior)
+    if kind == "phase_retrieval":
+        solver = _settings.built_in(name, sigma).solver(prior)
         best, counts = [], []
         for key, problem, image in zip(keys, problems, x, strict=True):
             solutions = restarts(jax.random.split(key, RESTARTS), solver, problem)
@@ -69,7 +69,7 @@ def restore(prior: rd.Prior, name: str, size: int) -> tuple[dict[str, Any], list
         restorations = {default: np.stack(best)}
         row["restarts"] = f"{sum(counts)} of {RESTARTS * len(x)} above {SUCCESS:g} dB"
     else:
-        solvers = {method: tasks.preset(name, sigma, method).solver(prior) for method in METHODS}
+        solvers = {method: _settings.built_in(name, sigma, method).solver(prior) for method in METHODS}
         restorations = {method: np.asarray(runs(keys, solver, stacked).x) for method, solver in solvers.items()}
     explained = np.asarray(jax.vmap(lambda problem: problem.operator.pinv(problem.y))(stacked))
     original, explained, *restored = (task.result(np.clip(e, -1, 1)) for e in (x, explained, *restorations.values()))

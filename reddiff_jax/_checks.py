@@ -5,12 +5,24 @@ from typing import Any
 
 import jax
 import jax.core
+import jax.numpy as jnp
 import numpy as np
 
 
 def is_concrete(*values: Any) -> bool:
     """Whether no value is a tracer, so that its numbers may be looked at."""
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+
+
+def numbers(value: Any) -> np.ndarray | None:
+    """The numbers of an array, under ``vmap`` of the whole batch, its axes in front; None where ``jit`` hides them."""
+    # Nothing public tells vmap's tracers from jit's; only the former hold an array.
+    while isinstance(value, jax.core.Tracer) and hasattr(value, "batch_dim"):
+        axis, value = value.batch_dim, value.val  # type: ignore[attr-defined]
+        value = jnp.moveaxis(value, axis, 0) if isinstance(axis, int) else value
+    if isinstance(value, jax.core.Tracer | jax.ShapeDtypeStruct):
+        return None
+    return np.asarray(value)
 
 
 def check_image_shape(name: str, shape: tuple[int, ...]) -> tuple[int, int, int]:

@@ -25,21 +25,25 @@ def stack(trees: Sequence[Tree]) -> Tree:
     trees = list(trees)
     if not trees:
         raise ValueError("stack: trees is empty but at least one problem or operator is needed.")
-    first, structure = trees[0], jax.tree.structure(trees[0])
     for i, tree in enumerate(trees[1:], start=1):
-        if jax.tree.structure(tree) != structure:
-            raise ValueError(
-                f"stack: item {i} differs from item 0: {_difference(first, tree)}. Only arrays may differ between the "
-                "images of a batch; run the others as a batch of their own."
-            )
-        pairs = zip(jax.tree_util.tree_leaves_with_path(first), jax.tree.leaves(tree), strict=True)
-        for (path, leaf), other in pairs:
-            if (jnp.shape(leaf), _dtype(leaf)) != (jnp.shape(other), _dtype(other)):
-                raise ValueError(
-                    f"stack: item {i}{jax.tree_util.keystr(path)} is {_dtype(other)}{jnp.shape(other)} but item 0's is "
-                    f"{_dtype(leaf)}{jnp.shape(leaf)}. Arrays of a batch need one shape: pad, crop, or run two batches."
-                )
+        check_alike(trees[0], tree, "item 0", f"stack: item {i}")
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def check_alike(first: Any, other: Any, first_name: str, other_name: str) -> None:
+    """Raises ValueError if two pytrees differ in anything but the values of arrays, and so cannot share a batch."""
+    if jax.tree.structure(other) != jax.tree.structure(first):
+        raise ValueError(
+            f"{other_name} differs from {first_name}: {_difference(first, other)}. Only arrays may differ between the "
+            "images of a batch; run the others as a batch of their own."
+        )
+    pairs = zip(jax.tree_util.tree_leaves_with_path(first), jax.tree.leaves(other), strict=True)
+    for (path, leaf), value in pairs:
+        if (jnp.shape(leaf), _dtype(leaf)) != (jnp.shape(value), _dtype(value)):
+            raise ValueError(
+                f"{other_name}{jax.tree_util.keystr(path)} is {_dtype(value)}{jnp.shape(value)} but {first_name}'s is "
+                f"{_dtype(leaf)}{jnp.shape(leaf)}. Arrays of a batch need one shape: pad, crop, or run two batches."
+            )
 
 
 def index(tree: Tree, i: int | slice | jax.Array) -> Tree:

@@ -1,14 +1,14 @@
-"""Are samples as uncertain as they should be? Coverage, scores, ranks, TARP, spread and modes, of (truth, samples).
+"""Calibration of posterior samples: coverage, scores, ranks, TARP, spread and modes, of (truth, samples).
 
 Samples of a posterior are calibrated if, over problems whose truths come from the prior, the truth cannot be told from
-them. So problems are simulated, solved several times each, and compared::
+them. So simulate problems, solve each several times, and compare::
 
     truths, problems = simulate(key, rd.ddim(prior, eta=1.0, num_steps=1000), operator, rd.gaussian(0.1), 64)
     samples = draw(key, rd.noise_aware(prior, sample=True), problems, 39)
     print(calibration(truths, samples))
 
-Below, a truth has any shape and its K samples one more axis in front. Every axis of the truth counts alike, so that
-problems may be one of them; or ``jax.vmap`` gives each problem its own number. Pixels of one picture depend on one
+Below, a truth has any shape and its K samples one more axis in front. Every axis of the truth counts alike, so one of
+them may be the problems; or ``jax.vmap`` gives each problem its own number. Pixels of one picture depend on one
 another: error bars come from the number of problems, not of pixels. Calibrated samples need not be good ones: the prior
 itself, which ignores y, is calibrated as well.
 """
@@ -24,8 +24,8 @@ from jaxtyping import Array, Float, Int
 from reddiff_jax._types import Image, Key
 from reddiff_jax.noise import Noise
 from reddiff_jax.operators import Operator
-from reddiff_jax.problem import Problem, measure, unconditional
-from reddiff_jax.run import run
+from reddiff_jax.problems import Problem, measure, unconditional
+from reddiff_jax.running import run
 from reddiff_jax.solvers import Solver
 
 LEVELS = (0.5, 0.8, 0.9)
@@ -46,7 +46,7 @@ def z_scores(truth: Float[Array, "..."], samples: Float[Array, "K ..."]) -> Floa
 
 
 def ranks(truth: Float[Array, "..."], samples: Float[Array, "K ..."]) -> Int[Array, "..."]:
-    """How many of the K samples are below the truth.
+    """Number of the K samples that are below the truth.
 
     Calibrated: uniform on 0, ..., K. Many at both ends: overconfident; in the middle: underconfident; at one: biased.
 
@@ -60,11 +60,11 @@ def ranks(truth: Float[Array, "..."], samples: Float[Array, "K ..."]) -> Int[Arr
 def tarp_fraction(
     reference: Float[Array, "..."], truth: Float[Array, "..."], samples: Float[Array, "K ..."]
 ) -> Float[Array, ""]:
-    """The part of the samples that are nearer to a reference point than the truth is, of one problem.
+    """Fraction of one problem's samples that are nearer to a reference point than the truth is.
 
     ``(1 / K) sum_k [|x_k - reference| < |truth - reference|]``, Euclidean. Calibrated: uniform over problems, whatever
-    the references, if they do not depend on the truth but by way of y. It sees all entries together, where ``ranks``
-    looks at one by one.
+    the references, if they depend on the truth only through y. It judges all entries together; ``ranks`` judges them
+    one by one.
 
     Source:
         Lemos et al. 2023 (arXiv 2302.03026), algorithm 2.
@@ -80,7 +80,7 @@ def tarp_fraction(
 def coverage(
     truth: Float[Array, "..."], samples: Float[Array, "K ..."], levels: Sequence[float] = LEVELS
 ) -> Float[Array, "L"]:
-    """The part of the truth's entries within the samples' central intervals.
+    """Fraction of the truth's entries within the samples' central intervals.
 
     The interval of a level runs between order statistics (interpolated), chosen so that with K samples it holds the
     truth with just that probability. Calibrated: ``levels``. Less is overconfident, more is underconfident.
@@ -91,7 +91,7 @@ def coverage(
         levels: Nominal probabilities, between 0 and 1.
 
     Raises:
-        ValueError: If a level is none, or there are too few samples for it.
+        ValueError: If a level is not between 0 and 1, or there are too few samples for it.
     """
     num_samples, ordered = _num_samples(truth, samples, 1), jnp.sort(samples, axis=0)
     covered = []
@@ -108,12 +108,12 @@ def coverage(
 
 
 def rank_histogram(ranks: Int[Array, "..."], num_samples: int, num_bins: int | None = None) -> Float[Array, "num_bins"]:
-    """How often each rank came, in units of the expected number: 1 everywhere if calibrated.
+    """How often each rank occurs, in units of the expected number: 1 everywhere if calibrated.
 
     Args:
-        ranks: Of ``ranks``, any number of them.
+        ranks: Results of ``ranks``, any number of them.
         num_samples: K.
-        num_bins: Bins of equally many ranks, a divisor of K + 1; each rank its own if None.
+        num_bins: Bins of equally many ranks, a divisor of K + 1; one for each rank if None.
 
     Raises:
         ValueError: If the bins do not divide the ranks.
@@ -128,10 +128,10 @@ def rank_histogram(ranks: Int[Array, "..."], num_samples: int, num_bins: int | N
 
 
 def expected_coverage(fractions: Float[Array, "B"], levels: Sequence[float] = LEVELS) -> Float[Array, "L"]:
-    """TARP's expected coverage: the part of the problems whose ``tarp_fraction`` is below each level.
+    """TARP's expected coverage: the fraction of problems whose ``tarp_fraction`` is below each level.
 
     Calibrated: ``levels``. For truths that the references surround: overconfident samples give too much at low levels
-    and too little at high ones, underconfident ones the reverse, biased ones the same sign throughout.
+    and too little at high ones, underconfident ones do the reverse; biased ones deviate with one sign throughout.
 
     Source:
         Lemos et al. 2023 (arXiv 2302.03026), algorithm 2.
@@ -156,7 +156,7 @@ def spread_skill_ratio(truth: Float[Array, "..."], samples: Float[Array, "K ..."
 
 
 def mode_shares(modes: Float[Array, "M ..."], samples: Float[Array, "K ..."]) -> Float[Array, "M"]:
-    """The part of the samples that each of M known modes is the nearest to (Euclidean). Right: the modes' weights."""
+    """Fraction of the samples that are nearest (Euclidean) to each of M known modes. Ideal: the modes' weights."""
     if modes.shape[1:] != samples.shape[1:]:
         raise ValueError(
             f"modes have shape {modes.shape[1:]} but samples {samples.shape[1:]}; both need an axis in front."
@@ -174,12 +174,12 @@ def mode_recall(
     *,
     least: float = 0.01,
 ) -> Float[Array, ""]:
-    """The part of the modes that are the nearest to some sample. Right: near 1 for K well above 1 / least.
+    """Fraction of the modes that are the nearest to some sample. Ideal: near 1 for K well above 1 / least.
 
     Args:
-        modes: Of the posterior, M of them.
+        modes: The posterior's M modes.
         samples: K of them.
-        weights: Of the modes; all count if None.
+        weights: The modes' weights; all modes count if None.
         least: Modes of a smaller weight do not count.
     """
     found = mode_shares(modes, samples) > 0
@@ -196,16 +196,16 @@ def simulate(
     """Draws truths from the prior and measures them.
 
     Args:
-        key: PRNG key of the whole.
+        key: PRNG key.
         prior: What draws an image: a sampler of the network's own prior, e.g. ``rd.ddim(prior, eta=1.0,
             num_steps=1000)``, run without a measurement; or a function of a key, where the prior can be drawn exactly.
-            Errors of a sampler look like a miscalibration of what is judged: few steps spread too little.
+            Errors of a sampler look like miscalibration of the solver: few steps spread too little.
         operator: How images become measurements.
         noise: Measurement noise.
-        count: B, how many.
+        count: Number of problems, B.
 
     Returns:
-        Truths, and as many problems stacked.
+        B truths, and B problems stacked.
 
     Raises:
         ValueError: If ``count`` is below 1, or images do not fit the operator.
@@ -226,9 +226,9 @@ def draw(key: Key, solver: Solver, problems: Problem, num_samples: int) -> Float
     """Runs a solver several times on each problem, one problem after the other, its runs at once.
 
     Args:
-        key: PRNG key of the whole.
-        solver: What is judged.
-        problems: B of them, stacked.
+        key: PRNG key.
+        solver: The solver to judge.
+        problems: B problems, stacked.
         num_samples: K; memory grows with it.
     """
     count = jax.tree.leaves(problems)[0].shape[0]
@@ -245,7 +245,7 @@ def _draw(keys: jax.Array, solver: Solver, problems: Problem) -> jax.Array:
 
 @struct.dataclass
 class Calibration:
-    """What ``calibration`` found, and what it would be for a calibrated sampler."""
+    """Results of ``calibration``; the comments say what a calibrated sampler has."""
 
     levels: jax.Array  # (L,) nominal
     coverage: jax.Array  # (L,) of entries; calibrated: levels
@@ -259,7 +259,7 @@ class Calibration:
 def calibration(
     truths: Float[Array, "B ..."], samples: Float[Array, "B K ..."], levels: Sequence[float] = LEVELS
 ) -> Calibration:
-    """Everything above that needs no modes, over problems and their entries. TARP's references are other truths.
+    """All measures that need no modes, over problems and their entries; TARP's references are other truths.
 
     Args:
         truths: One for each of B problems; B >= 2.
@@ -267,11 +267,12 @@ def calibration(
         levels: Nominal probabilities.
 
     Raises:
-        ValueError: If shapes do not fit, a level is none, or there are too few problems or samples.
+        ValueError: If shapes do not fit, a level is not between 0 and 1, or there are too few problems or samples.
     """
     if len(truths) < 2 or samples.ndim != truths.ndim + 1 or len(samples) != len(truths):
         raise ValueError(
-            f"truths have shape {truths.shape} and samples {samples.shape}; (B, ...) and (B, K, ...), B >= 2 needed."
+            f"truths have shape {truths.shape} and samples {samples.shape} but "
+            "(B, ...) and (B, K, ...) with B >= 2 are needed."
         )
     references = jnp.roll(truths, 1, axis=0)
     fractions = jax.vmap(tarp_fraction)(references, truths, samples)
@@ -291,14 +292,16 @@ def calibration(
 def _num_samples(truth: jax.Array, samples: jax.Array, least: int) -> int:
     """K, or ValueError if shapes do not fit or it is too small."""
     if samples.shape[1:] != truth.shape or samples.ndim == 0:
-        raise ValueError(f"truth has shape {truth.shape} and samples {samples.shape}; (...) and (K, ...) needed.")
+        raise ValueError(
+            f"truth has shape {truth.shape} and samples {samples.shape} but (...) and (K, ...) are needed."
+        )
     if len(samples) < least:
         raise ValueError(f"there are {len(samples)} samples but at least {least} are needed.")
     return len(samples)
 
 
 def _order_statistic(ordered: Float[Array, "K ..."], place: float) -> Float[Array, "..."]:
-    """Interpolated between neighbours; place 0 is the smallest."""
+    """Order statistic, interpolated between neighbours; place 0 is the smallest."""
     below = int(place)
     above = min(below + 1, len(ordered) - 1)
     return ordered[below] + (place - below) * (ordered[above] - ordered[below])

@@ -1,4 +1,4 @@
-"""A batched run as one file, which JAX alone can run."""
+"""A batched run as one file that needs only JAX to run."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from reddiff_jax.problem import Problem
-from reddiff_jax.run import run
+from reddiff_jax.problems import Problem
+from reddiff_jax.running import run
 from reddiff_jax.solvers import Solver
 
 Tree = TypeVar("Tree")
@@ -48,12 +48,12 @@ def export_run(
         path: File to write; it appears when it is complete.
         solver: The method, with its prior.
         problem: Any problem of that structure and shape, for one image.
-        batch_size: Images of a call; any number if None, which not every operator allows.
+        batch_size: Images per call; any number if None, which not every operator allows.
         shared_operator: Operator and noise are the same for all images, and have no batch axis.
-        platforms: What the file is to run on.
+        platforms: Platforms on which the file can run.
 
     Raises:
-        ValueError: If there is no way to compute it on one of the platforms, or not for any batch size.
+        ValueError: If the run cannot be exported for one of the platforms, or for any batch size.
     """
     solver_arrays, solver_from = _named(solver)
     problem_arrays, problem_from = _named(problem)

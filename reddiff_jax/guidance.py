@@ -96,8 +96,8 @@ def classifier_guided(
         scale: Of the classifier's gradient, a number or one for each timestep of the schedule, shape (T,), e.g.
             ``4 * conditional_scale(...)``. 1 is Bayes' rule; published samples use 0.5 to 10. Traced.
         params: Pytree of arrays for a function.
-        conditional: Whether the prior is given the class too. If None, whether its network has classes; other priors
-            are taken for unconditional.
+        conditional: Whether the prior is given the class too. If None, it is where its network has classes; other
+            priors count as unconditional.
 
     Raises:
         ValueError: If the classifier was trained on another schedule, ``params`` come with a loaded classifier or the
@@ -157,7 +157,7 @@ def classifier_free(
     """
     if (unconditional is None) == (null_label is None):
         raise ValueError(
-            "classifier_free needs either unconditional=prior or null_label=index: what is the prediction for no class?"
+            "classifier_free needs either unconditional=prior or null_label=index; they predict without a class."
         )
     if unconditional is not None:
         _check_schedule("the unconditional prior", unconditional.schedule, prior.schedule)
@@ -174,7 +174,7 @@ def classifier_free(
 
 
 def conditional_scale(schedule: Schedule, timesteps: Int[Array, "*N"], *, eta: float = 0.0) -> Float[Array, "T"]:
-    """The published option that scales a classifier by the step to the next timestep, as a factor for each timestep.
+    """Factor for each timestep by which a published option scales a classifier.
 
     ``alpha_s / (alpha_s - c2 alpha_t / sigma_t)`` with s the next lower timestep of the grid (the clean image below the
     lowest) and c2 the weight of eps_hat in DDIM's transition from t to s. The classifier then moves x_s as far as it
@@ -194,8 +194,8 @@ def conditional_scale(schedule: Schedule, timesteps: Int[Array, "*N"], *, eta: f
         ValueError: If ``eta`` is not in [0, 1], or a timestep is not in the schedule.
 
     Source:
-        Option ``cond_awd`` of the published RED-diff experiments, off by default there; taken for each image here,
-        where the published code took the first one's of a batch.
+        Option ``cond_awd`` of the published RED-diff experiments, off by default there; computed for each image here,
+        where the published code used the first image of a batch.
     """
     if not 0 <= eta <= 1:
         raise ValueError(f"eta is {eta} but must be between 0 (DDIM) and 1 (ancestral sampling).")

@@ -13,14 +13,19 @@ from flax import linen as nn
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 from reddiff_jax import priors
-from reddiff_jax.nets import DiffusersUNet, EncoderUNet, UNet, parameter_shapes
+from reddiff_jax.nets import DiffusersUNet, EncoderUNet, ResidualUNet, UNet, parameter_shapes
 from reddiff_jax.priors import NetPrior
 from reddiff_jax.schedules import Schedule
 
 CARD = "card.json"
 WEIGHTS = "weights"
 FORMAT = 1
-NETS: dict[str, type[nn.Module]] = {"UNet": UNet, "EncoderUNet": EncoderUNet, "DiffusersUNet": DiffusersUNet}
+NETS: dict[str, type[nn.Module]] = {
+    "UNet": UNet,
+    "EncoderUNet": EncoderUNet,
+    "DiffusersUNet": DiffusersUNet,
+    "ResidualUNet": ResidualUNet,
+}
 PREDICTIONS = {
     "eps": priors.from_eps,
     "x0": priors.from_x0,
@@ -42,7 +47,7 @@ def bundled_priors() -> dict[str, Path]:
 
 
 def find_prior(folder: str | Path | None = None) -> Path:
-    """Folder of a prior: that given, or where there is none, the bundled one of that name; `photo64` if None."""
+    """Folder of a prior: the given one, or else the bundled prior of that name; `photo64` if None."""
     if folder is None:
         return Path(__file__).parent / "data" / "photo64"
     return Path(folder) if Path(folder).exists() else bundled_priors().get(str(folder), Path(folder))
@@ -237,7 +242,7 @@ def _restore(
     """The network of a card, and its parameters and schedule."""
     import orbax.checkpoint as ocp
 
-    # Orbax has many ways to stop at files cut short; one was once not caught below.
+    # Orbax fails in many ways on truncated files, and not all of them are caught below.
     written, found = int(card.get("stored_bytes", 0)), _num_bytes(folder / WEIGHTS)
     if found < written:
         raise ValueError(
@@ -251,7 +256,7 @@ def _restore(
     abstract = _placed({"params": params, "schedule": {"alphas": table, "sigmas": table}}, sharding)
     try:
         with ocp.StandardCheckpointer() as checkpointer:
-            # Before reading: Orbax leaves coroutines behind, which warn later, where it stops halfway.
+            # Checked before reading: if Orbax stops halfway it leaves coroutines behind, which warn later.
             _check_fit(checkpointer.metadata(folder / WEIGHTS).item_metadata, abstract)
             stored = checkpointer.restore(folder / WEIGHTS, abstract)
     except Exception as error:  # Orbax raises plain Exceptions for damaged files
@@ -297,7 +302,7 @@ def _save(
         with ocp.Checkpointer(ocp.StandardCheckpointHandler(save_concurrent_gb=limit)) as checkpointer:
             checkpointer.save(partial / WEIGHTS, args=ocp.args.StandardSave(arrays))
         marker = partial / WEIGHTS / "commit_success.txt"
-        if marker.exists():  # Orbax tells everyone the path on this machine
+        if marker.exists():  # Orbax writes the path on this machine into it
             marker.write_text("Checkpoint commit was successful\n")
         described["stored_bytes"] = _num_bytes(partial / WEIGHTS)
         (partial / CARD).write_text(json.dumps(described, indent=1) + "\n")

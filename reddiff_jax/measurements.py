@@ -19,7 +19,7 @@ from reddiff_jax import tasks
 from reddiff_jax._files import replacing
 from reddiff_jax.noise import gaussian
 from reddiff_jax.operators import Operator
-from reddiff_jax.problem import Problem, problem
+from reddiff_jax.problems import Problem, problem
 from reddiff_jax.tasks import Arrays, Shape, Task
 
 SUFFIX = ".npz"
@@ -33,7 +33,7 @@ class MeasurementError(ValueError):
 
 @dataclass(frozen=True)
 class Header:
-    """What is known of a measurement before its numbers are read: pictures of equal headers share a compilation.
+    """Metadata of a measurement, read before its numbers; pictures of equal headers share a compilation.
 
     Args (fields):
         task: Name of the task.
@@ -54,7 +54,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One measurement, its operator's arrays, and how it came about."""
+    """One measurement, its operator's arrays and its header."""
 
     header: Header
     y: np.ndarray
@@ -70,7 +70,7 @@ class Measurement:
         return self.task.operator(self.header.in_shape, self.arrays)
 
     def problem(self, operator: Operator | None = None) -> Problem:
-        """The inverse problem; with an operator that was built before, if there is one.
+        """The inverse problem; ``operator`` is one that was built before, if any.
 
         Raises:
             ValueError: If shapes do not fit.
@@ -80,13 +80,13 @@ class Measurement:
         )
 
     def preview(self) -> np.ndarray:
-        """The measurement as a picture (H, W, 1 or 3) in [-1, 1]: itself; or its sizes, or A+ y."""
+        """The measurement as a picture (H, W, 1 or 3) in [-1, 1]: itself, its magnitudes, or A+ y."""
         if self.task.is_picture:
             return self.y
         if self.y.ndim == 1 or min(self.y.shape[:2]) < 8:
             return self.task.result(np.clip(np.asarray(self.operator().pinv(jnp.asarray(self.y))), -1, 1))
         plane = np.atleast_3d(np.abs(self.y) if np.iscomplexobj(self.y) else self.y).mean(axis=-1, keepdims=True)
-        if plane.min() >= 0:  # sizes of Fourier coefficients, a few of which outshine all others
+        if plane.min() >= 0:  # magnitudes of Fourier coefficients, a few of which outshine all others
             plane = np.log1p(100 * plane / max(float(plane.max()), 1e-12))
         low, high = float(plane.min()), float(plane.max())
         return 2 * (plane - low) / max(high - low, 1e-12) - 1
@@ -95,7 +95,7 @@ class Measurement:
 def make_measurement(
     task: str, sigma: float, y: np.ndarray, in_shape: Shape, arrays: Arrays, seed: int | None = None
 ) -> Measurement:
-    """Puts a measurement together, checked.
+    """Makes a measurement from its parts, and checks them.
 
     Raises:
         ValueError: If the parts do not fit.
@@ -133,12 +133,12 @@ def write_measurement(path: str | Path, measurement: Measurement) -> None:
 
 
 def read_header(path: str | Path) -> Header:
-    """Reads what a measurement file says of itself.
+    """Reads the header of a measurement file.
 
     Raises:
         MeasurementError: If it is missing, broken or of another kind.
     """
-    # NumPy leaves a broken file open that it opened itself.
+    # If NumPy opened the file itself, it would leave a broken one open.
     with _one_line(path), Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         return _header(file)
 
@@ -147,7 +147,7 @@ def read_measurement(path: str | Path) -> Measurement:
     """Reads a measurement file.
 
     Raises:
-        MeasurementError: If it is missing, broken, of another kind, or not what it says of itself.
+        MeasurementError: If it is missing, broken, of another kind, or does not fit its header.
     """
     with _one_line(path):
         with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:

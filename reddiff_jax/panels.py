@@ -23,7 +23,7 @@ def panel(
 ) -> np.ndarray:
     """Draws a grid of pictures with a name for each column and row.
 
-    Pictures are enlarged by whole factors without smoothing, so that what is seen are their pixels.
+    Pictures are enlarged by whole factors without smoothing, so that their pixels can be seen.
 
     Args:
         cells: Rows of images (H, W, 1 or 3) in [-1, 1]; None leaves a cell empty.

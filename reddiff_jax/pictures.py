@@ -75,7 +75,7 @@ def write_picture(path: str | Path, x: np.ndarray, *, text: Mapping[str, str] | 
     The file appears only when complete.
 
     Args:
-        path: Where; its ending says the format.
+        path: File to write; its suffix sets the format.
         x: The image.
         text: Words for the metadata of a PNG, by keyword.
     """

@@ -17,7 +17,7 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from reddiff_jax._checks import is_concrete
-from reddiff_jax._repr import Repr, count_parameters, field_parts, shown
+from reddiff_jax._repr import Detail, Repr, count_parameters, field_parts, shown
 from reddiff_jax._types import Condition, Image, Timestep
 from reddiff_jax.schedules import Schedule
 
@@ -35,8 +35,8 @@ class Prior(Repr, abc.ABC):
     def eps(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:
         """Predicts the noise in ``x_t`` at timestep ``t``."""
 
-    def _repr_parts(self, depth: int) -> list[str]:
-        return [*field_parts(self, depth, without=("schedule",)), f"{self.schedule.num_timesteps} timesteps"]
+    def _repr_parts(self, detail: Detail) -> list[str]:
+        return [*field_parts(self, detail, without=("schedule",)), f"{self.schedule.num_timesteps} timesteps"]
 
     def denoise(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:
         """Tweedie estimate of the clean image, E[x_0 | x_t]."""
@@ -75,8 +75,8 @@ def from_score(output: jax.Array, x_t: jax.Array, alpha_t: jax.Array, sigma_t: j
 class NetPrior(Prior):
     """A Flax network as a prior.
 
-    Pictures whose sides the network cannot divide are padded by mirroring and cut back; of a network that also learns a
-    variance the first channels are used. The condition is given to the network as it is, a class label for ours.
+    Pictures whose sides the network cannot divide are padded by mirroring, and the prediction is cropped. Where the
+    network also learns a variance, its first channels are used. It gets the condition as it is, a class label for ours.
 
     An upsampler, whose input has the channels of a small image behind those of the image, is conditioned on
     ``{"low_res": small image (h, w, C), "label": ...}``, without the label if it has no classes; the small image is
@@ -87,13 +87,13 @@ class NetPrior(Prior):
     net: nn.Module = struct.field(pytree_node=False)
     to_eps: ToEps = struct.field(pytree_node=False, default=from_eps)
 
-    def _repr_parts(self, depth: int) -> list[str]:
+    def _repr_parts(self, detail: Detail) -> list[str]:
         timesteps = f"{self.schedule.num_timesteps} timesteps"
         return [
             type(self.net).__name__,
             count_parameters(self.params),
             timesteps,
-            f"to_eps={shown(self.to_eps, depth)}",
+            f"to_eps={shown(self.to_eps, detail)}",
         ]
 
     def eps(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:
@@ -107,7 +107,7 @@ class NetPrior(Prior):
         return self.to_eps(output[:h, :w, :c], x_t, *self.schedule(t))
 
     def _inputs(self, x_t: Image, cond: Condition) -> tuple[Image, Condition]:
-        """What the network takes as its image and as its condition."""
+        """Returns the network's input image and its condition."""
         channels = getattr(self.net, "in_channels", x_t.shape[-1])
         if not (isinstance(cond, Mapping) and "low_res" in cond):
             if channels == 2 * x_t.shape[-1]:
@@ -142,7 +142,7 @@ class FunctionPrior(Prior):
 
 @struct.dataclass
 class EdmPrior(Prior):
-    """A denoiser D(x; sigma) of ``x = x_0 + sigma n`` as a prior, whatever the schedule."""
+    """A denoiser D(x; sigma) of ``x = x_0 + sigma n`` as a prior, for any schedule."""
 
     params: Any
     fn: Callable[..., jax.Array] = struct.field(pytree_node=False)
@@ -175,7 +175,7 @@ def edm_prior(fn: Callable[..., jax.Array], schedule: Schedule, *, params: Any =
 
     Args:
         fn: Called as ``fn(x, sigma, cond)``, or ``fn(params, x, sigma, cond)`` where ``params`` are given; returns
-            D(x; sigma), the estimate of the clean image from x = x_0 + sigma n. Preconditioning is the function's own.
+            D(x; sigma), the estimate of the clean image from x = x_0 + sigma n. It does its own preconditioning.
         schedule: Any schedule; x and sigma are rescaled from it.
         params: Pytree of arrays, traced.
 
@@ -223,7 +223,7 @@ class GaussianPrior(Prior):
 
 @struct.dataclass
 class MixturePrior(Prior):
-    """A mixture of Gaussians, whose noise prediction is exact: the components' ones, weighted by responsibility."""
+    """A mixture of Gaussians, with an exact noise prediction: that of its components, weighted by responsibility."""
 
     log_weights: jax.Array  # (K,)
     components: GaussianPrior  # each leaf with a leading (K,)
@@ -284,7 +284,9 @@ def mixture_prior(
     weights, means = jnp.asarray(weights, dtype=float), jnp.asarray(means, dtype=float)
     covariances = jnp.asarray(covariances, dtype=float)
     if weights.ndim != 1 or means.ndim != 4 or means.shape[0] != weights.size:
-        raise ValueError(f"weights have shape {weights.shape} and means {means.shape}; (K,) and (K, H, W, C) needed.")
+        raise ValueError(
+            f"weights have shape {weights.shape} and means {means.shape} but (K,) and (K, H, W, C) are needed."
+        )
     if is_concrete(weights) and not bool((weights > 0).all()):
         raise ValueError(f"weights must be positive, got {weights}.")
     if covariances.ndim == 0:
@@ -299,7 +301,7 @@ def mixture_prior(
 
 @struct.dataclass
 class GrayPrior(Prior):
-    """A prior of RGB pictures for gray ones, and for each channel of others; build it with ``gray_prior``."""
+    """A prior of RGB pictures, applied to gray pictures or to each channel of others; build it with ``gray_prior``."""
 
     prior: Prior
     seed: int = struct.field(pytree_node=False, default=0)
@@ -316,7 +318,7 @@ class GrayPrior(Prior):
         """The gray picture as an RGB picture with white noise, and its timestep."""
         alpha_t, sigma_t = self.schedule(t)
         t_rgb = self.schedule.fractional(jnp.sqrt(3.0) * sigma_t / alpha_t)
-        # Another pattern at each timestep: one for all would be imprinted on what a solver averages over its steps.
+        # The pattern changes with the timestep: one for all would be imprinted on averages over a solver's steps.
         bits = jax.lax.bitcast_convert_type(t_rgb.astype(jnp.float32), jnp.uint32)
         noise = jax.random.normal(jax.random.fold_in(jax.random.key(self.seed), bits), (*x_t.shape[:2], 3))
         chroma = noise - noise.mean(axis=2, keepdims=True)
@@ -326,25 +328,25 @@ class GrayPrior(Prior):
 def gray_prior(prior: Prior, *, seed: int = 0) -> GrayPrior:
     """Lets a prior of RGB pictures serve gray ones (H, W, 1), and complex ones (H, W, 2), channel by channel.
 
-    A picture with the mean m of its channels and their differences to it (chroma) o has under white RGB noise of
-    standard deviation s a mean with noise of s / sqrt(3). So gray noise of sigma_t / alpha_t = r belongs to the RGB
+    Let m be the mean of a picture's channels and o their differences to it (chroma). Under white RGB noise of standard
+    deviation s, the noise of m is s / sqrt(3). So gray noise of sigma_t / alpha_t = r belongs to the RGB
     timestep t' with sigma_t' / alpha_t' = sqrt(3) r, and chroma noise, which gray pictures lack, is added:
 
         x' = sigma_t' (x_t / (sqrt(3) sigma_t) + n - mean(n)),   n ~ N(0, I_3) for each pixel
         eps_hat = sqrt(3) mean over channels of eps'(x', t')
 
     x' is a gray picture with white RGB noise, what the RGB prior was trained for: without n the bundled prior denoises
-    gray photos 4 to 5 dB worse (sigma 15 to 50 of 255), given x_t three times at t itself 6 to 8 dB. n is a function of
-    the seed and t'.
+    gray photos 4 to 5 dB worse (sigma 15 to 50 of 255), and 6 to 8 dB worse if it is given x_t three times at t itself.
+    n is a function of the seed and t'.
 
     The result is E[m | m', o'], with o' the noise alone. Where m and o are independent it is E[m | m'], exactly that of
-    the distribution of m. Otherwise it weighs up RGB pictures whose chroma is small beside the noise: all pictures for
+    the distribution of m. Otherwise it favours RGB pictures whose chroma is small beside the noise: all pictures for
     large t, those with R = G = B for small t. No single distribution has these scores.
 
-    Real and imaginary part of a complex picture are taken for independent gray pictures, each in [-1, 1].
+    Real and imaginary part of a complex picture are treated as independent gray pictures, each in [-1, 1].
 
     Args:
-        prior: Prior of RGB pictures; its schedule is kept. It is asked for timesteps between integers.
+        prior: Prior of RGB pictures; its schedule is kept. It must take timesteps between integers.
         seed: Seed of the chroma noise.
     """
     return GrayPrior(schedule=prior.schedule, prior=prior, seed=seed)
@@ -352,7 +354,7 @@ def gray_prior(prior: Prior, *, seed: int = 0) -> GrayPrior:
 
 @struct.dataclass
 class TiledPrior(Prior):
-    """A prior for pictures too large to be given to it whole: overlapping tiles, blended by smooth windows."""
+    """A prior applied to a large picture in overlapping tiles, which smooth windows blend."""
 
     prior: Prior
     size: int = struct.field(pytree_node=False)
@@ -363,8 +365,8 @@ class TiledPrior(Prior):
         h, w, c = x_t.shape
         if max(h, w) > self.size and isinstance(cond, Mapping) and "low_res" in cond:
             raise ValueError(
-                f"a low_res condition belongs to the whole picture, which {h} x {w} in tiles of {self.size} is not; "
-                "use the prior without tiled(), or with tiles as large as the picture."
+                f"cond has low_res, which belongs to the whole picture, but {h} x {w} pixels make several tiles of "
+                f"{self.size}; use the prior without tiled(), or with tiles as large as the picture."
             )
         size_h, size_w = min(h, self.size), min(w, self.size)
         tops, lefts = self._starts(h), self._starts(w)
@@ -397,7 +399,7 @@ def tiled(prior: Prior, size: int = 256, overlap: int = 64) -> Prior:
         overlap: Pixels that neighbouring tiles share, blended linearly.
 
     Raises:
-        ValueError: If tiles would not move on (``overlap`` not below ``size``).
+        ValueError: If ``overlap`` is not below ``size``.
     """
     if not 0 <= overlap < size:
         raise ValueError(f"overlap is {overlap} but must be at least 0 and below size={size}.")

@@ -1,17 +1,17 @@
-"""Particles of one problem that repel each other: several different solutions, where runs alone find one.
+"""Particles of one problem that repel each other: several different solutions, where independent runs find one.
 
 P runs of a solver minimise KL(q || posterior) together if each is driven by the posterior's score less the score of
-their own density q. Of q there is a kernel estimate, so that with the distance d of two images, a mean over the entries
-of their features (pixels unless told otherwise), particle i at level r = sigma_t / alpha_t sees the prior
+their own density q. A kernel estimate stands for q. With the distance d of two images, a mean over the entries of their
+features (pixels by default), particle i at level r = sigma_t / alpha_t sees the prior
 
     eps_hat(x_t) + weight r n grad_{x_i} log sum_j exp(-d(x_i, x_j) / h),   h = median_{i<j} d(x_i, x_j) / log P + 2 r^2
 
 n is the number of pixels: in high dimension the score of a kernel of the median's width is n times too small. The
-width grows with r as the prior is blurred by r; were it fixed, particles would fly apart while r is large. For a
-Gaussian prior and large r, weight 1 then cancels the pull that would gather the particles: more drives them out of the
-picture's range.
+width grows with r as the prior is blurred by r; with a fixed width particles would fly apart while r is large. For a
+Gaussian prior and large r, weight 1 then cancels the pull that would gather the particles: a larger weight drives them
+out of the picture's range.
 
-**It buys difference, not calibration.** It pushes into all directions alike, whatever the posterior leaves open. On a
+**Repulsion gives different solutions, not calibrated ones.** It pushes in all directions alike, for any posterior. On a
 mixture of 25 Gaussians (benchmarks/repulsion.py) four particles at weight 0.1 find 6 % more of the posterior's modes
 than independent runs; from 0.3 on they are pushed into modes that have hardly any weight, and are worse in every
 respect. Samples come from ``rd.noise_aware(prior, sample=True)``.
@@ -28,12 +28,12 @@ from jaxtyping import Array, Float
 from reddiff_jax._checks import check_non_negative
 from reddiff_jax._types import Condition, Image, Key, Timestep
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 from reddiff_jax.solvers import Solver
 from reddiff_jax.solvers._base import scalar
 
 Features = Callable[[Image], jax.Array]
-"""What of an image counts when images are compared."""
+"""Features of an image by which images are compared."""
 
 
 def pixels(x: Image) -> Image:
@@ -44,11 +44,11 @@ def pixels(x: Image) -> Image:
 def repulsion(
     x: Image, particles: Float[Array, "P H W C"], r: Float[Array, ""] | float, features: Features = pixels
 ) -> Image:
-    """Where an image is too near to others: ``n grad_x log sum_j exp(-d(x, x_j) / h)``, which points towards them.
+    """The gradient ``n grad_x log sum_j exp(-d(x, x_j) / h)``, which points towards near particles.
 
     Args:
         x: The image, (H, W, C).
-        particles: P >= 2 images that it is to keep away from; may hold ``x`` itself.
+        particles: P >= 2 images from which it keeps away; ``x`` itself may be among them.
         r: Noise level in pixel units, at least 0.
         features: Function of an image; d is the mean square difference of its entries, and 2 r^2 is scaled from pixels
             to it by the ratio of the medians.
@@ -57,7 +57,7 @@ def repulsion(
     median, median_pixels = (_median_square(each) for each in (others, particles))
     scale = jnp.where(median_pixels > 0, median / jnp.where(median_pixels > 0, median_pixels, 1.0), 1.0)
     width = median / jnp.log(len(particles)) + 2 * r**2 * scale
-    # Particles that are all one have no width at r = 0, and no direction either.
+    # Identical particles have no width at r = 0, and no direction either.
     width = jnp.where(width > 0, width, 1.0)
 
     def log_density(x: Image) -> Float[Array, ""]:
@@ -69,7 +69,7 @@ def repulsion(
 
 @struct.dataclass
 class Repelled(Prior):
-    """A prior as a particle sees it among others."""
+    """A prior, with the repulsion of one particle by the others."""
 
     prior: Prior
     weight: jax.Array
@@ -78,7 +78,7 @@ class Repelled(Prior):
     features: Any
 
     def eps(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:
-        """Predicts the noise in ``x_t``, and what drives the particle away from the others."""
+        """Predicts the noise in ``x_t``, plus a term that drives the particle away from the others."""
         alpha_t, sigma_t = self.schedule(t)
         r = sigma_t / alpha_t
         return self.prior.eps(x_t, t, cond) + self.weight * r * repulsion(self.x, self.particles, r, self.features)
@@ -86,7 +86,7 @@ class Repelled(Prior):
 
 @struct.dataclass
 class RepulsiveInfo:
-    """What a human watches."""
+    """Scalars to watch during a run."""
 
     particles: Any  # the solver's Info, each leaf (P,)
     distance: jax.Array  # root mean square difference of two particles, before the step
@@ -94,7 +94,7 @@ class RepulsiveInfo:
 
 @struct.dataclass
 class RepulsiveState:
-    """What the next step needs."""
+    """All that the next step needs."""
 
     particles: Any  # the solver's State, each leaf (P, ...)
     step: jax.Array  # int32, number of steps done
@@ -150,15 +150,14 @@ def repulsive(
 ) -> Repulsive:
     """Several runs of a solver on one problem, which repel each other.
 
-    ``rd.run(key, rd.repulsive(solver, 4), problem).x`` is (4, H, W, C); a batch of problems is ``jax.vmap`` as ever,
+    ``rd.run(key, rd.repulsive(solver, 4), problem).x`` is (4, H, W, C); a batch of problems is ``jax.vmap`` as usual,
     and the particles of different problems do not know each other.
 
     Args:
-        solver: Any solver with a prior: ``rd.reddiff``, ``rd.noise_aware``, ... It acts on the solver's estimates,
-            which those that walk a noisy image down the noise levels (``rd.ddim``) have at the end only: what repels
-            there are noisy images.
+        solver: Any solver with a prior: ``rd.reddiff``, ``rd.noise_aware``, ... The repulsion acts
+            on the solver's estimates, which are noisy images until the last step of a sampler such as ``rd.ddim``.
         num_particles: P, at least 2; memory and time grow with it.
-        weight: Of the repulsion; 0 makes P independent runs, and 1 is where particles would leave the prior.
+        weight: Weight of the repulsion; 0 makes P independent runs, and above 1 particles leave the prior.
         features: Function of an image; what counts when images are compared, e.g. a network's features. With weights:
             ``jax.tree_util.Partial(fn, params)``, called as ``fn(params, x)``. Define it once: another function object
             is another compilation.

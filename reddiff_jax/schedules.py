@@ -13,7 +13,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int
 
-from reddiff_jax._repr import Repr
+from reddiff_jax._repr import Detail, Repr
 
 Spacing = Callable[[int, int], np.ndarray]
 """``(num_timesteps of the schedule, n) -> (n,)`` timesteps, descending."""
@@ -46,7 +46,7 @@ class Schedule(Repr):
         index = jnp.maximum(t, 0)
         return jnp.where(t < 0, 1.0, self.alphas[index]), jnp.where(t < 0, 0.0, self.sigmas[index])
 
-    def _repr_parts(self, depth: int) -> list[str]:
+    def _repr_parts(self, detail: Detail) -> list[str]:
         return [f"{self.num_timesteps} timesteps"]
 
     @property
@@ -63,7 +63,7 @@ class Schedule(Repr):
             n: Number of timesteps.
             spacing: ``linspace`` (default): exactly n, from T - 1 down to 0. ``published``: the grid of the published
                 code. Or any function ``(T, n) -> timesteps``.
-            fractional: Whether it may choose timesteps between integers.
+            fractional: Whether the spacing may choose timesteps between integers.
 
         Raises:
             ValueError: If ``n`` is not between 1 and T, or the spacing leaves the table or is not descending.
@@ -76,7 +76,7 @@ class Schedule(Repr):
         if chosen.ndim != 1 or chosen.size == 0 or not (real or np.issubdtype(chosen.dtype, np.integer)):
             allowed = "numbers" if fractional else "integers"
             raise ValueError(f"the spacing must return {allowed} (n,), got {chosen.dtype} of shape {chosen.shape}.")
-        if not (chosen[0] <= total - 1 and chosen[-1] >= 0 and (np.diff(chosen) < 0).all()):  # nor not a number
+        if not (chosen[0] <= total - 1 and chosen[-1] >= 0 and (np.diff(chosen) < 0).all()):  # also False for NaN
             raise ValueError(f"the spacing must descend within 0..{total - 1}, got {chosen[:3]}...{chosen[-3:]}.")
         return jnp.asarray(chosen, float if real else jnp.int32)
 
@@ -134,39 +134,39 @@ def between(start: int, end: int = 0) -> Spacing:
 
 def log_even(
     schedule: Schedule,
-    r_max: float = 3.0,
-    r_min: float = 0.02,
+    sigma_max: float = 3.0,
+    sigma_min: float = 0.02,
     *,
     to_timestep: Callable[[Schedule, jax.Array], jax.Array] = Schedule.nearest,
 ) -> Spacing:
-    """Spacing: n timesteps whose noise levels r = sigma_t / alpha_t fall by one factor, from r_max to r_min.
+    """Spacing: n timesteps whose noise levels sigma_t / alpha_t fall by a constant factor from sigma_max to sigma_min.
 
-    Where the table has fewer levels than that its neighbouring ones are taken, so that the lowest lie further apart.
+    Where the table has fewer levels, neighbouring ones are taken, so that the lowest lie further apart.
 
     Args:
         schedule: The prior's.
-        r_max: First noise level.
-        r_min: Last noise level.
-        to_timestep: ``Schedule.nearest``; or ``Schedule.fractional``, exactly these levels, between the ends of the
-            table at most, for priors that take any t.
+        sigma_max: First noise level.
+        sigma_min: Last noise level.
+        to_timestep: ``Schedule.nearest``; or ``Schedule.fractional``, which gives exactly these levels within the
+            table, for priors that take any t.
 
     Raises:
-        ValueError: If ``r_min`` is not below ``r_max``, or the table has less than n levels from one to the other.
+        ValueError: If ``sigma_min`` is not below ``sigma_max``, or the table has fewer than n levels between them.
     """
-    if not 0 < r_min < r_max:
-        raise ValueError(f"noise levels fall from r_max to r_min, but r_max={r_max} and r_min={r_min}.")
+    if not 0 < sigma_min < sigma_max:
+        raise ValueError(f"noise levels fall from sigma_max to sigma_min; these are {sigma_max} and {sigma_min}.")
     with np.errstate(divide="ignore"):  # the last level may be pure noise
         ratios = np.log(np.asarray(schedule.sigmas, np.float64) / np.asarray(schedule.alphas, np.float64))
 
     def spacing(total: int, n: int) -> np.ndarray:
         if to_timestep is not Schedule.nearest:
-            first, last = np.clip(np.log([r_max, r_min]), ratios[0], ratios[-1])
+            first, last = np.clip(np.log([sigma_max, sigma_min]), ratios[0], ratios[-1])
             return np.asarray(jax.vmap(lambda r: to_timestep(schedule, r))(jnp.exp(np.linspace(first, last, n))))
-        levels = np.linspace(np.log(r_max), np.log(r_min), n)
+        levels = np.linspace(np.log(sigma_max), np.log(sigma_min), n)
         nearest = np.abs(ratios[:, None] - levels).argmin(axis=0)
         if (available := nearest[0] - nearest[-1] + 1) < n:
             raise ValueError(
-                f"cannot choose {n} timesteps from noise level {r_max} down to {r_min}, where the schedule has "
+                f"cannot choose {n} timesteps from noise level {sigma_max} down to {sigma_min}, where the schedule has "
                 f"{available}; take fewer, or a wider range."
             )
         # Each at least one above the next, and none above the first.

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,9 +13,33 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from reddiff_jax._checks import is_concrete
 
 
+class Sharded:
+    """A function of batches over a mesh; ``shard_vmap`` makes it."""
+
+    def __init__(self, compiled: Any, place: Callable[..., tuple[Any, ...]]):
+        self._compiled, self._place = compiled, place
+
+    def __call__(self, *args: Any) -> Any:
+        """Calls the function, with arguments from wherever they are."""
+        return self._compiled(*self._place(*args))
+
+    def lower(self, *args: Any) -> Any:
+        """Lowers the function for such arguments, as ``jax.jit``'s does; what is compiled from it serves the calls."""
+        return self._compiled.lower(*self._place(*args))
+
+    def place(self, *args: Any) -> tuple[Any, ...]:
+        """Puts the arguments on the mesh, where they are not there yet."""
+        return self._place(*args)
+
+
 def shard_vmap(
-    fn: Callable[..., Any], mesh: Mesh, in_axes: int | Sequence[Any] = 0, *, axis: str | Sequence[str] | None = None
-) -> Callable[..., Any]:
+    fn: Callable[..., Any],
+    mesh: Mesh,
+    in_axes: int | Sequence[Any] = 0,
+    *,
+    axis: str | Sequence[str] | None = None,
+    donate_argnums: Sequence[int] = (),
+) -> Sharded:
     """``jax.jit(jax.vmap(fn, in_axes))`` over a mesh: each device solves its share of the batch, by itself.
 
     ``rd.shard_vmap(rd.run, mesh, (0, None, 0))(keys, solver, problems)``. Left to partition the batched function by
@@ -34,6 +59,7 @@ def shard_vmap(
         mesh: The devices, e.g. ``jax.make_mesh((jax.device_count(),), ("batch",))``.
         in_axes: As for ``jax.vmap``.
         axis: Axis or axes of the mesh over which the batch is spread; all if None.
+        donate_argnums: As for ``jax.jit``: arguments whose memory the results may take.
 
     Returns:
         Function of batched arguments; its results have a leading batch axis, spread over the mesh. Make it once:
@@ -71,18 +97,13 @@ def shard_vmap(
             spec = sharding.spec
         return _put(leaf, NamedSharding(mesh, spec))
 
-    compiled = jax.jit(mapped)
-
-    def call(*args: Any) -> Any:
-        return compiled(*_map_prefix(place, specs, args))
-
-    return call
+    return Sharded(jax.jit(mapped, donate_argnums=tuple(donate_argnums)), partial(_map_prefix, place, specs))
 
 
 def _put(leaf: Any, sharding: NamedSharding) -> jax.Array:
     if sharding.is_fully_addressable or not getattr(leaf, "is_fully_addressable", True):
         return jax.device_put(leaf, sharding)
-    # Onto devices of other processes only numbers can be put, not an array of a device of one's own.
+    # Devices of other processes take only host values, not arrays on a device of this process.
     if jnp.issubdtype(jnp.asarray(leaf).dtype, jax.dtypes.prng_key):
         numbers = jax.device_put(np.asarray(jax.random.key_data(leaf)), sharding)
         return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(leaf))
@@ -93,7 +114,7 @@ def _spec(in_axis: int | None, axes: tuple[str, ...]) -> PartitionSpec:
     return PartitionSpec() if in_axis is None else PartitionSpec(*[None] * in_axis, axes)
 
 
-def _map_prefix(place: Callable[[PartitionSpec, Any], Any], specs: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+def _map_prefix(place: Callable[[PartitionSpec, Any], Any], specs: Any, *args: Any) -> tuple[Any, ...]:
     """Calls ``place`` for each array with its spec; a spec in the place of a tree is for all of the tree."""
     return jax.tree.map(
         lambda spec, tree: jax.tree.map(lambda leaf: place(spec, leaf), tree),

@@ -1,11 +1,11 @@
 """Training a diffusion prior on a folder of pictures.
 
 The objective is ``mean |net(x_t, t) - target|^2`` for ``x_t = alpha_t x_0 + sigma_t eps``: a mean over pixels and
-crops, and over t uniformly or where pictures are decided (``lognormal_levels``). The target is the noise (Ho et al.
+crops, and over t, drawn uniformly or by ``lognormal_levels``. The target is the noise (Ho et al.
 2020, arXiv 2006.11239, eq. 14), the picture, or ``v = alpha_t eps - sigma_t x_0`` (Salimans & Ho 2022, arXiv
 2202.00512). With v the error of the clean picture is ``sigma_t`` times the network's; with the noise it is ``sigma_t
-/ alpha_t`` times, thousands at high noise, so that what pictures look like as a whole takes far more updates to
-learn. Batch k is a pure function of (seed, k), so a run that was killed continues on the same data in the same order.
+/ alpha_t`` times the network's, thousands at high noise, so that the overall look of pictures takes far more updates
+to learn. Batch k is a pure function of (seed, k), so a killed run continues on the same data in the same order.
 """
 
 import time
@@ -34,7 +34,7 @@ Levels = Callable[[Schedule, jax.Array], jax.Array]
 
 
 def uniform_levels(schedule: Schedule, u: jax.Array) -> jax.Array:
-    """Every timestep as often (Ho et al. 2020)."""
+    """Uniformly distributed timesteps (Ho et al. 2020)."""
     return jnp.minimum(jnp.floor(u * schedule.num_timesteps).astype(jnp.int32), schedule.num_timesteps - 1)
 
 
@@ -151,7 +151,7 @@ class TrainingConfig:
         warmup: Steps of warm-up.
         decay: Fraction of the steps that the decay takes.
         weight_decay: AdamW's.
-        ema: Decay of the moving average of the parameters, which is what is kept.
+        ema: Decay of the moving average of the parameters; the average is what is kept.
         seed: Seed of initialisation, crops and noise.
         to_eps: What the network predicts, one of ``TARGETS``.
         levels: Which timesteps it sees: ``uniform_levels`` or ``lognormal_levels``.
@@ -191,7 +191,7 @@ class TrainingConfig:
 
 @struct.dataclass
 class TrainState:
-    """Everything that continues a run: parameters, their moving average, optimizer state, number of updates done."""
+    """State from which a run continues: parameters, their moving average, optimizer state, number of updates done."""
 
     params: Any
     ema: Any
@@ -201,7 +201,7 @@ class TrainState:
 
 @dataclass(frozen=True)
 class Report:
-    """What a human watches: progress so far."""
+    """Progress so far."""
 
     step: int
     loss: float  # mean over the updates since the last report
@@ -248,7 +248,7 @@ def train_step(
     loss, grads = jax.value_and_grad(objective)(state.params, key, x)
     updates, opt_state = config.optimizer().update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    # A short memory at the start, so that the random initialisation is forgotten.
+    # The average has a short memory at first, so that it forgets the random initialisation.
     decay = jnp.minimum(config.ema, (1.0 + state.step) / (10.0 + state.step))
     ema = jax.tree.map(lambda average, new: decay * average + (1 - decay) * new, state.ema, params)
     return TrainState(params, ema, opt_state, state.step + 1), loss

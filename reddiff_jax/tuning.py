@@ -1,8 +1,8 @@
-"""Tuning: which settings of a method restore known pictures best.
+"""Tuning: which settings of a solver restore known pictures best.
 
-Trials that differ only in numbers (``tasks.Range``) are leaves of one solver, so that ``sweep_size`` of them run in one
-compiled call, vmapped over trials and pictures; each combination of what is static (``tasks.Choice``) is one more
-compilation. All trials see the same measurements and the same noise.
+Trials that differ only in numbers (``settings.Range``) are leaves of one solver, so that ``sweep_size`` of them run in
+one compiled call, vmapped over trials and pictures; each combination of what is static (``settings.Choice``) is one
+more compilation. All trials see the same measurements and the same noise.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -20,15 +20,15 @@ from reddiff_jax import _tree, metrics, tasks
 from reddiff_jax._types import Image, Key
 from reddiff_jax.noise import gaussian
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem, measure
-from reddiff_jax.run import run
+from reddiff_jax.problems import Problem, measure
+from reddiff_jax.running import run
+from reddiff_jax.settings import Choice, Kind, Range, Settings, check_serves, default_settings, kind_of, rounded
 from reddiff_jax.solvers import Solver
-from reddiff_jax.tasks import Choice, Method, Range, rounded
 
 Score = Callable[[jax.Array, jax.Array], Any]
 """``(restored image (H, W, C), original) -> number``, larger is better."""
 
-Search = Callable[[Key, Method, Sequence[str], int, int], Generator[list[Method], list[float], None]]
+Search = Callable[[Key, Settings, Sequence[str], int, int], Generator[list[Settings], list[float], None]]
 """``(key, first, fields, budget, sweep_size) -> generator`` that yields settings to try and is sent their scores."""
 
 
@@ -36,7 +36,7 @@ Search = Callable[[Key, Method, Sequence[str], int, int], Generator[list[Method]
 class Trial:
     """Settings, and how they did: minus infinity if a restoration diverged."""
 
-    preset: Method
+    settings: Settings
     score: float
 
 
@@ -45,15 +45,17 @@ class Tuned:
     """What a search found.
 
     Args (fields):
-        preset: The best settings.
+        settings: The best.
         score: Their mean score.
         trials: All that was tried, in order, and behind it what was known before; the first are the settings that were
             there before.
+        kind: What was measured.
     """
 
-    preset: Method
+    settings: Settings
     score: float
     trials: tuple[Trial, ...]
+    kind: Kind | None = None
 
 
 # ---- scores
@@ -92,8 +94,8 @@ def _lpips() -> Any:
 
 
 def random_search(
-    key: Key, first: Method, fields: Sequence[str], budget: int, sweep_size: int
-) -> Generator[list[Method], list[float], None]:
+    key: Key, first: Settings, fields: Sequence[str], budget: int, sweep_size: int
+) -> Generator[list[Settings], list[float], None]:
     """Search: independent draws from the space, uniform in the number or its logarithm.
 
     What is static is drawn once for ``sweep_size`` trials, which share a compilation; the first of them keep that of
@@ -109,8 +111,8 @@ def random_search(
 
 
 def grid_search(
-    key: Key, first: Method, fields: Sequence[str], budget: int, sweep_size: int
-) -> Generator[list[Method], list[float], None]:
+    key: Key, first: Settings, fields: Sequence[str], budget: int, sweep_size: int
+) -> Generator[list[Settings], list[float], None]:
     """Search: ``first``, then all combinations of evenly spaced values, as many of each number as the budget allows.
 
     Raises:
@@ -141,8 +143,8 @@ def grid_search(
 
 
 def optuna_search(
-    key: Key, first: Method, fields: Sequence[str], budget: int, sweep_size: int
-) -> Generator[list[Method], list[float], None]:
+    key: Key, first: Settings, fields: Sequence[str], budget: int, sweep_size: int
+) -> Generator[list[Settings], list[float], None]:
     """Search: Optuna's tree-structured Parzen estimator, asked for ``sweep_size`` trials at a time.
 
     The trials of a batch share what is static, which the first of them chooses.
@@ -166,7 +168,7 @@ def optuna_search(
     )
     study.enqueue_trial(_within(first, fields))
 
-    def suggest(trial: Any) -> Method:
+    def suggest(trial: Any) -> Settings:
         chosen = {}
         for name in fields:
             space = first.space[name]
@@ -179,24 +181,24 @@ def optuna_search(
         return replace(first, **chosen)
 
     for begin in range(0, budget, sweep_size):
-        batch, presets = [], []
+        batch, suggested = [], []
         for _ in range(min(sweep_size, budget - begin)):
             batch.append(study.ask())
-            presets.append(suggest(batch[-1]))
-            static = _static(presets[0], fields, lambda name, options: getattr(presets[0], name))  # noqa: B023
+            suggested.append(suggest(batch[-1]))
+            static = _static(suggested[0], fields, lambda name, options: getattr(suggested[0], name))  # noqa: B023
             if static and len(batch) < min(sweep_size, budget - begin):
                 study.enqueue_trial(static)
-        scores = yield ([first, *presets[1:]] if begin == 0 else presets)
+        scores = yield ([first, *suggested[1:]] if begin == 0 else suggested)
         for trial, score in zip(batch, scores, strict=True):
             failed = not np.isfinite(score)
             study.tell(trial, None if failed else score, state=optuna.trial.TrialState.FAIL if failed else None)
 
 
-def _within(preset: Method, fields: Sequence[str]) -> dict[str, Any]:
+def _within(settings: Settings, fields: Sequence[str]) -> dict[str, Any]:
     """The settings' values, or what of the space is nearest to them."""
     values = {}
     for name in fields:
-        space, value = preset.space[name], getattr(preset, name)
+        space, value = settings.space[name], getattr(settings, name)
         if isinstance(space, Range):
             values[name] = min(max(value, space.low), space.high)
         elif value in space.options:
@@ -204,14 +206,14 @@ def _within(preset: Method, fields: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def _static(preset: Method, fields: Sequence[str], choose: Callable[[str, tuple], Any]) -> dict[str, Any]:
-    return {name: choose(name, space.options) for name in fields if isinstance(space := preset.space[name], Choice)}
+def _static(settings: Settings, fields: Sequence[str], choose: Callable[[str, tuple], Any]) -> dict[str, Any]:
+    return {name: choose(name, space.options) for name in fields if isinstance(space := settings.space[name], Choice)}
 
 
-def _numbers(preset: Method, fields: Sequence[str], fraction: Callable[[str], float]) -> Method:
+def _numbers(settings: Settings, fields: Sequence[str], fraction: Callable[[str], float]) -> Settings:
     """The settings with each varied number at a fraction of its range."""
-    ranges = {name: space for name in fields if isinstance(space := preset.space[name], Range)}
-    return replace(preset, **{name: space.at(fraction(name)) for name, space in ranges.items()})
+    ranges = {name: space for name in fields if isinstance(space := settings.space[name], Range)}
+    return replace(settings, **{name: space.at(fraction(name)) for name, space in ranges.items()})
 
 
 # ---- the sweep
@@ -225,17 +227,17 @@ def tune(
     pictures: Float[Array, "B H W C"],
     *,
     solver: str | None = None,
-    first: Method | None = None,
+    first: Settings | None = None,
     budget: int = 16,
     search: Search = random_search,
     score: Score = psnr_lpips,
     num_steps: int | None = None,
     sweep_size: int = 4,
     vary: Sequence[str] | None = None,
-    known: Mapping[Method, float] | None = None,
+    known: Mapping[Settings, float] | None = None,
     report: Callable[[Tuned, int], None] = lambda so_far, done: None,
 ) -> Tuned:
-    """Searches the settings of a method with which it restores simulated measurements of pictures best.
+    """Searches the settings of a solver with which it restores simulated measurements of pictures best.
 
     The present settings are the first trial, so that what is found is never worse on these pictures.
 
@@ -245,49 +247,50 @@ def tune(
         task_name: Name of a task.
         sigma: Standard deviation of the measurement noise, for pixels in [-1, 1].
         pictures: Originals, (B, H, W, C) in [-1, 1]; never the ones to be reported on.
-        solver: Name of the method, see ``tasks.METHODS``; the one that does the task best if None.
-        first: Present settings of that method; those of ``tasks.preset`` if None.
+        solver: Name of the solver, see ``settings.SETTINGS``; the one that does the task best if None.
+        first: Present settings of that solver; those of ``settings.default_settings`` if None.
         budget: Number of trials.
         search: ``random_search``, ``grid_search``, ``optuna_search`` or a function like them.
         score: Function (restored image, original) -> number to be maximised, whose mean over the pictures counts:
             ``psnr_lpips``, ``psnr`` or another. It sees what the task restores (``Task.result``), clipped to [-1, 1].
         num_steps: Number of steps; the present settings' if None.
         sweep_size: Trials run at once, each on all pictures: memory grows with it.
-        vary: Fields that are searched, of the method's ``space``; all of them if None.
+        vary: Fields that are searched, of the settings' ``space``; all of them if None.
         known: Scores of settings that were tried before with the same pictures, key and number of steps, which are not
             run again.
         report: Called after each ``sweep_size`` trials with what was found so far and how many of the search's trials
             are done.
 
     Raises:
-        ValueError: For an unknown name, a method that cannot do the task, or numbers that make no sense.
+        ValueError: For an unknown name, a solver that cannot do the task, or numbers that make no sense.
     """
     for name, count in (("budget", budget), ("sweep_size", sweep_size)):
         if count < 1:
             raise ValueError(f"{name} is {count} but must be at least 1.")
-    first = tasks.preset(task_name, sigma, solver) if first is None else tasks.fitted(first, task_name)
+    problem = replace(tasks.example(task_name, int(jnp.shape(pictures)[-1]), draw=True), noise=gaussian(sigma))
+    first = default_settings(problem, solver) if first is None else first.fitted(problem.operator)
     first = first if num_steps is None else first.changed({"num_steps": num_steps})
-    tasks.check_serves(task_name, first)
+    check_serves(first, problem)
     fields = list(first.space) if vary is None else list(vary)
     if unknown := [name for name in fields if name not in first.space]:
         raise ValueError(
             f"{first.name} is not searched over {', '.join(unknown)}; choose among {', '.join(first.space)}."
         )
     evaluate = _Sweep(key, prior, task_name, sigma, jnp.asarray(pictures), score, sweep_size)
-    scores: dict[Method, float] = dict(known or {})
-    tried: list[Method] = []
+    scores: dict[Settings, float] = dict(known or {})
+    tried: list[Settings] = []
     batches = search(jax.random.fold_in(key, 2), first, fields, budget, sweep_size)
     batch = next(batches)
     while True:
-        new = list(dict.fromkeys(preset for preset in batch if preset not in scores))
+        new = list(dict.fromkeys(each for each in batch if each not in scores))
         scores |= dict(zip(new, evaluate(new), strict=True))
         tried += batch
-        trials = [Trial(preset, scores[preset]) for preset in dict.fromkeys([*tried, *scores])]
+        trials = [Trial(each, scores[each]) for each in dict.fromkeys([*tried, *scores])]
         best = max(trials, key=lambda trial: trial.score)  # the first of equals
-        tuned = Tuned(best.preset, best.score, tuple(trials))
+        tuned = Tuned(best.settings, best.score, tuple(trials), kind_of(problem.operator))
         report(tuned, len(tried))
         try:
-            batch = batches.send([scores[preset] for preset in batch])
+            batch = batches.send([scores[each] for each in batch])
         except StopIteration:
             break
     return tuned
@@ -307,10 +310,10 @@ class _Sweep:
         self.problems, self.axes = _pose(keys, self.task, sigma, pictures)
         self.compiled: dict[Any, Callable] = {}
 
-    def __call__(self, presets: Sequence[Method]) -> list[float]:
+    def __call__(self, tried: Sequence[Settings]) -> list[float]:
         """Scores in order; settings that share a compilation are run together."""
-        solvers = [preset.sweepable(self.prior) for preset in presets]
-        scores = [0.0] * len(presets)
+        solvers = [settings.sweepable(self.prior) for settings in tried]
+        scores = [0.0] * len(tried)
         groups: dict[Any, list[int]] = {}
         for i, solver in enumerate(solvers):
             groups.setdefault(jax.tree.structure(solver), []).append(i)

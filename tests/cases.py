@@ -356,6 +356,7 @@ class SolverCase:
         needs: Class that the operator must be of.
         needs_pinv: Whether the operator must have a pseudo-inverse.
         needs_gaussian: Whether the noise must be Gaussian.
+        noise_named_by: Solver that the error about other noise names, where it is made of another.
         reads_y: Whether its result depends on the measurement at all.
         walks_timesteps: Whether it takes a timestep once, so that it cannot have more steps than there are.
     """
@@ -366,6 +367,7 @@ class SolverCase:
     needs: type[ops.Operator] = ops.Operator
     needs_pinv: bool = False
     needs_gaussian: bool = False
+    noise_named_by: str | None = None
     reads_y: bool = True
     walks_timesteps: bool = True
 
@@ -381,9 +383,9 @@ SOLVERS = [
         needs_pinv=True,
     ),
     SolverCase(
-        "reddiff_compat",
-        "reddiff",
-        lambda prior: rd.reddiff(prior, num_steps=10, compat="nvlabs", batch_size=4),
+        "reddiff_published",
+        "reddiff_published",
+        lambda prior: rd.reddiff_published(prior, num_steps=10, batch_size=4),
         needs_pinv=True,
     ),
     SolverCase(
@@ -392,34 +394,27 @@ SOLVERS = [
         lambda prior: rd.reddiff(
             prior,
             num_steps=6,
-            weighting="noise_aware",
             control_variate=rd.variate_projected,
             spacing=rd.schedules.log_even(prior.schedule),
-        ),
+        ).replace(weight=rd.solvers.NoiseAwareWeight()),
         needs_pinv=True,
         needs_gaussian=True,
     ),
     SolverCase(
         "reddiff_prox",
         "reddiff",
-        lambda prior: rd.reddiff(prior, num_steps=6, data_step="prox", timesteps_per_update=2),
+        lambda prior: rd.reddiff(prior, rd.proximal_step(), num_steps=6, timesteps_per_update=2),
         needs=ops.LinearOperator,
         needs_pinv=True,
     ),
     SolverCase(
-        "reddiff_sample",
-        "reddiff",
-        lambda prior: rd.reddiff(
-            prior,
-            num_steps=6,
-            weighting="noise_aware",
-            data_step="prox",
-            sample=True,
-            spacing=rd.schedules.log_even(prior.schedule, to_timestep=rd.Schedule.fractional),
-        ),
+        "noise_aware_sample",
+        "noise_aware",
+        lambda prior: rd.noise_aware(prior, num_steps=6, sample=True, to_timestep=rd.Schedule.fractional),
         needs=ops.LinearOperator,
         needs_pinv=True,
         needs_gaussian=True,
+        walks_timesteps=False,
     ),
     SolverCase(
         "daps", "daps", lambda prior: rd.daps(prior, num_steps=6, num_ode=2, num_langevin=3), needs_gaussian=True
@@ -466,6 +461,17 @@ SOLVERS = [
         lambda prior: rd.noise_aware(prior, num_steps=6),
         needs_pinv=True,
         needs_gaussian=True,
+        walks_timesteps=False,
+    ),
+    SolverCase(
+        "perturb_and_optimise",
+        "perturb_and_optimise",
+        lambda prior: rd.perturb_and_optimise(
+            rd.noise_aware(prior, num_steps=6), np.random.default_rng(0).normal(size=(3, 8, 8, 1)).astype(np.float32)
+        ),
+        needs_pinv=True,
+        needs_gaussian=True,
+        noise_named_by="noise_aware",
         walks_timesteps=False,
     ),
     SolverCase(

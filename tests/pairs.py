@@ -14,7 +14,16 @@ import reddiff_jax as rd
 SOLVER_CASES = [
     c
     for c in SOLVERS
-    if c.name not in ("reddiff_averaged", "reddiff_compat", "reddiff_noise_aware", "averaged", "sds", "sds_var")
+    if c.name
+    not in (
+        "reddiff_averaged",
+        "reddiff_published",
+        "perturb_and_optimise",
+        "reddiff_noise_aware",
+        "averaged",
+        "sds",
+        "sds_var",
+    )
 ]
 OPERATOR_CASES = [c for c in OPERATORS if c.name not in EXTRA_CASES]
 

@@ -7,7 +7,7 @@ from jax import export
 from pairs import SOLVER_CASES, every_operator, make_problem, make_solver
 
 import reddiff_jax as rd
-from reddiff_jax.nets import DiffusersUNet, UNet, parameter_shapes
+from reddiff_jax.nets import DiffusersUNet, ResidualUNet, UNet, parameter_shapes
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -42,8 +42,9 @@ def test_all_solvers_lower_for_cpu_cuda_and_tpu(operator_case):
         UNet(model_channels=32, num_res_blocks=1, channel_mult=(1, 2), attention_downsamples=(2,)),
         UNet(model_channels=32, num_res_blocks=1, channel_mult=(1, 2), attention_downsamples=(2,), dtype=jnp.bfloat16),
         DiffusersUNet(),
+        ResidualUNet(),
     ],
-    ids=["UNet", "bfloat16", "DiffusersUNet"],
+    ids=["UNet", "bfloat16", "DiffusersUNet", "ResidualUNet"],
 )
 def test_networks_lower_for_cpu_cuda_and_tpu(net):
     prior = rd.NetPrior(schedule=rd.schedules.linear(), params=parameter_shapes(net), net=net)

@@ -98,7 +98,7 @@ def test_the_published_form_takes_the_remedies_as_written():
     variables = {**_small_problem(), "optax": optax}
     exec(code("remedies"), variables)
     assert (variables["solver"].lam, variables["solver"].num_steps) == (1.0, 100)
-    assert variables["exact"].timesteps.dtype == variables["x"].dtype
+    assert variables["exact"].levels.to_timestep is rd.Schedule.fractional
     assert all(np.isfinite(variables[name]).all() for name in ("x", "mean", "std"))
 
 

@@ -221,10 +221,10 @@ def test_where_the_table_has_too_few_levels_their_neighbours_are_taken(sigmas, e
     assert _levels(schedules.from_sigmas(np.array(sigmas)), 5, 1.0, 0.01).tolist() == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("r_max", "r_min"), [(1.0, 1.0), (0.1, 1.0), (1.0, 0.0)])
-def test_levels_that_do_not_fall_are_an_error(r_max, r_min):
-    with pytest.raises(ValueError, match="fall from r_max to r_min"):
-        schedules.log_even(schedules.linear(), r_max, r_min)
+@pytest.mark.parametrize(("sigma_max", "sigma_min"), [(1.0, 1.0), (0.1, 1.0), (1.0, 0.0)])
+def test_levels_that_do_not_fall_are_an_error(sigma_max, sigma_min):
+    with pytest.raises(ValueError, match="fall from sigma_max to sigma_min"):
+        schedules.log_even(schedules.linear(), sigma_max, sigma_min)
 
 
 def test_more_levels_than_there_are_is_an_error():

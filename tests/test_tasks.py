@@ -1,6 +1,4 @@
-"""Tasks: every name gives an operator that fits what it says, and presets that make a solver."""
-
-from functools import cache
+"""Tasks: every name gives an operator that fits what it says."""
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +14,8 @@ NAMES = [name for name in tasks.TASKS if name not in ("deblur_nl", "mri_radial")
 PICTURES = [name for name in NAMES if tasks.TASKS[name].is_picture]
 
 
-@cache
-def prior():
-    return rd.gaussian_prior(jnp.zeros(SHAPE), 0.25, rd.schedules.linear())
-
-
-def arrays(task, key):
-    return {"mask": np.ones((*SHAPE[:2], 1))} if task.draw is None else task.simulate(key, SHAPE)
+def arrays(task, key, shape=SHAPE):
+    return {"mask": np.ones((*shape[:2], 1))} if task.draw is None else task.simulate(key, shape)
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -96,69 +89,9 @@ def test_drawn_arrays_depend_on_the_key(name):
     assert any((first[each] != other[each]).any() for each in first)
 
 
-@pytest.mark.parametrize("family", tasks.PRESETS)
-@pytest.mark.parametrize("sigma", [0.0, 0.03, 0.05, 1.0])
-def test_presets_make_solvers(family, sigma):
-    preset = tasks.family_preset(family, sigma)
-    solver = preset.solver(prior())
-    assert solver.num_steps == preset.num_steps
-    assert float(solver.lam) == pytest.approx(preset.lam)
-
-
-def test_every_task_has_a_family_of_presets_and_every_family_a_task():
-    assert {task.family for task in tasks.TASKS.values()} == tasks.PRESETS.keys()
-
-
-@pytest.mark.parametrize("family", tasks.PRESETS)
-def test_rows_of_presets_are_given_as_they_stand(family):
-    rows = tasks.PRESETS[family]
-    assert [sigma for sigma, _ in rows] == sorted({sigma for sigma, _ in rows})
-    assert all(tasks.family_preset(family, sigma) == preset for sigma, preset in rows)
-
-
-def test_equal_presets_share_their_optimizer_so_that_they_share_a_compilation():
-    preset = tasks.TASKS["sr4"].preset(0.05)
-    assert preset.solver(prior()).optimizer is preset.solver(prior()).optimizer
-
-
-def test_many_steps_start_as_high_as_they_must():
-    solver = tasks.Preset(num_steps=1000, start_timestep=300).solver(prior())
-    assert solver.timesteps[0, 0] == 999
-    assert solver.num_steps == 1000
-
-
-def test_one_step_is_a_run():
-    assert tasks.Preset(num_steps=1).solver(prior()).num_steps == 1
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"num_steps": 0},
-        {"num_steps": 1001},
-        {"lam": float("nan")},
-        {"learning_rate": 0.0},
-        {"lr_schedule": "steep"},
-        {"start_timestep": 1000},
-        {"init": "magic"},
-        {"weighting": "heavy"},
-    ],
-)
-def test_impossible_presets_are_refused(changes):
-    with pytest.raises(ValueError, match=str(next(iter(changes.values())))):
-        tasks.Preset(**changes)
-
-
-def test_a_preset_of_reddiff_takes_the_weighting_that_knows_the_noise():
-    solver = tasks.Preset().changed({"weighting": "noise_aware", "lam": 1.0}).solver(prior())
-    assert (solver.weighting, float(solver.lam)) == ("noise_aware", 1.0)
-
-
 def test_unknown_names_are_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="choose one of denoise"):
         tasks.by_name("sharpen")
-    with pytest.raises(ValueError, match="choose one of reddiff"):
-        tasks.method_by_name("magic")
 
 
 def test_colorize_takes_gray_measurements():
@@ -183,3 +116,16 @@ def test_operators_at_full_size_need_memory_for_a_few_pictures_only(name, key):
     # Nine blurs of the lens, eight coils and their spectra are the most; a matrix would be 200,000 pictures.
     assert held <= 8 * picture
     assert compiled.memory_analysis().temp_size_in_bytes <= 40 * picture
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_has_the_operator_of_the_task(name, key):
+    example = tasks.example(name)
+    shape = example.operator.in_shape
+    operator = tasks.TASKS[name].operator(shape, arrays(tasks.TASKS[name], key, shape))
+    assert type(example.operator) is type(operator)
+    assert example.y.shape == operator.out_shape
+
+
+def test_examples_of_factors_that_do_not_divide_128_are_of_another_size():
+    assert tasks.example("sr3").operator.in_shape == (126, 126, 3)

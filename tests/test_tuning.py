@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 import reddiff_jax as rd
-from reddiff_jax import tasks, tuning
-from reddiff_jax.tasks import Choice, Range
+from reddiff_jax import tuning
+from reddiff_jax.settings import SETTINGS, Choice, Range, ReddiffSettings
 
 SEARCHES = ["random_search", "grid_search", "optuna_search"]
 SHAPE = (6, 6, 1)
 VARIANCE = 0.05
-every = pytest.mark.parametrize("name", tasks.METHODS)
 
 
 def search(name):
@@ -23,13 +22,13 @@ def search(name):
     return getattr(tuning, name)
 
 
-def proposals(name, key, first, fields, budget, sweep_size, score=lambda preset: 0.0):
+def proposals(name, key, first, fields, budget, sweep_size, score=lambda settings: 0.0):
     """All batches that a search asks for."""
     generator = search(name)(key, first, fields, budget, sweep_size)
     batches = [next(generator)]
     while True:
         try:
-            batches.append(generator.send([score(preset) for preset in batches[-1]]))
+            batches.append(generator.send([score(settings) for settings in batches[-1]]))
         except StopIteration:
             return batches
 
@@ -58,47 +57,47 @@ tune = partial(tuning.tune, jax.random.key(0), task_name="denoise", sigma=0.1, s
 
 @pytest.mark.parametrize("name", SEARCHES)
 def test_the_present_settings_are_the_first_trial(name, key):
-    first = tasks.Preset(lam=7.0, weighting="const")  # neither is in the space
+    first = ReddiffSettings(lam=7.0, weighting="const")  # neither is in the space
     assert proposals(name, key, first, list(first.space), 60, 4)[0][0] == first
 
 
 @pytest.mark.parametrize("name", SEARCHES)
 def test_a_search_stays_in_its_space_and_budget(name, key):
-    first = tasks.Preset()
-    proposed = [preset for batch in proposals(name, key, first, list(first.space), 60, 4) for preset in batch]
+    first = ReddiffSettings()
+    proposed = [settings for batch in proposals(name, key, first, list(first.space), 60, 4) for settings in batch]
     assert 48 < len(proposed) <= 60
-    for preset in proposed[1:]:
+    for settings in proposed[1:]:
         for field, space in first.space.items():
-            value = getattr(preset, field)
+            value = getattr(settings, field)
             assert value in space.options if isinstance(space, Choice) else space.low <= value <= space.high
             assert isinstance(value, int) or not (isinstance(space, Range) and space.whole)
 
 
 @pytest.mark.parametrize("name", SEARCHES)
 def test_trials_of_a_batch_share_what_is_static(name, key):
-    first = tasks.Preset()
+    first = ReddiffSettings()
     for batch in proposals(name, key, first, list(first.space), 60, 4):
         assert len(batch) <= 4
-        assert len({(preset.lr_schedule, preset.weighting) for preset in batch}) == 1
+        assert len({(settings.lr_schedule, settings.weighting) for settings in batch}) == 1
 
 
 @pytest.mark.parametrize("name", SEARCHES)
 def test_a_search_leaves_other_fields_alone(name, key):
-    first = tasks.Preset(learning_rate=0.3, init="zeros")
+    first = ReddiffSettings(learning_rate=0.3, init="zeros")
     for batch in proposals(name, key, first, ["lam"], 9, 4):
-        assert {(preset.learning_rate, preset.init, preset.weighting) for preset in batch} == {(0.3, "zeros", "linear")}
+        assert {(each.learning_rate, each.init, each.weighting) for each in batch} == {(0.3, "zeros", "linear")}
 
 
 @pytest.mark.parametrize("name", ["random_search", "optuna_search"])
 def test_proposals_follow_from_the_key_and_not_from_the_budget(name, key):
-    first = tasks.Preset()
+    first = ReddiffSettings()
     ask = partial(proposals, name, first=first, fields=["lam", "weighting"], sweep_size=4)
     assert ask(key, budget=12)[:2] == ask(key, budget=8)
     assert ask(key, budget=8) != ask(jax.random.key(1), budget=8)
 
 
 def test_a_grid_has_as_many_values_of_each_number_as_the_budget_allows(key):
-    first = tasks.Preset()
+    first = ReddiffSettings()
     batches = proposals("grid_search", key, first, ["lam", "learning_rate", "lr_schedule"], 2 * 9 + 1, 4)
     grid = {(p.lam, p.learning_rate, p.lr_schedule) for batch in batches[1:] for p in batch}
     assert len(grid) == 18
@@ -107,134 +106,16 @@ def test_a_grid_has_as_many_values_of_each_number_as_the_budget_allows(key):
 
 def test_a_grid_that_the_budget_does_not_allow_says_what_it_takes(key):
     with pytest.raises(ValueError, match=r"at least 49 trials but the budget is 48"):
-        proposals("grid_search", key, tasks.Preset(), list(tasks.Preset.space), 48, 4)
+        proposals("grid_search", key, ReddiffSettings(), list(ReddiffSettings.space), 48, 4)
 
 
 def test_optuna_goes_where_scores_are_high(key):
-    def score(preset):
-        return -(np.log(preset.lam / 0.5) ** 2) if preset.lam < 4 else -np.inf  # some diverge
+    def score(settings):
+        return -(np.log(settings.lam / 0.5) ** 2) if settings.lam < 4 else -np.inf  # some diverge
 
-    batches = proposals("optuna_search", key, tasks.Preset(), ["lam"], 40, 4, score)
-    late = [preset.lam for batch in batches[-3:] for preset in batch]
+    batches = proposals("optuna_search", key, ReddiffSettings(), ["lam"], 40, 4, score)
+    late = [settings.lam for batch in batches[-3:] for settings in batch]
     assert 0.2 < np.exp(np.mean(np.log(late))) < 1.2
-
-
-# ---- presets
-
-
-@every
-def test_ranges_are_leaves_of_the_solver_and_choices_are_not(name):
-    method = tasks.METHODS[name]
-    prior = rd.gaussian_prior(jnp.zeros(SHAPE), 1.0, rd.schedules.linear())
-    first = method(num_steps=3)
-    structure = jax.tree.structure(first.sweepable(prior))
-    for field, space in method.space.items():
-        if isinstance(space, Range):
-            others = [space.low, space.high]
-        else:
-            others = [option for option in space.options if option != getattr(first, field)]
-        for value in others:
-            other = first.changed({field: value}).sweepable(prior)
-            assert (jax.tree.structure(other) == structure) is isinstance(space, Range), (field, value)
-
-
-@every
-def test_every_method_makes_its_solver_with_its_steps(name):
-    preset = tasks.METHODS[name](num_steps=3)
-    solver = preset.solver(rd.gaussian_prior(jnp.zeros(SHAPE), 1.0, rd.schedules.linear()))
-    assert solver.num_steps == 3
-    solver = solver.solver if isinstance(solver, rd.Averaged) else solver
-    assert type(solver).__name__.lower() == name.replace("_", "")
-
-
-@every
-def test_every_method_can_be_tuned_and_described(name):
-    method = tasks.METHODS[name]
-    assert {field for field in method.space} <= vars(method()).keys()
-    assert all(f"{field} {value}" in method().describe() for field, value in vars(method()).items())
-    read = dict(method.read(f"{tasks.word(field)}={str(value).lower()}") for field, value in vars(method()).items())
-    assert method(**read) == method()
-
-
-def test_methods_cost_a_hundred_evaluations_or_as_many_derivatives():
-    costs = {name: method().num_evaluations for name, method in tasks.METHODS.items()}
-    assert costs.pop("reddiff") == 50  # its presets are tuned so
-    assert costs.pop("mmps") * (tasks.METHODS["mmps"]().num_cg + 1) == 100
-    assert set(costs.values()) == {100}
-
-
-@pytest.mark.parametrize(
-    ("task", "settings"),
-    [
-        ("denoise", {"lam": 1.0, "r_max": 3.0, "r_min": 0.01, "init": "pinv"}),
-        ("ct60", {"lam": 1.0}),
-        ("inpaint_box", {"lam": 0.7}),
-        ("deblur_motion", {"lam": 0.5}),
-        ("sr4", {}),
-        ("inpaint_random", {"r_max": 0.5}),
-        ("cs4", {"r_max": 0.5, "r_min": 0.01, "num_steps": 50, "num_runs": 2}),
-    ],
-)
-@pytest.mark.parametrize("sigma", [0.0, 0.1, 1.0])
-def test_noise_aware_settings_follow_what_is_measured_whatever_the_noise(task, settings, sigma):
-    assert tasks.preset(task, sigma, "noise_aware") == tasks.METHODS["noise_aware"](**settings)
-
-
-@every
-@pytest.mark.parametrize("evaluations", [10, 33, 100, 999])
-def test_every_method_spends_the_evaluations_that_it_is_given(name, evaluations):
-    method = tasks.METHODS[name]().spending(evaluations)
-    of_one_more = method.num_evaluations * (method.num_steps + 1) // method.num_steps
-    assert method.num_evaluations <= evaluations < of_one_more
-
-
-def test_fewer_evaluations_than_a_step_takes_are_an_error():
-    with pytest.raises(ValueError, match="steps is 0"):
-        tasks.METHODS["daps"]().spending(4)
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"eta": 1.5}, "eta is 1.5 but must be from 0 to 1"),
-        ({"scale": -1.0}, "scale is -1.0 but must be finite and not negative"),
-        ({"num_steps": 0}, "steps is 0"),
-        ({"lam": 1.0}, "dps has no setting lam; its settings are scale, eta, steps"),
-    ],
-)
-def test_impossible_settings_of_other_methods_are_refused(changes, said):
-    with pytest.raises(ValueError, match=said):
-        tasks.METHODS["dps"]().changed(changes)
-
-
-@pytest.mark.parametrize(("text", "said"), [("eta", "no setting"), ("eta=x", "a number"), ("zeta=1", "its settings")])
-def test_words_that_are_no_settings_are_refused(text, said):
-    with pytest.raises(ValueError, match=said):
-        tasks.METHODS["ddrm"].read(text)
-
-
-def test_what_a_method_lacks_for_a_task_is_said_with_those_that_serve():
-    with pytest.raises(ValueError, match=r"ddrm cannot do hdr .*SpectralOperator.* choose one of reddiff.*dps"):
-        tasks.check_serves("hdr", tasks.preset("hdr", 0.0, "ddrm"))
-
-
-def test_presets_take_the_form_that_serves_the_task():
-    assert tasks.preset("sr4", 0.05, "pigdm").noisy is True
-    for task in ("hdr", "deblur_motion"):
-        assert tasks.preset(task, 0.05, "pigdm").noisy is False
-    assert tasks.preset("hdr", 0.0, "red").form == "descent"
-    assert tasks.preset("deblur_motion", 0.0, "red").form == "fixed_point"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("lr_schedule", ["constant", "cosine"])
-def test_a_learning_rate_as_a_leaf_changes_nothing(key, lr_schedule):
-    prior, _ = counting_prior()
-    problem = rd.problem(pictures(1)[0], rd.denoising(SHAPE))
-    preset = tasks.Preset(learning_rate=0.03, lr_schedule=lr_schedule, num_steps=4)
-    expected = rd.run(key, preset.solver(prior), problem).x
-    found = rd.run(key, preset.sweepable(prior), problem).x
-    np.testing.assert_allclose(found, expected, atol=1e-6)  # float32 products in another order
 
 
 # ---- the sweep
@@ -247,9 +128,9 @@ def test_a_grid_finds_the_known_optimum():
     tuned = tune(
         prior, pictures=pictures(8), solver="red", budget=50, search=tuning.grid_search, num_steps=60, sweep_size=7
     )
-    k = tuned.preset.sigma_f**2 / (VARIANCE + tuned.preset.sigma_f**2)
+    k = tuned.settings.sigma_f**2 / (VARIANCE + tuned.settings.sigma_f**2)
     # Neighbours on the grid differ by 3.7 in lam and up to 3.7 in k; a factor of 2 is nearest among their products.
-    assert 0.5 < tuned.preset.lam * k / (0.1**2 / VARIANCE) < 2
+    assert 0.5 < tuned.settings.lam * k / (0.1**2 / VARIANCE) < 2
     assert tuned.score > tuned.trials[0].score
 
 
@@ -261,7 +142,7 @@ def test_trials_that_differ_in_numbers_share_one_compilation():
     assert len(traces) == 1
     assert tuned.score == max(trial.score for trial in tuned.trials) >= tuned.trials[0].score
     fresh, fresh_traces = counting_prior()
-    assert tune(fresh, known={trial.preset: trial.score for trial in tuned.trials}, **args) == tuned
+    assert tune(fresh, known={trial.settings: trial.score for trial in tuned.trials}, **args) == tuned
     assert not fresh_traces
 
 
@@ -270,7 +151,7 @@ def test_each_static_combination_is_one_compilation():
     prior, traces = counting_prior()
     args = {"solver": "reddiff", "vary": ["lam", "weighting"], "search": tuning.grid_search}
     tune(prior, pictures=pictures(), budget=13, num_steps=2, sweep_size=2, **args)
-    assert len(traces) == len(tasks.Preset.space["weighting"].options)
+    assert len(traces) == len(ReddiffSettings.space["weighting"].options)
 
 
 @pytest.mark.slow
@@ -301,7 +182,7 @@ def test_diverged_trials_are_never_chosen():
     prior, _ = counting_prior()
     tuned = tune(prior, pictures=pictures(), solver="daps", budget=2, num_steps=2, search=both)
     assert tuned.trials[1].score == -np.inf
-    assert tuned.preset == tuned.trials[0].preset
+    assert tuned.settings == tuned.trials[0].settings
     assert np.isfinite(tuned.score)
 
 
@@ -330,15 +211,8 @@ def test_psnr_lpips_prefers_what_looks_like_the_original(rng):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in tasks.METHODS if name != "reddiff"])
-def test_every_method_is_tuned_on_masks_of_each_picture(name):
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name != "reddiff"])
+def test_every_solver_is_tuned_on_masks_of_each_picture(name):
     prior, _ = counting_prior()
     tuned = tune(prior, task_name="inpaint_random", pictures=pictures(), solver=name, budget=3, num_steps=2)
     assert np.isfinite(tuned.score)
-
-
-def test_the_default_is_noise_aware_except_where_the_published_form_is_better():
-    assert {tasks.by_name(name).family for name in tasks.TASKS if tasks.default_solver(name) == "reddiff"} == set(
-        tasks.PUBLISHED_IS_BETTER
-    )
-    assert tasks.default_solver() == tasks.default_solver("sr4") == tasks.preset("sr4", 0.05).name == "noise_aware"

@@ -22,7 +22,7 @@ PriorOption = Annotated[Path | None, typer.Option("--prior", help=PRIOR, show_de
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything drawn.")]
 SolverOption = Annotated[
     str | None,
-    typer.Option("--solver", help="Method; `reddiff-jax info` lists them.", show_default="what does the task best"),
+    typer.Option("--solver", help="Solver; `reddiff-jax info` lists them.", show_default="what does the task best"),
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="Output folder.")]
 MaskOption = Annotated[
@@ -68,21 +68,16 @@ def load_prior(folder: Path | None) -> tuple[Any, int, str]:
     return prior, channels, jobs.fingerprint(folder)
 
 
-def show_preset(preset: Any) -> str:
-    """A preset in the words of the command line."""
+def show_settings(settings: Any) -> str:
+    """Settings in the words of the command line."""
     from dataclasses import asdict
 
-    from reddiff_jax import tasks
+    from reddiff_jax.settings import WORDS
 
-    if preset.name != "reddiff":
-        settings = asdict(preset)
-        own = [f"{name}={str(value).lower()}" for name, value in settings.items() if name not in tasks.WORDS]
-        shared = [f"--{word} {settings[name]:g}" for name, word in tasks.WORDS.items() if name in settings]
-        return " ".join([f"--solver {preset.name}", *shared, *(f"--set {each}" for each in own)])
-    return (
-        f"--steps {preset.num_steps} --lam {preset.lam:g} --lr {preset.learning_rate:g} ({preset.lr_schedule}), "
-        f"from timestep {preset.start_timestep}, weighting {preset.weighting}, init {preset.init}"
-    )
+    values = asdict(settings)
+    own = [f"{name}={str(value).lower()}" for name, value in values.items() if name not in WORDS]
+    shared = [f"--{word} {values[name]:g}" for name, word in WORDS.items() if name in values]
+    return " ".join([f"--solver {settings.name}", *shared, *(f"--set {each}" for each in own)])
 
 
 @contextmanager

@@ -56,11 +56,17 @@ def convert(
     ] = None,
     blocks: Annotated[int | None, typer.Option(min=1, help="Residual blocks of each level of a classifier.")] = None,
     prediction: Annotated[
-        _Prediction | None, typer.Option(help="What the network predicts; the noise, if nothing says otherwise.")
+        _Prediction | None,
+        typer.Option(
+            help="What the network predicts. If nothing says otherwise, v of a residual UNet, else the noise."
+        ),
+    ] = None,
+    patch_size: Annotated[
+        int | None, typer.Option(min=1, help="Side of a residual UNet's patches, for pictures not of 1 or 3 channels.")
     ] = None,
     dtype: Annotated[_Dtype, typer.Option(help="Type in which parameters are stored.")] = _Dtype.f32,
 ) -> None:
-    """Converts a checkpoint of guided-diffusion (ADM) or diffusers for --prior. PyTorch is not needed, nothing is run.
+    """Converts a checkpoint of guided-diffusion (ADM), diffusers or the residual UNet for --prior, without PyTorch.
 
     guided-diffusion: widths, blocks, attention, classes and the learned variance are read from the file. What it cannot
     tell (heads, order of attention, schedule) comes from --config or the options; left out, the error says what is
@@ -68,6 +74,9 @@ def convert(
 
     diffusers: the folder of a UNet2DModel (config.json and weights), or of a pipeline that has one in unet/. Its
     scheduler_config.json tells the schedule and the prediction; without it, --schedule does.
+
+    residual UNet: the file tells the network. It predicts v on the linear schedule unless --prediction and --schedule
+    say otherwise.
     """
     import jax.numpy as jnp
 
@@ -88,6 +97,7 @@ def convert(
                 timesteps=timesteps,
                 rescale_timesteps=rescale_timesteps,
                 prediction=prediction,
+                patch_size=patch_size,
                 dtype={"f32": jnp.float32, "bf16": jnp.bfloat16}[dtype],
                 report=report,
             )

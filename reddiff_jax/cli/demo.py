@@ -45,7 +45,7 @@ def demo(
     if prior is None and "emoji64" in io.bundled_priors():
         emoji, _, name = load_prior(io.bundled_priors()["emoji64"])
         # What a box hides is decided at high noise levels; small pictures are cheap.
-        options: Any = {"evaluations": min(EMOJI_STEPS * steps, 1000), "settings": {"r_max": 6.0}}
+        options: Any = {"evaluations": min(EMOJI_STEPS * steps, 1000), "settings": {"sigma_max": 6.0}}
         shows.append(jobs.Show(emoji, name, jobs.sample_emoji(), 64, EMOJI_TASKS, **options, folder="emoji"))
     results = []
     with stderr().status("loading the pictures") as status:

@@ -11,7 +11,7 @@ from reddiff_jax.cli._common import PRIOR, UserError, stdout
 def info(
     prior: Annotated[Path | None, typer.Argument(help=PRIOR, show_default=False)] = None,
 ) -> None:
-    """Tells versions, devices, a prior's card, the tasks with their presets, and the solvers."""
+    """Tells versions, devices, a prior's card, the tasks with their settings, and the solvers."""
     import importlib.metadata
     import platform
 
@@ -20,6 +20,7 @@ def info(
 
     import reddiff_jax
     from reddiff_jax import io, tasks
+    from reddiff_jax.settings import SETTINGS, TUNED, NoiseAwareSettings, interpolate
 
     folder = io.find_prior(prior)
     try:
@@ -51,31 +52,44 @@ def info(
             table.add_row(name, value)
         console.print(table)
 
-    table = Table("task", "what it does", "needs", "preset", "solver", title="Tasks", title_justify="left")
+    table = Table("task", "what it does", "needs", "settings", "solver", title="Tasks", title_justify="left")
     for name, task in tasks.TASKS.items():
-        table.add_row(name, task.help, task.needs or "", task.family, tasks.default_solver(name))
+        table.add_row(name, task.help, task.needs or "", *_default(name))
     console.print(table)
-    title = "noise_aware's presets, the same for all sigma"
-    names = ("lam", "r_max", "r_min", "init", "num_runs", "num_steps")
-    table = Table("preset", *names, title=title, title_justify="left")
-    presets = {family: preset for family, ((_, preset),) in tasks.TUNED["noise_aware"].items()}
-    for family, preset in {**presets, "all else": tasks.METHODS["noise_aware"]()}.items():
-        table.add_row(family, *(str(vars(preset)[name]) for name in names))
+    title = "noise_aware's settings, the same for all sigma"
+    names = ("lam", "sigma_max", "sigma_min", "init", "num_runs", "num_steps")
+    table = Table("settings", *names, title=title, title_justify="left")
+    tuned = {str(kind): settings for kind, ((_, settings),) in TUNED["noise_aware"].items()}
+    for kind, settings in {**tuned, "all else": NoiseAwareSettings()}.items():
+        table.add_row(kind, *(str(vars(settings)[name]) for name in names))
     console.print(table)
     sigmas = (0.0, 0.05, 0.1, 0.2)
-    title = "reddiff's presets: lam / learning rate / first timestep, by sigma (for pixels in [-1, 1])"
-    table = Table("preset", *(f"sigma {sigma:g}" for sigma in sigmas), title=title, title_justify="left")
-    for family in tasks.PRESETS:
-        table.add_row(family, *(_short(tasks.family_preset(family, sigma)) for sigma in sigmas))
+    title = "reddiff's settings: lam / learning rate / first timestep, by sigma (for pixels in [-1, 1])"
+    table = Table("settings", *(f"sigma {sigma:g}" for sigma in sigmas), title=title, title_justify="left")
+    for kind, rows in TUNED["reddiff"].items():
+        table.add_row(kind, *(_short(interpolate(rows, sigma)) for sigma in sigmas))
     console.print(table)
     table = Table("solver", "what it is", "settings", title="Solvers (--solver)", title_justify="left")
-    for name, method in tasks.METHODS.items():
-        table.add_row(name, method.help, method().describe())
+    for name, each in SETTINGS.items():
+        table.add_row(name, each.help, each().describe())
     console.print(table)
 
 
-def _short(preset: Any) -> str:
-    return f"{preset.lam:g} / {preset.learning_rate:g} / {preset.start_timestep}"
+def _default(task: str) -> tuple[str, str]:
+    """Whose settings a task has, and its solver."""
+    from reddiff_jax import tasks
+    from reddiff_jax.settings import default_name, kind_of
+
+    try:
+        problem = tasks.example(task, draw=True)
+    except ValueError:
+        return "", ""  # it needs weights or a package that are not there
+    kind = str(kind_of(problem.operator)) if tasks.by_name(task).draw is not None else "inpaint_*, by the mask"
+    return kind, default_name(problem)
+
+
+def _short(settings: Any) -> str:
+    return f"{settings.lam:g} / {settings.learning_rate:g} / {settings.start_timestep}"
 
 
 def _flat(card: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

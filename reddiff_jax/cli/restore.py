@@ -18,7 +18,7 @@ from reddiff_jax.cli._common import (
     conclude,
     load_prior,
     progress_bar,
-    show_preset,
+    show_settings,
 )
 from reddiff_jax.cli._processes import ProcessesOption, ProcessOption, choose_share, parse_batch_size, use_cores
 
@@ -47,13 +47,13 @@ def restore(
     ] = None,
     prior: PriorOption = None,
     solver: SolverOption = None,
-    presets: Annotated[
+    settings: Annotated[
         Path | None, typer.Option(help="File of tuned settings (reddiff-jax tune).", show_default="built-in")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Number of steps, 1 to 1000.", show_default="preset")] = None,
-    lam: Annotated[float | None, typer.Option(help="Weight of the prior.", show_default="preset")] = None,
+    steps: Annotated[int | None, typer.Option(help="Number of steps, 1 to 1000.", show_default="tuned")] = None,
+    lam: Annotated[float | None, typer.Option(help="Weight of the prior.", show_default="tuned")] = None,
     lr: Annotated[
-        float | None, typer.Option(help="Learning rate; only `--solver reddiff` has one.", show_default="preset")
+        float | None, typer.Option(help="Learning rate; only `--solver reddiff` has one.", show_default="tuned")
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -90,7 +90,7 @@ def restore(
 ) -> None:
     """Restores pictures: OUT/NAME.png for each input, and OUT/manifest.jsonl.
 
-    Settings come from a preset for the task and noise level, which is printed. Killed and started again with the same
+    Settings are tuned for what is measured and the noise level, and are printed. Killed and started again with the same
     options, it continues and gives the same files, bit for bit on the same devices. Started once on each of several
     machines (srun, a TPU pod, or --processes and --process), each does its share.
 
@@ -98,11 +98,12 @@ def restore(
     """
     from dataclasses import replace
 
-    from reddiff_jax import jobs, tasks
+    from reddiff_jax import jobs
+    from reddiff_jax.settings import read_settings
 
-    method = tasks.method_by_name(solver or tasks.default_solver(task))
-    changes = {"num_steps": steps, "lam": lam, "learning_rate": lr, **dict(map(method.read, set_ or ()))}
-    settings = jobs.Settings(
+    read = jobs.settings_class(solver, task).read
+    changes = {"num_steps": steps, "lam": lam, "learning_rate": lr, **dict(map(read, set_ or ()))}
+    options = jobs.Options(
         task=task,
         sigma=sigma,
         mask=mask,
@@ -116,17 +117,17 @@ def restore(
         overwrite=overwrite,
         exact_sizes=exact_sizes,
     )
-    settings.check()
+    options.check()
     use_cores()
     share = choose_share(processes, process)
     loaded, channels, prior_name = load_prior(prior)
-    if presets is not None:
-        settings = replace(settings, presets=jobs.read_presets(presets, prior_name))
+    if settings is not None:
+        options = replace(options, tuned=read_settings(settings, prior_name))
     with progress_bar("restoring") as update:
 
         def report(event: "Event") -> None:
-            if event.kind == "preset":
-                text = f"{event.name} ({event.detail}): {show_preset(event.preset)}"
+            if event.kind == "settings":
+                text = f"{event.name} ({event.detail}): {show_settings(event.settings)}"
                 update.console.print(text, soft_wrap=True)
             if event.kind in ("compiled", "retry"):
                 said = compiled(event.detail) if event.kind == "compiled" else event.detail
@@ -137,7 +138,7 @@ def restore(
             inputs,
             loaded,
             out=out,
-            settings=settings,
+            options=options,
             prior_name=prior_name,
             channels=channels,
             share=share,

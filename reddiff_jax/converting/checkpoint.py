@@ -41,7 +41,7 @@ class Checkpoint:
         tensors: Read-only arrays by name; they lie in the file and not in memory.
         wrappers: Keys of the dictionaries around the state dict, outermost first.
         path: The file.
-        mapping: What the arrays are views of.
+        mapping: The mapped file, of which the arrays are views.
     """
 
     tensors: dict[str, np.ndarray]
@@ -55,7 +55,7 @@ class Checkpoint:
             self.mapping.madvise(mmap.MADV_DONTNEED)
 
     def source(self, root: Path | None = None) -> dict[str, Any]:
-        """What a card says of the file: its name (under ``root``), size, hash and types."""
+        """The card's entry for the file: its name (under ``root``), size, hash and types."""
         return {
             **describe_file(self.path, root or self.path.parent),
             "state_dict": ".".join(self.wrappers) or None,
@@ -141,11 +141,11 @@ def _safetensor(content: np.ndarray, entry: dict[str, Any]) -> np.ndarray:
 def _what_else(start: bytes) -> str:
     if start[:5] == b"\x80\x02\x8a\nl":
         return (
-            "is in PyTorch's format of before version 1.6. Save it again, where PyTorch is installed: "
+            "is in PyTorch's format from before version 1.6. Save it again, where PyTorch is installed: "
             "torch.save(torch.load(path, map_location='cpu', weights_only=True), new_path)."
         )
     if start.startswith(b"version https://"):
-        return "is Git LFS's note of a file, not the file: fetch it with `git lfs pull`."
+        return "is a Git LFS pointer, not the file itself: fetch it with `git lfs pull`."
     if start.lstrip()[:1] == b"<":
         return "is a web page, not a checkpoint: the download was answered with a notice. Fetch it in a browser."
     return "is no checkpoint: neither a PyTorch zip (.pt, .pth) nor safetensors."

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from reddiff_jax import io
-from reddiff_jax.converting import diffusers, guided_diffusion
+from reddiff_jax.converting import diffusers, guided_diffusion, residual_unet
 from reddiff_jax.converting.checkpoint import Checkpoint, describe_file, read_checkpoint
 from reddiff_jax.converting.errors import CheckpointError
-from reddiff_jax.nets import DiffusersUNet, EncoderUNet, Net, UNet
+from reddiff_jax.nets import DiffusersUNet, EncoderUNet, Net, ResidualUNet, UNet
 from reddiff_jax.priors import NetPrior
 from reddiff_jax.schedules import Schedule
 
@@ -22,7 +22,7 @@ _RELEASE_BYTES = 2**27
 
 @dataclass(frozen=True)
 class _Plan:
-    """What becomes of a checkpoint; ``files`` are further ones that it was read from, by what they are."""
+    """What is read from a checkpoint; ``files`` are its other files, by kind."""
 
     checkpoint: Checkpoint
     net: Net
@@ -46,37 +46,40 @@ def convert(
     timesteps: int = guided_diffusion.TIMESTEPS,
     rescale_timesteps: bool | None = None,
     prediction: str | None = None,
+    patch_size: int | None = None,
     dtype: Any = jnp.float32,
     report: Callable[[float, str], None] = lambda fraction, stage: None,
 ) -> dict[str, Any]:
-    """Converts a checkpoint of guided-diffusion or diffusers to a folder for ``load_prior`` or ``io.load_classifier``.
+    """Converts a checkpoint of PyTorch to a folder for ``load_prior`` or ``io.load_classifier``.
 
     Args:
-        checkpoint: A ``.pt``, ``.pth`` or ``.safetensors`` file of guided-diffusion; or a folder of diffusers'
-            ``UNet2DModel``, or of a pipeline with one. A folder's config.json tells the network, and ``config``,
-            ``heads``, ``head_channels``, ``new_attention_order`` and ``blocks`` must be left out.
+        checkpoint: A ``.pt``, ``.pth`` or ``.safetensors`` file of guided-diffusion or a residual UNet; or a folder of
+            diffusers' ``UNet2DModel``, or of a pipeline with one. A folder's config.json and a residual UNet's shapes
+            tell the network, and ``config``, ``heads``, ``head_channels``, ``new_attention_order``, ``blocks`` and
+            ``rescale_timesteps`` must be left out.
         out: The folder, which appears only when complete and must not exist.
         config: Name of a published configuration, one of ``guided_diffusion.PUBLISHED``.
         heads: Number of attention heads at every level.
         head_channels: Channels of an attention head, instead of ``heads``.
         new_attention_order: How attention lays out its channels, see ``nets.layers.AttentionBlock``.
         schedule: Name of the noise schedule, one of ``guided_diffusion.SCHEDULES``. By default that of the published
-            configuration, or of the folder's scheduler_config.json.
+            configuration, or of the folder's scheduler_config.json, or "linear" for a residual UNet.
         blocks: Residual blocks of a level, for classifiers whose shapes allow several numbers.
         timesteps: Number of timesteps T of the training: 1000 in guided-diffusion, 4000 in most of improved-diffusion;
             where a folder's scheduler_config.json tells the schedule, its own.
         rescale_timesteps: Whether the network was given t * 1000 / T instead of t (improved-diffusion's default);
             needed where T is not 1000.
         prediction: What a UNet predicts, one of ``io.PREDICTIONS``; by default what the folder's scheduler_config.json
-            says, else the noise.
+            says; else v for a residual UNet and the noise for others.
+        patch_size: Side of a residual UNet's patches, in pixels; needed where pictures have neither 3 channels nor 1.
         dtype: Type in which parameters are stored.
-        report: Called with the share that is done, 0 to 1, and with what is being done.
+        report: Called with the fraction that is done, 0 to 1, and the name of the stage.
 
     Returns:
         The card.
 
     Raises:
-        CheckpointError: If the file is none that can be converted, or options are missing or contradict it.
+        CheckpointError: If the file cannot be converted, or options are missing or contradict it.
         FileExistsError: If ``out`` exists.
         OSError: If a file cannot be read or written.
     """
@@ -90,6 +93,7 @@ def convert(
         "new_attention_order": new_attention_order,
         "blocks": blocks,
         "rescale_timesteps": rescale_timesteps,
+        "patch_size": patch_size,
     }
     path = Path(checkpoint)
     is_folder = path.is_dir()
@@ -118,8 +122,16 @@ def convert(
 def _plan_file(path: Path, schedule: str | None, timesteps: int, prediction: str | None, told: dict[str, Any]) -> _Plan:
     source = read_checkpoint(path)
     with _said_of(path):
-        net, name = guided_diffusion.choose_net(source.tensors, schedule=schedule, timesteps=timesteps, **told)
-        params = guided_diffusion.to_params(source.tensors, net)
+        patch_size = told.pop("patch_size")
+        if residual_unet.is_residual_unet(source.tensors):
+            _refuse(told, "the shapes of a residual UNet tell the network")
+            net = residual_unet.choose_net(source.tensors, patch_size=patch_size)
+            params = residual_unet.to_params(source.tensors, net)
+            name, prediction = schedule or residual_unet.SCHEDULE, prediction or residual_unet.PREDICTION
+        else:
+            _refuse({"patch_size": patch_size}, "only a residual UNet has patches")
+            net, name = guided_diffusion.choose_net(source.tensors, schedule=schedule, timesteps=timesteps, **told)
+            params = guided_diffusion.to_params(source.tensors, net)
     description, make_schedule = guided_diffusion.SCHEDULES[name]
     return _Plan(source, net, params, make_schedule(timesteps), description, prediction or "eps", {})
 
@@ -127,10 +139,8 @@ def _plan_file(path: Path, schedule: str | None, timesteps: int, prediction: str
 def _plan_folder(
     folder: Path, schedule: str | None, timesteps: int, prediction: str | None, told: dict[str, Any]
 ) -> _Plan:
-    given = [f"--{name.removeprefix('new_').replace('_', '-')}" for name, value in told.items() if value is not None]
     with _said_of(folder):
-        if given:
-            raise CheckpointError(f"a folder's {diffusers.CONFIG} tells the network; leave out {' and '.join(given)}.")
+        _refuse(told, f"a folder's {diffusers.CONFIG} tells the network")
         files = diffusers.find_files(folder)
         scheduler = diffusers.read_json(files.scheduler) if files.scheduler else None
         if schedule is not None:
@@ -152,6 +162,13 @@ def _plan_folder(
     others = {"config": files.config, "scheduler": files.scheduler}
     found = {kind: path for kind, path in others.items() if path is not None}
     return _Plan(source, net, params, table, description, prediction, found)
+
+
+def _refuse(told: dict[str, Any], reason: str) -> None:
+    """Raises CheckpointError if any of these options was given."""
+    given = [f"--{name.removeprefix('new_').replace('_', '-')}" for name, value in told.items() if value is not None]
+    if given:
+        raise CheckpointError(f"{reason}; leave out {' and '.join(given)}.")
 
 
 @contextmanager
@@ -178,8 +195,8 @@ def _copy(params: Any, source: Checkpoint, dtype: Any, report: Callable[[float, 
     return structure.unflatten(copies)
 
 
-def _channels(net: UNet | DiffusersUNet, config: str | None) -> dict[str, int]:
-    """What the input's and the output's channels are; an upsampler's input has the small image's behind the image's."""
+def _channels(net: UNet | DiffusersUNet | ResidualUNet, config: str | None) -> dict[str, int]:
+    """Channels of input and output by kind; an upsampler's input has the small image's after the image's."""
     is_upsampler = config is not None and config.startswith("upsampler")
     image = net.in_channels // 2 if is_upsampler else min(net.in_channels, net.out_channels)
     return {

@@ -1,7 +1,6 @@
 """Folders of diffusers' ``UNet2DModel``: config.json, scheduler_config.json and the weights; diffusers is not needed.
 
-All that a configuration can say is checked against what the network knows before anything is built of it: it comes from
-a stranger.
+A configuration comes from a stranger, so each field is checked against what the network knows before anything is built.
 
 Source:
     diffusers' documentation of ``UNet2DModel`` and of its schedulers.
@@ -26,7 +25,7 @@ from reddiff_jax.schedules import Schedule
 CONFIG, SCHEDULER = "config.json", "scheduler_config.json"
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
-# Those that index the same table of alphas_cumprod, and have the same defaults where their file is silent.
+# Those that index the same table of alphas_cumprod, and have the same defaults for fields that are left out.
 SCHEDULERS = tuple(
     f"{name}Scheduler"
     for name in (
@@ -37,7 +36,7 @@ SCHEDULERS = tuple(
 )
 _LATENT = ("vae", "vqvae", "movq")
 _OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-# The picture's size, and what averaging of weights leaves behind.
+# Fields of the picture's size and of the averaging of weights.
 _HARMLESS = {
     *("sample_size", "decay", "min_decay", "optimization_step", "update_after_step"),
     *("use_ema_warmup", "inv_gamma", "power"),
@@ -58,7 +57,7 @@ class Files:
 
 @dataclass(frozen=True)
 class _Rule:
-    """What a field may be, and the same in words; of lists, what each entry may be."""
+    """Values that a field may have, and the same in words; for lists, values of each entry."""
 
     allows: Callable[[Any], bool]
     needed: str
@@ -193,7 +192,7 @@ def choose_net(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], num
     Args:
         config: Its content.
         tensors: The weights, which bound how many blocks there can be.
-        num_timesteps: Of the schedule, which a table of timesteps must cover.
+        num_timesteps: Number of timesteps of the schedule, which a table of timesteps must cover.
 
     Raises:
         CheckpointError: If it describes another network, or one with parts that are not known here.
@@ -226,7 +225,7 @@ def choose_net(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], num
             "needs one of each."
         )
     if net.freq_shift >= net.block_out_channels[0] // 2:
-        raise CheckpointError(f"{CONFIG} says freq_shift={net.freq_shift}, which its first width is too small for.")
+        raise CheckpointError(f"{CONFIG} says freq_shift={net.freq_shift}, but its first width is too small for that.")
     if net.time_embedding_type == "learned" and (net.num_train_timesteps or 0) < num_timesteps:
         raise CheckpointError(
             f"{CONFIG} has learned embeddings of {net.num_train_timesteps or 0} timesteps (num_train_timesteps), but "
@@ -242,18 +241,18 @@ def choose_net(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], num
 
 def to_params(tensors: Mapping[str, np.ndarray], net: DiffusersUNet) -> dict[str, Any]:
     """Maps a state dict to the parameters of a network, one to one; see ``parameters.fill``."""
-    return fill(net, tensors, remedy=f"Do {CONFIG} and the weights belong together?", target=_target)
+    return fill(net, tensors, remedy=f"Check that {CONFIG} and the weights belong together.", target=_target)
 
 
 def choose_schedule(config: Mapping[str, Any]) -> tuple[str, Schedule]:
-    """The schedule that a scheduler_config.json describes, and the same in words.
+    """The schedule that a scheduler_config.json describes: its name in words, and its table.
 
     Raises:
         CheckpointError: If it is of a scheduler that is not known here, or its values make no schedule.
     """
     fields = _checked(config, _SCHEDULER_RULES, SCHEDULER)
     if "_class_name" not in fields:
-        raise CheckpointError(f"{SCHEDULER} does not say of which scheduler it is; say --schedule.")
+        raise CheckpointError(f"{SCHEDULER} does not name its scheduler (_class_name); say --schedule.")
     total, betas = fields.get("num_train_timesteps", 1000), fields.get("trained_betas")
     if betas is not None:
         if len(betas) != total:
@@ -268,7 +267,7 @@ def choose_schedule(config: Mapping[str, Any]) -> tuple[str, Schedule]:
 
 
 def choose_prediction(config: Mapping[str, Any]) -> str:
-    """What a scheduler_config.json says that the network predicts, one of ``io.PREDICTIONS``.
+    """The network's prediction according to a scheduler_config.json, one of ``io.PREDICTIONS``.
 
     Raises:
         CheckpointError: If it is none of ``PREDICTIONS``.
@@ -282,7 +281,7 @@ def choose_prediction(config: Mapping[str, Any]) -> str:
 
 
 def _checked(config: Mapping[str, Any], rules: Mapping[str, _Rule], file: str) -> dict[str, Any]:
-    """The fields that have rules, which they keep."""
+    """Returns the fields that have rules, checked."""
     fields = {name: config[name] for name in rules if name in config}
     for name, value in fields.items():
         for refused in rules[name].refused(value):
@@ -291,7 +290,7 @@ def _checked(config: Mapping[str, Any], rules: Mapping[str, _Rule], file: str) -
 
 
 def _target(name: str, tensor: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
-    """Where a tensor goes; attention's tensors may have their names of before version 0.15."""
+    """Where a tensor goes; attention's tensors may have their names from before version 0.15."""
     renamed = re.sub(r"(\.attentions\.\d+\.)(query|key|value|proj_attn)(?=\.)", lambda m: m[1] + _OLD_NAMES[m[2]], name)
     return target(renamed, tensor)
 

@@ -1,5 +1,5 @@
-"""What a checkpoint that cannot be converted raises."""
+"""The error of a checkpoint that cannot be converted."""
 
 
 class CheckpointError(ValueError):
-    """A file that is no checkpoint, or not one that can be converted; one line that says why and what to try."""
+    """A file that cannot be converted; the message is one line that says why and what to try."""

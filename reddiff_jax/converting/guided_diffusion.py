@@ -92,7 +92,7 @@ def _infer(shapes: dict[str, tuple[int, ...]], is_unet: bool, blocks: int | None
     convolved = any(f"input_blocks.{i}.0.op.weight" in shapes for i in downs)
     if is_unet:
         num_outputs = 1 + max(int(name.split(".")[1]) for name in shapes if name.startswith("output_blocks."))
-        # The last block of a level may resample: a second residual block in its place tells.
+        # The last block of a level may resample; a second residual block in its place shows it.
         ups = [
             i for i in range(num_outputs) for part in (1, 2) if f"output_blocks.{i}.{part}.in_layers.2.weight" in shapes
         ]
@@ -198,7 +198,7 @@ def choose_net(
         rescale_timesteps: Whether the network was given t * 1000 / T instead of t; needed where T is not 1000.
 
     Raises:
-        CheckpointError: If the shapes contradict the configuration, or something is left to be said.
+        CheckpointError: If the shapes contradict the configuration, or options are missing.
     """
     missing = []
     if timesteps != TIMESTEPS and rescale_timesteps is None:

@@ -13,7 +13,7 @@ from reddiff_jax.converting.errors import CheckpointError
 from reddiff_jax.converting.parameters import fill
 from reddiff_jax.nets import KernelWizard
 
-# Finds the code of a pair of pictures; the operator draws its code.
+# This part finds the code of a pair of pictures; the operator draws its code instead.
 _UNUSED = "kernel_extractor."
 
 
@@ -37,8 +37,8 @@ def read_kernel_wizard(path: str | Path, *, net: KernelWizard | None = None) -> 
     source = read_checkpoint(path)
     used = {name: tensor for name, tensor in source.tensors.items() if not name.startswith(_UNUSED)}
     remedy = (
-        "Needed is the state dict of KernelWizard as trained with norm: none, nf: 64, front_RBs: 10 and back_RBs: 20; "
-        "kernel.pth, of 9 kB, is a single blur code and no weights."
+        "Give the state dict of KernelWizard as trained with norm: none, nf: 64, front_RBs: 10 and back_RBs: 20; "
+        "kernel.pth (9 kB) is a single blur code, not weights."
     )
     try:
         params = fill(KernelWizard() if net is None else net, used, target=_target, remedy=remedy)
@@ -56,6 +56,6 @@ def _target(name: str, tensor: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]
     if leaf != "weight" or tensor.ndim != 4:
         return (*path, leaf), tensor
     if ".up." in name:
-        # A transposed convolution is stored as the convolution whose derivative it is: (I, O, kh, kw), unturned.
+        # A transposed convolution is stored as the convolution whose derivative it is: (I, O, kh, kw), not flipped.
         return (*path, "kernel"), tensor.transpose(2, 3, 0, 1)[::-1, ::-1]  # (kh, kw, I, O)
     return (*path, "kernel"), tensor.transpose(2, 3, 1, 0)  # (kh, kw, I, O)

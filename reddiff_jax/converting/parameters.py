@@ -51,8 +51,8 @@ def fill(
     Args:
         net: The network.
         tensors: Arrays by their PyTorch names.
-        remedy: What to try where they do not fit, said in the error.
-        target: Says where a tensor goes, and turns it.
+        remedy: What the error says to try where they do not fit.
+        target: Says where a tensor goes, and transposes it.
 
     Returns:
         The parameters' nested dictionary; its leaves are views of the tensors, in their types.

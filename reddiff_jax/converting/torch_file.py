@@ -85,7 +85,7 @@ def read_zip(path: Path, content: np.ndarray) -> Any:
             OSError,
             EOFError,
         ) as error:
-            # A seek to before the start, by a damaged offset, is no trouble with the disk.
+            # A damaged offset may seek to before the start; that is not an error of the disk.
             if isinstance(error, CheckpointError) or (isinstance(error, OSError) and error.errno != errno.EINVAL):
                 raise
             reason = _shown(str(error)) or type(error).__name__

@@ -1,14 +1,11 @@
-"""Work on folders of pictures: measuring them, restoring them, pairing them with their originals. Nothing is printed.
+"""Work on folders of pictures: measuring, restoring and scoring them, training on them. Nothing is printed.
 
 ``restore`` reads ahead, restores pictures of one shape in batches of one compiled size, writes each result as it comes,
 and notes it in ``manifest.jsonl``: the same call continues an interrupted run, with the same bits. A picture's random
 numbers depend on (seed, its name) and nothing else, so order, batch size and neighbours change it by rounding at most.
-Several processes, each with its ``Share``, work on one folder without a word to each other.
+Several processes, each with its ``Share``, work on one folder without communicating.
 """
 
-from reddiff_jax.jobs.batches import BatchSolver as BatchSolver
-from reddiff_jax.jobs.batches import OutOfMemoryError as OutOfMemoryError
-from reddiff_jax.jobs.batches import Scalars as Scalars
 from reddiff_jax.jobs.demonstration import DemoResult as DemoResult
 from reddiff_jax.jobs.demonstration import Show as Show
 from reddiff_jax.jobs.demonstration import demonstrate as demonstrate
@@ -25,15 +22,18 @@ from reddiff_jax.jobs.inputs import read_kernel as read_kernel
 from reddiff_jax.jobs.manifest import Manifest as Manifest
 from reddiff_jax.jobs.manifest import fingerprint as fingerprint
 from reddiff_jax.jobs.measuring import measure_pictures as measure_pictures
-from reddiff_jax.jobs.presets import PresetFile as PresetFile
-from reddiff_jax.jobs.presets import read_presets as read_presets
+from reddiff_jax.jobs.options import Options as Options
+from reddiff_jax.jobs.options import settings_class as settings_class
 from reddiff_jax.jobs.restoring import restore as restore
 from reddiff_jax.jobs.scoring import Pairs as Pairs
 from reddiff_jax.jobs.scoring import mean as mean
 from reddiff_jax.jobs.scoring import pair as pair
 from reddiff_jax.jobs.scoring import score as score
 from reddiff_jax.jobs.scoring import write_scores as write_scores
-from reddiff_jax.jobs.settings import Settings as Settings
 from reddiff_jax.jobs.shares import Share as Share
 from reddiff_jax.jobs.shares import detect_share as detect_share
-from reddiff_jax.jobs.tuning import tune_presets as tune_presets
+from reddiff_jax.jobs.training import LEVELS as LEVELS
+from reddiff_jax.jobs.training import ResidualArchitecture as ResidualArchitecture
+from reddiff_jax.jobs.training import UNetArchitecture as UNetArchitecture
+from reddiff_jax.jobs.training import train_prior as train_prior
+from reddiff_jax.jobs.tuning import tune_settings as tune_settings

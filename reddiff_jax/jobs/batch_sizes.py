@@ -9,9 +9,9 @@ from typing import Any
 import jax
 
 from reddiff_jax._files import replacing
-from reddiff_jax.jobs.batches import BatchSolver, OutOfMemoryError, device_memory
+from reddiff_jax.batching import BatchSolver, OutOfMemoryError, device_memory
 
-_GAIN = 1.05  # what twice the batch must be faster by for each picture
+_GAIN = 1.05  # least gain in speed per picture for which the batch is doubled
 _SHARE_OF_MEMORY = 0.8  # the rest is for reading ahead and for what the compiler does not count
 _FILE = "batch_sizes.json"
 
@@ -60,7 +60,7 @@ class RememberedSizes:
         return size if isinstance(size, int) and size > 0 else None
 
     def put(self, size: int, *what: Any) -> None:
-        """Remembers a size; where that cannot be written it is found again next time."""
+        """Remembers a size; if it cannot be written, it is measured again next time."""
         if self.path is None:
             return
         try:

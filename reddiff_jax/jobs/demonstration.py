@@ -11,14 +11,14 @@ import jax
 import numpy as np
 
 from reddiff_jax import masks, panels, pictures, tasks
-from reddiff_jax.jobs.batches import BatchSolver
+from reddiff_jax.batching import BatchSolver, local_mesh
 from reddiff_jax.jobs.measuring import simulate
+from reddiff_jax.jobs.options import check_seed
 from reddiff_jax.jobs.outputs import prepare_folder, writing
 from reddiff_jax.jobs.scoring import mean, score_arrays
-from reddiff_jax.jobs.settings import check_seed
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
-from reddiff_jax.tasks import Method, Preset
+from reddiff_jax.problems import Problem
+from reddiff_jax.settings import DiffpirSettings, ReddiffSettings, Settings, default_settings
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Show:
         size: Side to which they are reduced, in pixels.
         tasks: Names of tasks, and noise levels.
         evaluations: Of the network, for each restoration; the demonstration's if None.
-        settings: What replaces settings of the tasks' presets, ``{"r_max": 6.0}``.
+        settings: What replaces fields of the tasks' settings, ``{"sigma_max": 6.0}``.
         folder: Where its files go, below the output folder.
     """
 
@@ -53,7 +53,7 @@ class DemoResult:
     show: Show
     task: str
     sigma: float
-    preset: Method
+    settings: Settings
     names: list[str]
     pinv_scores: list[dict[str, float]]
     scores: list[dict[str, float]]
@@ -64,12 +64,12 @@ class DemoResult:
     @property
     def methods(self) -> tuple[str, str, str]:
         """What the restorations are by, in the order of their scores."""
-        return "A+ y", _NAMES[self.preset.name], _NAMES[BASELINE]
+        return "A+ y", _NAMES[self.settings.name], _NAMES[BASELINE]
 
 
 _NAMES = {"noise_aware": "noise-aware RED-diff", "reddiff": "RED-diff", "diffpir": "DiffPIR"}
 # Of the other solvers the best on two of the photos' four tasks, within 0.2 dB on two (benchmarks/quality.py).
-BASELINE = "diffpir"
+BASELINE = DiffpirSettings.name
 
 
 def sample_photos() -> list[Path]:
@@ -109,7 +109,7 @@ def demonstrate(
         JobError: If the folder cannot be written.
         ValueError: For an impossible number of steps.
     """
-    replace(Preset(), num_steps=steps)
+    replace(ReddiffSettings(), num_steps=steps)
     check_seed(seed)
     out = Path(out)
     results, rows = [], []
@@ -127,10 +127,10 @@ def demonstrate(
             problems = [measurement.problem(operator) for measurement in measured]
             keys = [jax.random.fold_in(masks.key_of(name, seed), 0) for name in names]
             evaluations = show.evaluations or steps
-            preset = tasks.preset(task, sigma).spending(evaluations).changed(show.settings)
-            baseline = tasks.METHODS[BASELINE]().spending(evaluations)
+            settings = default_settings(problems[0]).spending(evaluations).changed(show.settings)
+            baseline = DiffpirSettings().spending(evaluations)
 
-            xs, compile_seconds, seconds = _solve(preset, show.prior, problems, keys, shared, say)
+            xs, compile_seconds, seconds = _solve(settings, show.prior, problems, keys, shared, say)
             others, *_ = _solve(baseline, show.prior, problems, keys, shared, say)
             pinvs = [np.clip(np.asarray(each.operator.pinv(each.y)), -1, 1) for each in problems]
             pinv_scores, scores, baseline_scores = (
@@ -138,7 +138,7 @@ def demonstrate(
                 for each in (pinvs, xs, others)
             )
             result = DemoResult(
-                show, task, sigma, preset, names, pinv_scores, scores, baseline_scores, compile_seconds, seconds
+                show, task, sigma, settings, names, pinv_scores, scores, baseline_scores, compile_seconds, seconds
             )
             results.append(result)
             views = [measurement.preview() for measurement in measured]
@@ -164,14 +164,23 @@ def demonstrate(
 
 
 def _solve(
-    method: Method, prior: Prior, problems: list[Problem], keys: list, shared: bool, say: Callable[[str], Any]
+    settings: Settings, prior: Prior, problems: list[Problem], keys: list, shared: bool, say: Callable[[str], Any]
 ) -> tuple[np.ndarray, float, float]:
     """Restorations, cut to [-1, 1], and the seconds of compiling and of solving."""
-    say(f"{method.name}: compiling")
-    batch = BatchSolver(method.solver(prior), problems[0], batch_size=len(problems), shared_operator=shared)
-    say(f"{method.name}: restoring {len(problems)} pictures in one call")
+    say(f"{settings.name}: compiling")
+    solver = settings.solver(prior)
+    batch = BatchSolver(
+        solver,
+        problems[0],
+        batch_size=len(problems),
+        shared_operator=shared,
+        shared_noise=True,
+        steps_per_call=solver.num_steps,
+        mesh=local_mesh(len(problems)),
+    )
+    say(f"{settings.name}: restoring {len(problems)} pictures in one call")
     began = time.perf_counter()
-    xs, _ = batch(keys, problems)
+    xs = np.asarray(batch(keys, problems).x)
     return np.clip(xs, -1, 1), batch.compile_seconds, time.perf_counter() - began
 
 
@@ -203,7 +212,7 @@ def _demo_metrics(results: list[DemoResult], steps: int, seed: int) -> dict[str,
                 "size": result.show.size,
                 "task": result.task,
                 "sigma": result.sigma,
-                "preset": asdict(result.preset),  # type: ignore[call-overload]
+                "settings": asdict(result.settings),  # type: ignore[call-overload]
                 "compile_seconds": round(result.compile_seconds, 2),
                 "solve_seconds": round(result.solve_seconds, 2),
                 "mean": {
@@ -221,4 +230,4 @@ def _demo_metrics(results: list[DemoResult], steps: int, seed: int) -> dict[str,
 
 
 def _kinds(result: DemoResult) -> dict[str, list[dict[str, float]]]:
-    return {"pinv": result.pinv_scores, result.preset.name: result.scores, BASELINE: result.baseline_scores}
+    return {"pinv": result.pinv_scores, result.settings.name: result.scores, BASELINE: result.baseline_scores}

@@ -1,4 +1,4 @@
-"""What the user must put right, said in one line."""
+"""Errors that the user must put right, in one line each."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def brief(error: BaseException) -> str:
 
 
 def with_path(path: Path, error: BaseException) -> str:
-    """What was wrong with a file, in one line that names it."""
+    """What is wrong with a file, in one line that names it."""
     reason = brief(error)
     if isinstance(error, OSError) and error.strerror:
         reason = f"{error.filename or 'a file'}: {error.strerror}"

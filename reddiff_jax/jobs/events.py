@@ -1,9 +1,9 @@
-"""What a job tells while it works, and at its end."""
+"""Events that a job reports while it works, and its outcome."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from reddiff_jax.tasks import Method
+from reddiff_jax.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -19,19 +19,19 @@ class Event:
     """Progress.
 
     Args (fields):
-        kind: "preset" (a group of pictures begins; ``preset`` is set), "compile", "compiled", "step", "retry" (a batch
-            is done in smaller ones), "restored", "measured", "skipped", "failed".
+        kind: "settings" (a group of pictures begins; ``settings`` is set), "compile", "compiled", "step", "retry" (a
+            batch is done in smaller ones), "restored", "measured", "skipped", "failed".
         name: Name of the picture, or what the group is.
         done: Fraction of the whole work that is done.
         detail: More, in words.
-        preset: Settings of the group.
+        settings: Those of the group.
     """
 
     kind: str
     name: str
     done: float
     detail: str = ""
-    preset: Method | None = None
+    settings: Settings | None = None
 
 
 Report = Callable[[Event], None]
@@ -39,7 +39,7 @@ Report = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job did: names of the pictures that were done, those found done before, and those that failed."""
+    """Outcome of a job: names of the pictures that it did, those found done before, and those that failed."""
 
     done: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)

@@ -1,10 +1,10 @@
-"""Pictures of many sizes in frames of few, so that a folder of photos does not take a compilation for each.
+"""Frames: padded canvases of few sizes for pictures of many, so that not every picture needs a compilation.
 
 Where each entry of y depends on the pixels of one place alone (masks, averaged blocks, channels mixed or clipped), a
 picture is the upper left part of a larger unknown whose rest is not measured: the data term is exactly the picture's,
-the rest is the prior's, and is cut off at the end. The solver starts with the measurement mirrored into the rest.
+the prior fills the rest, which is cropped at the end. In the initial image the measurement is mirrored into the rest.
 
-The frame follows from the picture's own size, so neighbours have no influence. Its sides are at most a quarter longer.
+The frame depends on the picture's own size only, not on its neighbours. Its sides are at most a quarter longer.
 """
 
 from dataclasses import replace
@@ -18,11 +18,11 @@ from jaxtyping import Array, Float
 from reddiff_jax import tasks
 from reddiff_jax.measurements import Header, Measurement
 from reddiff_jax.operators import LinearOperator, Operator
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 
 
 class _Framed:
-    """What the linear and the nonlinear operator share: ``y = operator(x)`` where it was measured, zero elsewhere.
+    """Base of the linear and the nonlinear operator: ``y = operator(x)`` where it was measured, zero elsewhere.
 
     Entry (i, j) of the frame's measurement is entry (rows[i], columns[j]) of the picture's, mirrored beyond its sides.
     """
@@ -33,7 +33,7 @@ class _Framed:
 
     @property
     def observed(self) -> Float[Array, "h w 1"]:
-        """One where something was measured."""
+        """Mask that is 1 where something was measured."""
         rows, columns = (index == jnp.arange(index.size) for index in (self.rows, self.columns))
         return (rows[:, None, None] & columns[None, :, None]).astype(float)
 
@@ -42,7 +42,7 @@ class _Framed:
         return self.observed * self.operator(x)
 
     def pinv(self, y: Float[Array, "h w c"]) -> Float[Array, "H W C"]:
-        """The operator's, of the measurement mirrored into the frame."""
+        """Applies the operator's pinv to the measurement, mirrored into the frame."""
         return self.operator.pinv(y[self.rows][:, self.columns])
 
 
@@ -64,12 +64,12 @@ class LinearFramed(_Framed, LinearOperator):
     columns: jax.Array  # (w,) int32
 
     def adjoint(self, y: Float[Array, "h w c"]) -> Float[Array, "H W C"]:
-        """The operator's, of what was measured."""
+        """Applies the operator's adjoint to what was measured."""
         return self.operator.adjoint(self.observed * y)
 
 
 def frame_header(header: Header) -> Header:
-    """The header of the frame of a picture's measurement; the picture's own where it has no other."""
+    """The header of the frame of a picture's measurement; the picture's own header if it needs no frame."""
     task = tasks.by_name(header.task)
     if not task.local:
         return header
@@ -86,7 +86,7 @@ def framed(measurement: Measurement, frame: Header, shared: Operator | None = No
     Args:
         measurement: The picture's.
         frame: Header of its frame.
-        shared: The operator of another picture of this frame, where they do not differ from picture to picture.
+        shared: The operator of another picture of this frame, if pictures share one.
     """
     if measurement.header == frame:
         return measurement.problem(shared)

@@ -1,4 +1,4 @@
-"""The gallery: what each task measures of a picture, and what its pseudo-inverse makes of that."""
+"""The gallery: what each task measures of a picture, and the pseudo-inverse of that."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,9 +9,9 @@ import numpy as np
 from reddiff_jax import panels, pictures, tasks
 from reddiff_jax.jobs.demonstration import sample_photos
 from reddiff_jax.jobs.measuring import simulate
+from reddiff_jax.jobs.options import check_seed
 from reddiff_jax.jobs.outputs import prepare_folder, writing
 from reddiff_jax.jobs.scoring import score_arrays
-from reddiff_jax.jobs.settings import check_seed
 
 _COLUMNS = ("original", "measurement y", "A+ y")
 _TASKS_PER_ROW = 3
@@ -31,12 +31,12 @@ def draw_gallery(
 
     Args:
         out: Output folder.
-        names: Tasks; all that need nothing of the user's if None.
+        names: Tasks; all that need no file of the user if None.
         picture: Picture file; each task takes another of the sample photos if None.
         size: Side of the central square, in pixels.
         sigma: Standard deviation of the noise, for pixels in [-1, 1].
         seed: Seed of masks, kernels and noise.
-        say: Called with the share that is done and the task's name.
+        say: Called with the fraction that is done and the task's name.
 
     Returns:
         The file.

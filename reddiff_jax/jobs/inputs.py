@@ -147,7 +147,7 @@ def _file_errors(path: Path, what: str) -> Iterator[None]:
 
 
 def own_arrays(mask: str | Path | None, kernel: str | Path | None, shape: Shape, stem: str) -> Arrays:
-    """The picture's arrays, of the files that were given for them; ``{}`` if none was."""
+    """The picture's arrays, read from the files that were given; ``{}`` if none was."""
     if mask is not None:
         return {"mask": read_mask(mask, shape, stem)}
     if kernel is not None:

@@ -1,4 +1,4 @@
-"""What was done, how, and with which prior: ``manifest.jsonl``, or ``manifest-00000.jsonl`` of each process."""
+"""A record of what was done, how and with which prior: ``manifest.jsonl``, or ``manifest-00000.jsonl`` of a process."""
 
 import hashlib
 import json
@@ -14,9 +14,9 @@ MANIFEST = "manifest.jsonl"
 
 
 class Manifest:
-    """A file of JSON lines, the last of which for a name holds; a line cut short by a kill is passed over.
+    """A file of JSON lines, of which the last one of a name counts; a line cut short by a kill is skipped.
 
-    Other ``manifest*.jsonl`` beside it are other processes': they are read, and of two files the later line holds.
+    Other ``manifest*.jsonl`` beside it are of other processes: they are read, too, and the later line counts.
     """
 
     def __init__(self, path: Path):
@@ -28,7 +28,7 @@ class Manifest:
                     self.entries[name] = entry
 
     def add(self, *entries: Mapping[str, Any]) -> None:
-        """Appends lines, each with the time; they are safe when this returns, and none is left if there is no room."""
+        """Appends lines, each with the time: all are on the disk when this returns, or none if there is no room."""
         timed = [json.loads(json.dumps({**entry, "time": round(time.time(), 3)})) for entry in entries]
         lines = memoryview(b"".join(json.dumps(entry).encode() + b"\n" for entry in timed))
         with writing(self.path), self.path.open("ab+", buffering=0) as file:

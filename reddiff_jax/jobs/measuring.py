@@ -11,11 +11,11 @@ from reddiff_jax import masks, measurements, pictures, tasks
 from reddiff_jax.jobs.errors import JobError, with_path
 from reddiff_jax.jobs.events import Event, Failure, Outcome, Report
 from reddiff_jax.jobs.inputs import find_inputs, own_arrays
+from reddiff_jax.jobs.options import check_parts, check_seed
 from reddiff_jax.jobs.outputs import PREVIEWS, REFERENCES, prepare_folder, writing
-from reddiff_jax.jobs.settings import check_parts, check_seed
 from reddiff_jax.measurements import Measurement
 from reddiff_jax.noise import gaussian
-from reddiff_jax.problem import measure
+from reddiff_jax.problems import measure
 from reddiff_jax.tasks import Shape
 
 
@@ -42,8 +42,8 @@ def measure_pictures(
         seed: Seed of masks, kernels and noise; each picture's depend on its name, too.
         mask: Mask file, or folder of masks named as the pictures; drawn if None.
         kernel: The same for blur kernels.
-        size: Measure the central square, reduced to this many pixels a side; the whole picture if None, cut to what
-            the task divides by.
+        size: Measure the central square, reduced to this many pixels a side; the whole picture if None, cropped to
+            a multiple of the task's factor.
         channels: 3 (RGB) or 1 (gray).
         report: Called after each picture.
 
@@ -89,7 +89,7 @@ def _original(path: Path, channels: int, size: int | None, factor: int) -> np.nd
         array = pictures.center_crop(array, size)
     height, width = (side // factor * factor for side in array.shape[:2])
     if min(height, width) == 0:
-        raise ValueError(
+        raise JobError(
             f"a picture of {array.shape[1]} x {array.shape[0]} pixels is too small for a factor of {factor}."
         )
     top, left = (array.shape[0] - height) // 2, (array.shape[1] - width) // 2
@@ -120,7 +120,7 @@ def simulate(
     known, key = tasks.by_name(task), masks.key_of(stem, seed)
     shape: Shape = x.shape  # type: ignore[assignment]
     if known.gray and shape[2] == 1:
-        raise ValueError(f"{task} has no sense for gray pictures; take RGB ones.")
+        raise JobError(f"{task} makes no sense for gray pictures; take RGB ones.")
     arrays = own_arrays(mask, kernel, shape, stem) or known.simulate(jax.random.fold_in(key, 0), shape)
     y = measure(jax.random.fold_in(key, 1), known.operator(shape, arrays), gaussian(sigma), jnp.asarray(x)).y
     if "mask" in arrays:

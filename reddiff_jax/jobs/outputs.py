@@ -23,7 +23,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def prepare_folder(out: Path) -> None:
-    """Makes an output folder, and sees that it can be written to before any work is done."""
+    """Makes an output folder, and checks that it can be written to before any work is done."""
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         probe = out / ".writable"

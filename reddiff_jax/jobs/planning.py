@@ -16,9 +16,12 @@ from reddiff_jax.jobs.errors import JobError
 from reddiff_jax.jobs.framing import frame_header
 from reddiff_jax.jobs.inputs import Item, own_arrays, own_file, read_kernel
 from reddiff_jax.jobs.manifest import Manifest
-from reddiff_jax.jobs.settings import Settings
+from reddiff_jax.jobs.options import Options
 from reddiff_jax.measurements import Header, Measurement
-from reddiff_jax.tasks import Method, Shape
+from reddiff_jax.noise import gaussian
+from reddiff_jax.problems import Problem
+from reddiff_jax.settings import Settings
+from reddiff_jax.tasks import Arrays, Shape
 
 
 @dataclass(frozen=True)
@@ -28,16 +31,16 @@ class Plan:
     item: Item
     header: Header
     frame: Header  # of what is restored, of which the picture is a part; mostly its own
-    preset: Method
+    settings: Settings
     record: dict[str, Any]  # what must be equal for a finished picture to be kept
     outputs: tuple[str, ...]
 
 
-def make_plan(settings: Settings, prior_name: str, channels: int, item: Item) -> Plan:
-    """Looks at one input without reading its pixels.
+def make_plan(options: Options, prior_name: str, channels: int, item: Item) -> Plan:
+    """Looks at one input without reading its pixels; at its mask, on which the settings depend.
 
     Args:
-        settings: How it is to be restored.
+        options: How it is to be restored.
         prior_name: What identifies the prior.
         channels: Channels of the prior's pictures.
         item: The input.
@@ -46,32 +49,32 @@ def make_plan(settings: Settings, prior_name: str, channels: int, item: Item) ->
         ValueError: If it cannot be restored so, in one line.
     """
     digest = hashlib.sha256(item.path.read_bytes())
-    header = _header(settings, channels, item)
-    own = settings.mask or settings.kernel
+    header = _header(options, channels, item)
+    own = options.mask or options.kernel
     if own is not None:
-        digest.update(own_file(Path(own), item.stem, "mask" if settings.mask else "kernel").read_bytes())
-    preset = settings.preset(header.task, header.sigma)
+        digest.update(own_file(Path(own), item.stem, "mask" if options.mask else "kernel").read_bytes())
+    settings = options.settings(_shapes(options, item, header), header.task)
     # Other solvers may ask the operator for more than a framed one can do.
-    in_frame = not settings.exact_sizes and preset.name in ("reddiff", "noise_aware")
+    in_frame = not options.exact_sizes and settings.plain
     frame = frame_header(header) if in_frame else header
     record = {
         "task": header.task,
         "sigma": header.sigma,
-        "solver": preset.name,
-        **asdict(preset),
+        "solver": settings.name,
+        **asdict(settings),  # type: ignore[call-overload]
         "prior": prior_name,
-        "samples": settings.samples,
-        "seed": settings.seed,
-        "tile": tile_size(frame.in_shape, settings.tile),
+        "samples": options.samples,
+        "seed": options.seed,
+        "tile": tile_size(frame.in_shape, options.tile),
         "input": digest.hexdigest()[:16],
     }
     if frame != header:
         record["frame"] = frame.in_shape[:2]
     record = json.loads(json.dumps(record))  # tuples as the lists that are read back
-    return Plan(item, header, frame, preset, record, _output_names(item.name, settings.samples))
+    return Plan(item, header, frame, settings, record, _output_names(item.name, options.samples))
 
 
-def load(settings: Settings, channels: int, plan: Plan) -> Measurement:
+def load(options: Options, channels: int, plan: Plan) -> Measurement:
     """Reads one input, and checks that it is still what it was."""
     header, path = plan.header, plan.item.path
     if path.suffix == measurements.SUFFIX:
@@ -79,10 +82,7 @@ def load(settings: Settings, channels: int, plan: Plan) -> Measurement:
         measurement = replace(read, header=replace(read.header, sigma=header.sigma))
     else:
         y = pictures.read_picture(path, channels=header.y_shape[2])
-        task = tasks.by_name(header.task)
-        arrays = own_arrays(settings.mask, settings.kernel, header.in_shape, plan.item.stem)
-        if task.needs is not None and not arrays:
-            arrays = task.simulate(jax.random.key(0), header.in_shape)
+        arrays = _arrays(options, plan.item, header)
         if "mask" in arrays:
             arrays["mask"] = np.broadcast_to(arrays["mask"], header.in_shape)
             if y.shape == header.in_shape:
@@ -91,6 +91,25 @@ def load(settings: Settings, channels: int, plan: Plan) -> Measurement:
     if measurement.header != header:
         raise JobError(f"{path} changed while it was being read; repeat the command.")
     return measurement
+
+
+def _shapes(options: Options, item: Item, header: Header) -> Problem:
+    """The picture's problem as far as settings depend on it: the operator's type, a mask's numbers, the noise."""
+    task, problem = tasks.by_name(header.task), tasks.example(header.task, header.in_shape[2])
+    if task.needs == "mask":
+        read = item.path.suffix == measurements.SUFFIX
+        arrays = measurements.read_measurement(item.path).arrays if read else _arrays(options, item, header)
+        operator = task.operator(header.in_shape, arrays)
+        problem = Problem(jax.ShapeDtypeStruct(header.y_shape, np.float32), operator, problem.noise)  # type: ignore[arg-type]
+    return replace(problem, noise=gaussian(header.sigma))
+
+
+def _arrays(options: Options, item: Item, header: Header) -> Arrays:
+    """What belongs to the operator of a picture that is no measurement file."""
+    arrays = own_arrays(options.mask, options.kernel, header.in_shape, item.stem)
+    if tasks.by_name(header.task).needs is not None and not arrays:
+        return tasks.by_name(header.task).simulate(jax.random.key(0), header.in_shape)
+    return arrays
 
 
 def tile_size(in_shape: Shape, tile: int) -> int | None:
@@ -135,39 +154,39 @@ def _output_names(name: str, samples: int) -> tuple[str, ...]:
     return tuple(f"{name}_{end}.png" for end in [*range(samples), "mean", "std", "panel"])
 
 
-def _header(settings: Settings, channels: int, item: Item) -> Header:
+def _header(options: Options, channels: int, item: Item) -> Header:
     if item.path.suffix == measurements.SUFFIX:
-        return _header_of_measurement(settings, channels, item.path)
+        return _header_of_measurement(options, channels, item.path)
     if item.path.suffix.lower() in pictures.SUFFIXES:
-        return _header_of_picture(settings, channels, item)
+        return _header_of_picture(options, channels, item)
     raise JobError(f"{item.path} is neither a picture nor a measurement file.")
 
 
-def _header_of_measurement(settings: Settings, channels: int, path: Path) -> Header:
+def _header_of_measurement(options: Options, channels: int, path: Path) -> Header:
     header = measurements.read_header(path)
-    if settings.task not in (None, header.task):
-        raise JobError(f"{path} was measured for {header.task}, not {settings.task}; leave --task out.")
-    if settings.mask is not None or settings.kernel is not None:
+    if options.task not in (None, header.task):
+        raise JobError(f"{path} was measured for {header.task}, not {options.task}; leave --task out.")
+    if options.mask is not None or options.kernel is not None:
         raise JobError(f"{path} brings its own mask or kernel; leave --mask and --kernel out.")
     if header.in_shape[2] != channels:
         raise JobError(f"{path} has {header.in_shape[2]} channels but the prior {channels}; take another prior.")
-    return header if settings.sigma is None else replace(header, sigma=float(settings.sigma))
+    return header if options.sigma is None else replace(header, sigma=float(options.sigma))
 
 
-def _header_of_picture(settings: Settings, channels: int, item: Item) -> Header:
+def _header_of_picture(options: Options, channels: int, item: Item) -> Header:
     height, width = pictures.picture_size(item.path)
-    if settings.task is None:
+    if options.task is None:
         raise JobError(f"{item.path} is a picture, so the task must be said: --task, one of {', '.join(tasks.TASKS)}.")
-    task = tasks.by_name(settings.task)
+    task = tasks.by_name(options.task)
     if not task.is_picture:
         raise JobError(
-            f"{item.path} is a picture, but what {settings.task} measures is none: give a measurement file "
+            f"{item.path} is a picture, but what {options.task} measures is none: give a measurement file "
             "(reddiff-jax measure simulates one)."
         )
     if task.gray and channels == 1:
-        raise JobError(f"{settings.task} needs a prior of colour pictures.")
-    sigma = 0.0 if settings.sigma is None else float(settings.sigma)
-    if settings.task == "denoise" and sigma == 0:
+        raise JobError(f"{options.task} needs a prior of colour pictures.")
+    sigma = 0.0 if options.sigma is None else float(options.sigma)
+    if options.task == "denoise" and sigma == 0:
         raise JobError("denoise needs the noise's standard deviation, for pixels in [-1, 1]: --sigma 0.1, say.")
     # Solvers that trust sigma would undo the rounding, too: a wide blur's inverse makes large errors of it.
     sigma = max(sigma, pictures.ROUNDING_SIGMA)
@@ -175,14 +194,14 @@ def _header_of_picture(settings: Settings, channels: int, item: Item) -> Header:
     in_shape = task.in_shape(y_shape, channels)
     shapes: tuple = ()
     if task.needs == "mask":
-        if settings.mask is None and (task.draw is None or task.drawn_from_key):
-            raise JobError(f"{settings.task} needs to know which pixels are missing: --mask FILE (black = missing).")
+        if options.mask is None and (task.draw is None or task.drawn_from_key):
+            raise JobError(f"{options.task} needs to know which pixels are missing: --mask FILE (black = missing).")
         shapes = (("mask", in_shape),)
     elif task.needs == "kernel":
-        if settings.kernel is None:
-            raise JobError(f"{settings.task} needs the blur's kernel: --kernel FILE (a picture or .npy).")
-        shapes = (("kernel", _kernel_shape(own_file(Path(settings.kernel), item.stem, "kernel"))),)
-    return Header(settings.task, sigma, y_shape, in_shape, shapes)
+        if options.kernel is None:
+            raise JobError(f"{options.task} needs the blur's kernel: --kernel FILE (a picture or .npy).")
+        shapes = (("kernel", _kernel_shape(own_file(Path(options.kernel), item.stem, "kernel"))),)
+    return Header(options.task, sigma, y_shape, in_shape, shapes)
 
 
 @cache

@@ -14,25 +14,25 @@ import jax
 import numpy as np
 
 from reddiff_jax import masks, measurements, panels, pictures, tasks
+from reddiff_jax.batching import BatchSolver, OutOfMemoryError, Scalars, local_mesh, steps_per_call
 from reddiff_jax.jobs.batch_sizes import RememberedSizes, find_batch_size
-from reddiff_jax.jobs.batches import BatchSolver, OutOfMemoryError, Scalars
 from reddiff_jax.jobs.errors import JobError, brief, with_path
 from reddiff_jax.jobs.events import Event, Failure, Outcome, Report
 from reddiff_jax.jobs.framing import framed
 from reddiff_jax.jobs.inputs import Item, find_inputs
 from reddiff_jax.jobs.manifest import MANIFEST, Manifest
+from reddiff_jax.jobs.options import Options
 from reddiff_jax.jobs.outputs import REFERENCES, prepare_folder, writing
 from reddiff_jax.jobs.planning import Plan, check_not_onto_inputs, is_finished, load, make_plan, tile_size
 from reddiff_jax.jobs.scoring import score_arrays
-from reddiff_jax.jobs.settings import Settings
 from reddiff_jax.jobs.shares import Share
 from reddiff_jax.jobs.watching import Film, ScalarEvents, ScalarLog
 from reddiff_jax.measurements import Header, Measurement
 from reddiff_jax.priors import Prior, tiled
-from reddiff_jax.problem import Problem
-from reddiff_jax.run import describe_step, steps_per_call
+from reddiff_jax.problems import Problem
+from reddiff_jax.progress import describe_step
+from reddiff_jax.settings import Settings
 from reddiff_jax.solvers import Solver
-from reddiff_jax.tasks import Method
 
 
 def restore(
@@ -40,7 +40,7 @@ def restore(
     prior: Prior,
     *,
     out: str | Path,
-    settings: Settings,
+    options: Options,
     prior_name: str = "",
     channels: int = 3,
     share: Share | None = None,
@@ -63,7 +63,7 @@ def restore(
         inputs: Files and folders.
         prior: The diffusion prior.
         out: Output folder. What it holds of the same job is kept; the results of other settings are refused.
-        settings: How.
+        options: How.
         prior_name: What identifies the prior, for the manifest: see ``fingerprint``.
         channels: Channels of the prior's pictures.
         share: Which of the inputs are this process's, of several that share the output folder; all if None.
@@ -77,13 +77,13 @@ def restore(
         JobError: If nothing can be done, or the folder cannot be written.
         ValueError: For settings that make no sense.
     """
-    settings.check()
+    options.check()
     if film < 0:
         raise JobError(f"film is {film} frames but must be at least 0.")
     share = share or Share()
     items, failures = find_inputs(inputs, out=out, measured=True)
     out = Path(out)
-    check_not_onto_inputs(items, out, settings.samples)
+    check_not_onto_inputs(items, out, options.samples)
     if items:
         prepare_folder(out)
     for failure in failures:
@@ -95,28 +95,28 @@ def restore(
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         manifest = Manifest(out / share.file(MANIFEST))
         work = _Work(
-            out, prior, prior_name, channels, settings, manifest, sizes, Outcome(failures=failures), report, pool
+            out, prior, prior_name, channels, options, manifest, sizes, Outcome(failures=failures), report, pool
         )
         if log is not None:
             work.logs.append(ScalarLog(Path(log).with_name(share.file(Path(log).name))))
         if tensorboard is not None:
-            events = ScalarEvents(Path(tensorboard), settings.samples)
+            events = ScalarEvents(Path(tensorboard), options.samples)
             stack.callback(events.close)
             work.logs.append(events)
         if film:
             work.film = Film(film)
         own = share.of(items)
         plans = []
-        looked = pool.map(partial(_attempt, partial(make_plan, settings, prior_name, channels)), own)
+        looked = pool.map(partial(_attempt, partial(make_plan, options, prior_name, channels)), own)
         for item, plan in zip(own, looked, strict=True):
             if isinstance(plan, Plan):
                 plans.append(plan)
             else:
                 work.fail(item, plan)
-        groups: dict[tuple[Method, Header, bool], list[Plan]] = {}
+        groups: dict[tuple[Settings, Header, bool], list[Plan]] = {}
         for plan in plans:
-            groups.setdefault((plan.preset, plan.frame, plan.frame != plan.header), []).append(plan)
-            if is_finished(plan, manifest, out, overwrite=settings.overwrite):
+            groups.setdefault((plan.settings, plan.frame, plan.frame != plan.header), []).append(plan)
+            if is_finished(plan, manifest, out, overwrite=options.overwrite):
                 work.finished_before.add(plan.item.name)
                 work.outcome.skipped.append(plan.item.name)
                 report(Event("skipped", plan.item.name, 0.0))
@@ -139,7 +139,7 @@ class _Work:
     prior: Prior
     prior_name: str
     channels: int
-    settings: Settings
+    options: Options
     manifest: Manifest
     sizes: RememberedSizes
     outcome: Outcome
@@ -185,7 +185,7 @@ class _Restored:
 
 
 class _Group:
-    """Pictures of one shape and one preset, which share a compilation.
+    """Pictures of one shape and equal settings, which share a compilation.
 
     Every sample of every picture has its slot in one of the batches, whether it is still to be done or not: a continued
     run computes in the same slots of the same programs as an unbroken one, and so the same bits.
@@ -193,9 +193,9 @@ class _Group:
 
     def __init__(self, work: _Work, plans: Sequence[Plan]):
         self.work, self.plans, self.frame = work, plans, plans[0].frame
-        tile = tile_size(self.frame.in_shape, work.settings.tile)
+        tile = tile_size(self.frame.in_shape, work.options.tile)
         prior = work.prior if tile is None else tiled(work.prior, tile, tile // 4)
-        self.solver: Solver = plans[0].preset.solver(prior)
+        self.solver: Solver = plans[0].settings.solver(prior)
         # A framed picture's operator knows the picture's size.
         self.shared = not self.frame.array_shapes and self.frame == plans[0].header
         h, w, _ = self.frame.in_shape
@@ -212,7 +212,7 @@ class _Group:
         left = sum(plan.item.name not in finished for plan in self.plans)
         h, w, _ = self.frame.in_shape
         detail = f"{left} of {w} x {h}" if self.frame == self.plans[0].header else f"{left} within {w} x {h}"
-        self.work.report(Event("preset", self.name, self.work.done, detail, self.plans[0].preset))
+        self.work.report(Event("settings", self.name, self.work.done, detail, self.plans[0].settings))
         units = self._units()
         first: list[_Unit | None] = []
         while not any(first) and (following := list(islice(units, 1))):
@@ -236,19 +236,19 @@ class _Group:
                 if problem is not None:
                     work.finished += 1
                     work.fail(plan.item, problem, outputs=plan.outputs, settings=plan.record)
-                yield from [None] * work.settings.samples
+                yield from [None] * work.options.samples
                 continue
             if not self.frame.array_shapes:
                 operator = problem.operator
-            key = masks.key_of(plan.item.stem, work.settings.seed)
+            key = masks.key_of(plan.item.stem, work.options.seed)
             # A frame's residual is zero where nothing was measured.
             scale = (np.prod(self.frame.y_shape) / np.prod(plan.header.y_shape)) ** 0.5
-            for k in range(work.settings.samples):
+            for k in range(work.options.samples):
                 yield _Unit(plan, problem, k, jax.random.fold_in(key, k), float(scale))
 
     def _read_ahead(self) -> Iterator[tuple[Plan, Any]]:
         """Pictures in order: the measurement, what was wrong with it, or None if the picture is finished."""
-        read = partial(_attempt, partial(load, self.work.settings, self.work.channels))
+        read = partial(_attempt, partial(load, self.work.options, self.work.channels))
         pending: list[tuple[Plan, Future | None]] = []
         source = iter(self.plans)
         while True:
@@ -264,11 +264,11 @@ class _Group:
 
     def _choose_batch_size(self, problem: Problem) -> int:
         """The size asked for, or that of an interrupted run of this job, or what was found before, or is found now."""
-        settings, devices = self.work.settings, jax.local_device_count()
-        at_most = len(self.plans) * settings.samples
-        if settings.batch_size is not None:
-            whole = -(-at_most // devices) * devices if settings.batch_size >= devices else at_most
-            return min(settings.batch_size, whole)
+        options, devices = self.work.options, jax.local_device_count()
+        at_most = len(self.plans) * options.samples
+        if options.batch_size is not None:
+            whole = -(-at_most // devices) * devices if options.batch_size >= devices else at_most
+            return min(options.batch_size, whole)
         entries = [(self.work.manifest.entries.get(plan.item.name, {}), plan.record) for plan in self.plans]
         used = [entry["batch_size"] for entry, record in entries if entry.get("settings") == record]
         if used:
@@ -285,8 +285,8 @@ class _Group:
         return self.batch.batch_size
 
     def _identity(self) -> tuple[Any, ...]:
-        tile = tile_size(self.frame.in_shape, self.work.settings.tile)
-        solver = self.plans[0].preset.name
+        tile = tile_size(self.frame.in_shape, self.work.options.tile)
+        solver = self.plans[0].settings.name
         return self.work.prior_name, solver, self.frame.task, self.frame.in_shape, tile, self.shared
 
     def _compile(self, problem: Problem, size: int) -> BatchSolver:
@@ -297,7 +297,9 @@ class _Group:
             problem,
             batch_size=size,
             shared_operator=self.shared,
+            shared_noise=True,
             steps_per_call=steps_per_call(self.solver.num_steps, self._most_steps_per_call()),
+            mesh=local_mesh(size),
         )
         devices = f" on {batch.num_devices} devices" if batch.num_devices > 1 else ""
         seconds = f"batches of {size}{devices} in {batch.compile_seconds:.1f} s"
@@ -330,7 +332,7 @@ class _Group:
                     self._give_up(units, error)
                     continue
                 self.size = -(-self.size // 2)
-                if self.work.settings.batch_size is None:
+                if self.work.options.batch_size is None:
                     self.work.sizes.put(self.size, *self._identity())
                 self.work.report(Event("retry", self.name, self.work.done, f"batches of {self.size}: {brief(error)}"))
                 self.noted.clear()
@@ -339,7 +341,7 @@ class _Group:
             for unit, result in restored:
                 samples = self.results.setdefault(unit.plan.item.name, [])
                 samples.append(result)
-                if len(samples) == self.work.settings.samples:
+                if len(samples) == self.work.options.samples:
                     self.work.finished += 1
                     self._conclude(unit.plan, self.results.pop(unit.plan.item.name))
 
@@ -348,24 +350,22 @@ class _Group:
         if self.batch is None or self.batch.batch_size != self.size:
             self.batch = self._compile(present[0].problem, self.size)
         began = time.perf_counter()
-        xs, residuals = self.batch(
-            [unit and unit.key for unit in units],
-            [unit and unit.problem for unit in units],
-            partial(self._report_step, units),
-        )
+        problems = [unit and unit.problem for unit in units]
+        xs = self.batch([unit and unit.key for unit in units], problems, partial(self._report_step, units)).x
+        residuals, images = self.batch.rms_residuals(problems, xs), np.asarray(xs)
         seconds = (time.perf_counter() - began) / len(present)
         restored = []
-        for unit, x, residual in zip(units, xs, residuals, strict=True):
+        for slot, unit in enumerate(units):
             if unit is not None:
                 h, w, _ = unit.plan.header.in_shape
-                residual = float(residual) * unit.residual_scale
-                restored.append((unit, _Restored(x[:h, :w], residual, seconds)))
+                residual = float(residuals[slot]) * unit.residual_scale
+                restored.append((unit, _Restored(images[slot, :h, :w], residual, seconds)))
         return restored
 
     def _report_step(self, units: Sequence[_Unit | None], step: int, scalars: Scalars, estimate: Any) -> None:
         work, num_steps = self.work, self.solver.num_steps
         present = [i for i, unit in enumerate(units) if unit is not None]
-        done = (work.finished + len(present) / work.settings.samples * step / num_steps) / work.total
+        done = (work.finished + len(present) / work.options.samples * step / num_steps) / work.total
         slots = {i: {"name": units[i].plan.item.name, "sample": units[i].sample} for i in present}  # type: ignore[union-attr]
         for log in work.logs:
             log.add(slots, step, scalars)
@@ -429,7 +429,7 @@ class _Group:
         images = tasks.by_name(plan.header.task).result(images)
         entry = self._entry(plan)
         if not np.isfinite(images).all():
-            work.fail(plan.item, ValueError(f"the restoration diverged; {plan.preset.remedy}"), **entry)
+            work.fail(plan.item, ValueError(f"the restoration diverged; {plan.settings.remedy}"), **entry)
             return
         written, words = [*images], {}
         if len(samples) > 1:

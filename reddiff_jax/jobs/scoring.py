@@ -80,8 +80,8 @@ def score(pairs: Sequence[tuple[str, Path, Path]]) -> tuple[list[tuple[str, dict
     """PSNR, SSIM and, where its weights are installed, LPIPS of pairs of files.
 
     Returns:
-        (name, {"psnr", "ssim", "lpips"}) of each pair, without what is not defined for its size; and in one line each
-        what could not be compared.
+        (name, {"psnr", "ssim", "lpips"}) of each pair, without what is not defined for its size; and a line for each
+        pair that could not be compared.
     """
     try:
         lpips = partial(jax.jit(lambda lpips, x, reference: lpips(x, reference)), metrics.load_lpips())

@@ -30,7 +30,7 @@ class Share:
         return items[self.index :: self.count]
 
     def file(self, name: str) -> str:
-        """This process's own file of that name: itself for the only one, or with its number before the suffix."""
+        """File of this process: ``name`` for a single process, else with the process's number before the suffix."""
         stem, dot, suffix = name.rpartition(".")
         return name if self.count == 1 else f"{stem}-{self.index:05}{dot}{suffix}"
 
@@ -38,8 +38,8 @@ class Share:
 def detect_share() -> Share:
     """The share of a process that SLURM, Open MPI, a TPU pod or GKE has started, as JAX detects it; else the whole.
 
-    Unlike ``jax.distributed.initialize`` it connects to nothing: shares need no word from each other, and there a
-    process that dies takes the others with it. Where the cluster starts one process for each GPU, it takes that GPU.
+    Unlike ``jax.distributed.initialize`` it connects to nothing: shares need not communicate, and connected
+    processes die with the first one that dies. Where the cluster starts one process for each GPU, it takes that GPU.
     """
     try:
         from jax._src.clusters import ClusterEnv  # nothing public detects without connecting

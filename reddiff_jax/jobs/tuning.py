@@ -1,4 +1,4 @@
-"""Tuning a method on a user's pictures, into a file of presets."""
+"""Tuning a solver's settings on a user's pictures, into a file."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -8,19 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reddiff_jax import metrics, pictures, tasks, tuning
+from reddiff_jax import metrics, pictures, tuning
 from reddiff_jax.jobs.errors import JobError, with_path
 from reddiff_jax.jobs.inputs import find_inputs
-from reddiff_jax.jobs.outputs import prepare_folder
-from reddiff_jax.jobs.presets import PresetFile, read_presets
-from reddiff_jax.jobs.settings import check_seed
+from reddiff_jax.jobs.options import check_seed, settings_class
+from reddiff_jax.jobs.outputs import prepare_folder, writing
 from reddiff_jax.priors import Prior
+from reddiff_jax.settings import SettingsFile, read_settings
 from reddiff_jax.tuning import Score, Search, Tuned
 
 _LPIPS_SIDE = 31  # below which AlexNet has nothing left to pool
 
 
-def tune_presets(
+def tune_settings(
     inputs: Sequence[str | Path],
     prior: Prior,
     *,
@@ -39,7 +39,7 @@ def tune_presets(
     channels: int = 3,
     report: Callable[[Tuned, int], None] = lambda so_far, done: None,
 ) -> tuple[Tuned, Score]:
-    """Searches a method's settings on clean pictures, and writes them to a file as it goes.
+    """Searches a solver's settings on clean pictures, and writes them to a file as it goes.
 
     Killed and called again in the same way it continues: trials that the file holds are not run again. Other rows of
     the file are kept.
@@ -50,7 +50,7 @@ def tune_presets(
         out: The file.
         task: Name of the task.
         sigma: Standard deviation of the noise, for pixels in [-1, 1].
-        solver: Name of the method; the one that does the task best if None.
+        solver: Name of the solver; the one that does the task best if None.
         budget: Number of trials.
         search: How: see ``tuning``.
         size: Side of the central square of each picture, which is reduced to it.
@@ -72,11 +72,11 @@ def tune_presets(
     check_seed(seed)
     out = Path(out)
     if out.is_dir():
-        raise JobError(f"{out} is a folder; name a file, such as {out / 'presets.json'}.")
-    file = read_presets(out, prior_name) if out.exists() else PresetFile(out, prior_name)
+        raise JobError(f"{out} is a folder; name a file, such as {out / 'settings.json'}.")
+    file = read_settings(out, prior_name) if out.exists() else SettingsFile(out, prior_name)
     originals = _read(inputs, size, channels)
     score = _score(size)
-    solver = solver or tasks.default_solver(task)
+    solver = settings_class(solver, task).name
     key = {"task": task, "sigma": float(sigma), "solver": solver}
     how = {
         "score": score.__name__,
@@ -89,7 +89,8 @@ def tune_presets(
     prepare_folder(out.parent)
 
     def save(so_far: Tuned, done: int) -> None:
-        file.add(key, how, search.__name__, so_far)
+        with writing(out):
+            file.add(key, how, search.__name__, so_far.kind, [(each.settings, each.score) for each in so_far.trials])
         report(so_far, done)
 
     tuned = tuning.tune(

@@ -1,4 +1,4 @@
-"""Looking into a restoration while it goes: the solver's scalars, as JSON lines or for TensorBoard, and a film."""
+"""Watching a restoration: the solver's scalars, as JSON lines or for TensorBoard, and a film."""
 
 import json
 import time
@@ -10,7 +10,7 @@ import numpy as np
 
 from reddiff_jax import panels, pictures
 from reddiff_jax._files import replacing
-from reddiff_jax.jobs.batches import Scalars
+from reddiff_jax.batching import Scalars
 from reddiff_jax.jobs.outputs import writing
 
 _FILM_SECONDS, _LAST_FRAME_SECONDS = 3.0, 1.5
@@ -45,9 +45,9 @@ class ScalarLog:
 
 
 class ScalarEvents:
-    """A folder for TensorBoard: a run for each picture, NAME, or of several samples for each, NAME_0, NAME_1, ...
+    """A folder for TensorBoard: a run NAME for each picture, or NAME_0, NAME_1, ... for its several samples.
 
-    A picture that is done again has another file in its run, at whose beginning TensorBoard forgets the earlier one.
+    A picture that is done again gets another file in its run, which for TensorBoard replaces the earlier one.
 
     Raises:
         ImportError: Without tensorboardX.
@@ -59,7 +59,7 @@ class ScalarEvents:
             from tensorboardX.record_writer import RecordWriter
         except ImportError as error:
             raise ImportError('--tensorboard needs tensorboardX: pip install "reddiff-jax[tensorboard]".') from error
-        # Its SummaryWriter writes in a thread, for which a full disk would make the job wait for ever.
+        # Its SummaryWriter writes in a thread; on a full disk the job would wait for it for ever.
         self._open, self._event, self._summary = RecordWriter, event_pb2, summary_pb2.Summary  # type: ignore[attr-defined]
         self.folder, self.samples = folder, samples
         self._files: dict[int, Any] = {}  # slot -> file, of the batch under way
@@ -67,7 +67,7 @@ class ScalarEvents:
             folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, slots: Mapping[int, Mapping[str, Any]], step: int, scalars: Scalars) -> None:
-        """As of ``ScalarLog``."""
+        """Appends the steps of one call, as ``ScalarLog.add`` does."""
         count = min((values.shape[1] for values in scalars.values()), default=0)
         with writing(self.folder):
             if step == count:
@@ -100,7 +100,7 @@ class ScalarEvents:
 
 
 class Film:
-    """The estimates of one picture on its way, as ``NAME_film.png``, a strip, and ``NAME_film.gif``."""
+    """The estimates of one picture during its restoration, as ``NAME_film.png``, a strip, and ``NAME_film.gif``."""
 
     def __init__(self, num_frames: int):
         self.num_frames = num_frames

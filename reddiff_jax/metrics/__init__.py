@@ -1,4 +1,4 @@
-"""How near a restored image is to the original: PSNR, SSIM, LPIPS, each for one image ``(H, W, C)``."""
+"""Metrics of a restored image against its original: PSNR, SSIM, LPIPS, each for one image ``(H, W, C)``."""
 
 from reddiff_jax.metrics.distortion import psnr as psnr
 from reddiff_jax.metrics.distortion import ssim as ssim

@@ -1,4 +1,4 @@
-"""The two images of a metric, checked."""
+"""Checks of the two images of a metric."""
 
 import jax
 import jax.numpy as jnp

@@ -69,7 +69,7 @@ def ssim(
             or data_range is not positive.
 
     Source:
-        Wang, Bovik, Sheikh & Simoncelli 2004, "Image quality assessment", Eq. 13 and section III-C. No
+        Wang, Bovik, Sheikh & Simoncelli 2004, "Image quality assessment", Eq. 13 and section III-C. There is no
         downsampling before, and colours are averaged, as in scikit-image's ``structural_similarity`` with
         ``gaussian_weights=True, sigma=1.5, use_sample_covariance=False``.
     """

@@ -1,4 +1,4 @@
-"""What every network says of an input that does not fit."""
+"""Checks of a network's input."""
 
 from typing import Any
 

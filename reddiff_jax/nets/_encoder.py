@@ -1,4 +1,4 @@
-"""What the ADM UNet and the ADM classifier share: configuration, embedding of time, and the downward path."""
+"""Shared part of the ADM UNet and the ADM classifier: configuration, embedding of time, and the downward path."""
 
 import functools
 from collections.abc import Callable
@@ -38,7 +38,7 @@ class Encoder(nn.Module):
 
     @property
     def stride(self) -> int:
-        """What height and width must be divisible by, in pixels."""
+        """Number that must divide height and width, in pixels."""
         return 2 ** (len(self.channel_mult) - 1)
 
     def _widths(self) -> list[int]:

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, tensors and multiply-adds, without allocating any."""
+"""Cost of a network: parameters, tensors and multiply-adds, counted without allocating any."""
 
 import math
 from typing import Any
@@ -10,9 +10,10 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 from reddiff_jax.nets.classifier import EncoderUNet
 from reddiff_jax.nets.diffusers_unet import DiffusersUNet
 from reddiff_jax.nets.kernel_wizard import KernelWizard
+from reddiff_jax.nets.residual_unet import ResidualUNet
 from reddiff_jax.nets.unet import UNet
 
-Net = UNet | EncoderUNet | DiffusersUNet
+Net = UNet | EncoderUNet | DiffusersUNet | ResidualUNet
 
 
 def parameter_shapes(net: Net | KernelWizard) -> dict[str, Any]:
@@ -21,12 +22,12 @@ def parameter_shapes(net: Net | KernelWizard) -> dict[str, Any]:
 
 
 def parameter_count(net: Net | KernelWizard) -> int:
-    """Returns how many numbers the parameters are."""
+    """Returns the number of parameters."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(parameter_shapes(net)))
 
 
 def tensor_count(net: Net | KernelWizard) -> int:
-    """Returns how many arrays the parameters are."""
+    """Returns the number of parameter arrays."""
     return len(jax.tree.leaves(parameter_shapes(net)))
 
 

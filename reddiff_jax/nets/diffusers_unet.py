@@ -27,7 +27,7 @@ UP_BLOCKS = ("UpBlock2D", "AttnUpBlock2D", "ResnetUpsampleBlock2D")
 
 @dataclass(frozen=True)
 class _Style:
-    """What all blocks of a network have in common."""
+    """Settings that all blocks of a network share."""
 
     activation: Callable[[jax.Array], jax.Array]
     num_groups: int
@@ -58,14 +58,15 @@ class DiffusersUNet(nn.Module):
         up_block_types: One of ``UP_BLOCKS`` for each level, from the coarsest on.
         block_out_channels: Width of each level.
         layers_per_block: Residual blocks of a level on the way down; there is one more on the way up.
-        mid_block_scale_factor: What the outputs of the middle block's layers are divided by.
+        mid_block_scale_factor: Divisor of the outputs of the middle block's layers.
         downsample_padding: 1 pads both sides before a convolution of stride 2; 0 pads only behind the last row and
             column, as the code of Ho et al. does.
-        downsample_type, upsample_type: "conv" or "resnet": how blocks with attention resample. The others' names tell.
+        downsample_type, upsample_type: "conv" or "resnet": how blocks with attention resample; the names of other
+            blocks say it.
         dropout: Dropout rate in training (``deterministic=False``).
         act_fn: One of ``ACTIVATIONS``, in residual blocks.
-        attention_head_dim: Channels of an attention head; None is one head of all.
-        norm_num_groups, norm_eps: Of all group normalisations.
+        attention_head_dim: Channels of an attention head; None is a single head.
+        norm_num_groups, norm_eps: Groups and epsilon of all group normalisations.
         attn_norm_num_groups: Groups of the middle attention's normalisation. None is ``norm_num_groups``, and no
             normalisation at all where ``resnet_time_scale_shift`` is "scale_shift".
         resnet_time_scale_shift: "default" adds the embedding before the second normalisation, "scale_shift" scales and
@@ -114,7 +115,7 @@ class DiffusersUNet(nn.Module):
 
     @property
     def stride(self) -> int:
-        """What height and width must be divisible by, in pixels."""
+        """Number that must divide height and width, in pixels."""
         return 2 ** (len(self.block_out_channels) - 1)
 
     @property
@@ -241,7 +242,7 @@ class DownBlock(nn.Module):
     def __call__(
         self, h: Float[Array, "H W C"], embedding: Float[Array, "E"], deterministic: bool
     ) -> tuple[Float[Array, "H2 W2 C2"], list[jax.Array]]:
-        """Returns the features, and those that the way up takes again."""
+        """Returns the features, and the skips for the way up."""
         outputs = []
         for i in range(self.num_layers):
             h = ResnetBlock(self.features, self.style, name=f"resnets_{i}")(h, embedding, deterministic)

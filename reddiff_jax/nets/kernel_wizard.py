@@ -9,7 +9,7 @@ class KernelWizard(nn.Module):
     """Applies a blur code to a sharp picture, for one sample: the generator of Tran et al.
 
     Features at a quarter of the size; a U-Net ("adapter") joins the code to them at its bottom; residual blocks and two
-    pixel shuffles make of its output what is added to the sharp picture. 23.7 M parameters. The part of the published
+    pixel shuffles turn its output into what is added to the sharp picture. 23.7 M parameters. The part of the published
     network that extracts a code from two pictures is not built.
 
     Parameter groups carry the names of the published state dict: ``recon_trunk.3.conv1`` is ``recon_trunk_3/conv1``.
@@ -31,7 +31,7 @@ class KernelWizard(nn.Module):
 
     @property
     def stride(self) -> int:
-        """What height and width must be divisible by."""
+        """Number that must divide height and width."""
         return 4 * 2 ** len(self.channel_mult)
 
     def code_shape(self, height: int, width: int) -> tuple[int, int, int]:

@@ -48,10 +48,10 @@ def convolution(
 ) -> jax.Array:
     """``jax.lax.conv_general_dilated`` with a gradient that is fast inside loops on a CPU, too.
 
-    JAX transposes a convolution by exchanging the labels of the kernel's channels. XLA's CPU backend brings such labels
-    to the order that its fast convolution needs only outside of loops, and a solver's step is inside one: there a
-    network's gradient took 13 times as long. So the derivative is that of the transposed kernel with exchanged labels,
-    which JAX exchanges back.
+    JAX transposes a convolution by exchanging the labels of the kernel's channels. XLA's CPU backend reorders such
+    labels for its fast convolution, but not inside of loops, where a solver's step is: a network's gradient took 13
+    times as long there. So the derivative is that of the transposed kernel with exchanged labels, which JAX exchanges
+    back.
 
     Args:
         x: Input (B, H, W, C).
@@ -125,7 +125,7 @@ class GroupNorm(nn.Module):
         variance = jnp.maximum(mean_square - jnp.square(mean), 0.0)
         gain = jax.lax.rsqrt(variance + self.epsilon) * scale[None]  # (groups, C): a group's, if it had all channels
         offset = bias[None] - gain * mean
-        # A channel takes its own group's by a sum. After jnp.repeat, XLA would fuse all of this into the loop over
+        # A channel selects its own group by a sum. After jnp.repeat, XLA would fuse all of this into the loop over
         # pixels, and index the groups there: 2.5 times slower on a CPU.
         own = jnp.arange(channels)[None] // (channels // self.num_groups) == jnp.arange(self.num_groups)[:, None]
         gain, offset = jnp.where(own[None], jnp.stack([gain, offset]), 0.0).sum(1)[:, None]  # (1, C) each
@@ -170,6 +170,24 @@ def downsample_average(x: Float[Array, "H W C"]) -> Float[Array, "H//2 W//2 C"]:
     """Halves height and width by 2x2 average pooling."""
     h, w, c = x.shape
     return x.reshape(h // 2, 2, w // 2, 2, c).mean((1, 3))
+
+
+def space_to_depth(x: Float[Array, "H W C"], size: int) -> Float[Array, "H//size W//size C*size*size"]:
+    """Folds ``size`` x ``size`` patches into channels."""
+    if size == 1:
+        return x
+    h, w, c = x.shape
+    x = x.reshape(h // size, size, w // size, size, c).transpose(0, 2, 1, 3, 4)  # (H/s, W/s, s, s, C)
+    return x.reshape(h // size, w // size, size * size * c)
+
+
+def depth_to_space(x: Float[Array, "H W C"], size: int) -> Float[Array, "H*size W*size C//size//size"]:
+    """Inverse of ``space_to_depth``."""
+    if size == 1:
+        return x
+    h, w, c = x.shape
+    x = x.reshape(h, w, size, size, c // size**2).transpose(0, 2, 1, 3, 4)  # (H, s, W, s, C)
+    return x.reshape(h * size, w * size, c // size**2)
 
 
 class ResBlock(nn.Module):
@@ -281,7 +299,7 @@ class AttentionPool(nn.Module):
 
 
 def count_heads(channels: int, num_heads: int, num_head_channels: int | None) -> int:
-    """Returns the number of attention heads: by their width if it is given."""
+    """Returns the number of attention heads, from their width if it is given."""
     heads = num_heads if num_head_channels is None else channels // num_head_channels
     if heads < 1 or channels % heads or (num_head_channels is not None and channels % num_head_channels):
         raise ValueError(

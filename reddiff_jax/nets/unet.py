@@ -8,7 +8,14 @@ from jaxtyping import Array, Float, Int
 
 from reddiff_jax.nets._checks import check_image, check_label
 from reddiff_jax.nets._encoder import Encoder
-from reddiff_jax.nets.layers import Conv, GroupNorm, Upsample, upsample_nearest
+from reddiff_jax.nets.layers import (
+    Conv,
+    GroupNorm,
+    Upsample,
+    depth_to_space,
+    space_to_depth,
+    upsample_nearest,
+)
 
 
 class UNet(Encoder):
@@ -32,7 +39,7 @@ class UNet(Encoder):
         use_scale_shift_norm: The embedding scales and shifts the second normalisation, rather than being added.
         resblock_updown: Residual blocks resample; otherwise ``Upsample`` and ``Downsample`` do.
         conv_resample: Whether ``Upsample`` and ``Downsample`` have a convolution (only without ``resblock_updown``).
-        timestep_scale: What timesteps are multiplied by before their embedding: 1000 / T for networks trained on T of
+        timestep_scale: Factor of timesteps before their embedding: 1000 / T for networks trained on T of
             them, "rescaled" to a thousand; 1 in all published guided-diffusion checkpoints.
         patch_size: Side of the pixel patches folded into channels before the first level (space to depth) and
             unfolded after the last. 1 in all published checkpoints; 2 makes every level four times cheaper.
@@ -49,7 +56,7 @@ class UNet(Encoder):
 
     @property
     def stride(self) -> int:
-        """What height and width must be divisible by, in pixels."""
+        """Number that must divide height and width, in pixels."""
         return self.patch_size * super().stride
 
     @property
@@ -109,21 +116,3 @@ class UNet(Encoder):
         features = self.out_channels * self.patch_size**2
         h = Conv(features, (3, 3), padding=1, kernel_init=nn.initializers.zeros, name="out_2")(h)
         return depth_to_space(h, self.patch_size)
-
-
-def space_to_depth(x: Float[Array, "H W C"], size: int) -> Float[Array, "H//size W//size C*size*size"]:
-    """Folds ``size`` x ``size`` patches into channels."""
-    if size == 1:
-        return x
-    h, w, c = x.shape
-    x = x.reshape(h // size, size, w // size, size, c).transpose(0, 2, 1, 3, 4)  # (H/s, W/s, s, s, C)
-    return x.reshape(h // size, w // size, size * size * c)
-
-
-def depth_to_space(x: Float[Array, "H W C"], size: int) -> Float[Array, "H*size W*size C//size//size"]:
-    """Inverse of ``space_to_depth``."""
-    if size == 1:
-        return x
-    h, w, c = x.shape
-    x = x.reshape(h, w, size, size, c // size**2).transpose(0, 2, 1, 3, 4)  # (H, s, W, s, C)
-    return x.reshape(h * size, w * size, c // size**2)

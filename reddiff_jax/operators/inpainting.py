@@ -6,7 +6,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Num
 
-from reddiff_jax._checks import is_concrete
+from reddiff_jax._checks import is_concrete, numbers
 from reddiff_jax.operators._base import SpectralOperator
 
 
@@ -15,6 +15,26 @@ class Inpainting(SpectralOperator):
     """The diagonal operator ``y = mask * x``; build it with ``inpainting``."""
 
     mask: jax.Array  # (H, W, 1) or (H, W, C), 1 = kept
+
+    @property
+    def scattered(self) -> bool:
+        """Whether single pixels are missing, not holes: a look at the mask's numbers.
+
+        The next pixel to the right of a missing one, or below it, is missing, too, with a probability that is the
+        missing share where pixels are missing by themselves, and near 1 in holes; the middle of the two divides them.
+        The masks of a batch under ``vmap`` count together. Where ``jit`` hides the numbers they are taken for holes.
+        """
+        mask = numbers(self.mask)  # (..., H, W, #C)
+        if mask is None:
+            return False
+        missing = mask == 0
+        pairs = (
+            (missing[..., :-1, :, :], missing[..., 1:, :, :]),  # a pixel and the one below it
+            (missing[..., :, :-1, :], missing[..., :, 1:, :]),  # a pixel and the one to its right
+        )
+        with_neighbour = sum(int(first.sum()) for first, _ in pairs)
+        both = sum(int((first & second).sum()) for first, second in pairs)
+        return with_neighbour == 0 or bool(both / with_neighbour < (1 + missing.mean()) / 2)
 
     @property
     def singulars(self) -> Float[Array, "H W #C"]:

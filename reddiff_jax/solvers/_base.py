@@ -1,4 +1,4 @@
-"""What a solver is: pure ``init`` and ``step`` under one scanned ``run``."""
+"""The interface of a solver: pure ``init`` and ``step``, which ``run`` scans."""
 
 import abc
 from typing import Any, Generic, TypeVar
@@ -11,14 +11,14 @@ from jaxtyping import Array, Float
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image, Key
 from reddiff_jax.noise import Gaussian
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 
 State = TypeVar("State")
 
 
 @struct.dataclass
 class Solver(Repr, abc.ABC, Generic[State]):
-    """An iterative method: what all images share. What belongs to one image is the ``Problem``.
+    """An iterative method, with all that images share; what belongs to one image is its ``Problem``.
 
     A state is a flax struct with at least ``step``, the int32 number of steps done.
     """
@@ -61,14 +61,9 @@ def known_sigma_y(solver: str, problem: Problem, remedy: str) -> Float[Array, ""
     return problem.noise.sigma_y
 
 
-def num_entries(x: jax.Array) -> int:
-    """Number of real numbers in an array; a complex entry counts twice."""
-    return x.size * (2 if jnp.iscomplexobj(x) else 1)
-
-
 def scalar(value: jax.Array | float) -> jax.Array:
     """Makes a hyperparameter a leaf; numbers stay weakly typed, like those of solver.replace(lam=0.5)."""
-    # A change of type is a compilation.
+    # A change of type would compile again.
     return jnp.asarray(float(value)) if isinstance(value, int | float) else jnp.asarray(value, dtype=float)
 
 

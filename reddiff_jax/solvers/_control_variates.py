@@ -28,5 +28,5 @@ def variate_none(eps_hat: Image, z: Image) -> Float[Array, ""]:
 
 
 def variate_twice(eps_hat: Image, z: Image) -> Float[Array, ""]:
-    """Control variate 2: that of samples, whose half step ends at mu + r z - (r / 2) eps_hat."""
+    """Control variate 2, for posterior samples: their half step ends at mu + r z - (r / 2) eps_hat."""
     return jnp.full((), 2.0, z.dtype)

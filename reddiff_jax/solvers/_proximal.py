@@ -6,18 +6,19 @@ import jax.numpy as jnp
 from reddiff_jax._conjugate_gradients import conjugate_gradients
 from reddiff_jax._types import Image
 from reddiff_jax.operators import LinearOperator, SpectralOperator
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 
 
 def proximal(problem: Problem, x: Image, rho: jax.Array | float, num_cg: int) -> Image:
     """``argmin_v |A v - y|^2 + rho |v - x|^2 = x + (A^T A + rho)^-1 A^T (y - A x)``; the projection for rho -> 0.
 
-    Exact in the singular vectors of a SpectralOperator, else ``num_cg`` steps of conjugate gradients from x.
+    It is exact for a SpectralOperator, by its singular vectors; other operators take ``num_cg`` steps of conjugate
+    gradients from x.
     """
     operator, missing = problem.operator, -problem.residual(x)
     if isinstance(operator, SpectralOperator):
         s = operator.singulars
-        # At rho = 0 this is the pseudo-inverse, which leaves out what rounding made of singular values of zero.
+        # At rho = 0 this is the pseudo-inverse, which leaves out singular values that are zero but for rounding.
         used = (s > operator.rcond * jnp.max(s)) | (rho > 0)
         return x + operator.V(jnp.where(used, s / jnp.where(used, s**2 + rho, 1.0), 0.0) * operator.Ut(missing))
     assert isinstance(operator, LinearOperator)

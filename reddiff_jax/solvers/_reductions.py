@@ -1,6 +1,10 @@
 """Scales of RED-diff's data and prior term: (number of pixels n, number of measurement entries m) -> (a, b)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+Reduction = Callable[[int, int], tuple[float, float]]
+"""``(n, m) -> (a, b)``."""
 
 
 def pixel_units(n: int, m: int) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""What the methods share that walk a noisy image down the noise levels, one network evaluation a level."""
+"""Base of the samplers, which take a noisy image down the noise levels."""
 
 import abc
 
@@ -12,15 +12,15 @@ from reddiff_jax._checks import check_non_negative, is_concrete
 from reddiff_jax._types import Image, Key
 from reddiff_jax.operators import SpectralOperator
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
-from reddiff_jax.solvers._base import Solver, check_in_shape, known_sigma_y, num_entries
-from reddiff_jax.solvers._starts import Init
+from reddiff_jax.problems import Problem
+from reddiff_jax.solvers._base import Solver, check_in_shape, known_sigma_y
+from reddiff_jax.solvers._starts import Init, first_image
 from reddiff_jax.solvers._transition import Scales
 
 
 @struct.dataclass
 class SamplerState:
-    """What the next step needs."""
+    """All that the next step needs."""
 
     x_t: jax.Array  # (H, W, C), at the noise level of the next step; clean after the last
     step: jax.Array  # int32, number of steps done
@@ -28,7 +28,7 @@ class SamplerState:
 
 @struct.dataclass
 class SamplerInfo:
-    """What a human watches."""
+    """Scalars to watch during a run."""
 
     t: jax.Array  # timestep of the step
     residual: jax.Array  # root mean square of A(x_hat) - y
@@ -36,9 +36,9 @@ class SamplerInfo:
 
 @struct.dataclass
 class Sampler(Solver[SamplerState]):
-    """A walk x_T -> ... -> x_t -> x_s -> ... -> x_0 over ``timesteps``, after the last of which comes t = -1, clean.
+    """A walk x_T -> ... -> x_t -> x_s -> ... -> x_0 over ``timesteps``, which ends at t = -1, the clean image.
 
-    It starts from ``x_T = alpha_T guess + sigma_T z``.
+    It starts from the initial image ``guess``, noised: ``x_T = alpha_T guess + sigma_T z``.
     """
 
     prior: Prior
@@ -55,10 +55,7 @@ class Sampler(Solver[SamplerState]):
         check_in_shape(self._name, problem)
         self.check(problem)
         key_guess, key_z = jax.random.split(key)
-        guess = self.guess(key_guess, problem, *self.prior.schedule(self.timesteps[0]))
-        if guess.shape != problem.operator.in_shape:
-            raise ValueError(f"init returned shape {guess.shape} but the image has {problem.operator.in_shape}.")
-        guess = guess.astype(float)
+        guess = first_image(self.guess, key_guess, problem, *self.prior.schedule(self.timesteps[0]))
         z = jax.random.normal(key_z, guess.shape, guess.dtype)
         return SamplerState(self.start(z, guess, problem).astype(float), jnp.zeros((), jnp.int32))
 
@@ -104,7 +101,7 @@ class Sampler(Solver[SamplerState]):
 
     def report(self, t: Int[Array, ""], x_hat: Image, problem: Problem) -> SamplerInfo:
         """The scalars to watch at the estimate ``x_hat``."""
-        residual = jnp.sqrt(2 * problem.misfit(x_hat) / num_entries(problem.y))
+        residual = problem.rms_residual(x_hat)
         return SamplerInfo(t=t, residual=residual)
 
     def spectrum(self, problem: Problem, remedy: str) -> tuple[SpectralOperator, Float[Array, "..."], Array]:

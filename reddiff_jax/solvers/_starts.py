@@ -1,4 +1,4 @@
-"""First images of a run: functions (key, problem, schedule scales at the first timestep) -> image."""
+"""Initial images of a run: functions (key, problem, schedule scales at the first timestep) -> image."""
 
 from collections.abc import Callable
 
@@ -11,9 +11,23 @@ from reddiff_jax._conjugate_gradients import conjugate_gradients
 from reddiff_jax._types import Image, Key
 from reddiff_jax.noise import Gaussian
 from reddiff_jax.operators import LinearOperator
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 
 Init = Callable[[Key, Problem, jax.Array, jax.Array], jax.Array]
+
+
+def first_image(init: Init, key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Array) -> Image:
+    """Returns the initial image, in the solver's dtype.
+
+    Raises:
+        ValueError: If ``init`` gives an image of another shape.
+    """
+    x = init(key, problem, alpha_t, sigma_t)
+    if x.shape != problem.operator.in_shape:
+        raise ValueError(
+            f"init returned shape {x.shape} but the image has shape {problem.operator.in_shape}; return one such image."
+        )
+    return x.astype(float)
 
 
 def init_pinv(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Array) -> Image:
@@ -34,7 +48,7 @@ def init_noise(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Arra
 def init_given(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Array) -> Image:
     """Starts from ``problem.init``."""
     if problem.init is None:
-        raise ValueError("init=init_given needs a first guess: rd.problem(..., init=image).")
+        raise ValueError("init=init_given needs an initial image: rd.problem(..., init=image).")
     return problem.init
 
 
@@ -44,17 +58,17 @@ def init_noised_pinv(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: ja
 
 
 _SLOPE = 0.2  # root mean square difference of neighbouring pixels in [-1, 1], of photos that are 64 pixels wide
-_LEAST = 0.02  # weight of the smoothness relative to the mean eigenvalue of A^T A; far below, 40 steps fill no hole
-_WIDE = 10 / 64**2  # the same for the first steps, for each pixel: however wide a hole is, 20 steps reach all of it
+_LEAST = 0.02  # weight of the smoothness relative to the mean eigenvalue of A^T A; if much less, 40 steps fill no hole
+_WIDE = 10 / 64**2  # the same in the first steps, per pixel: 20 steps then reach all of a hole, however wide
 
 
 def init_smooth(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Array) -> Image:
     """Starts from the smoothest image that explains a linear measurement.
 
     ``argmin |A x - y|^2 + rho |grad x|^2``, ``rho = max(sigma_y^2 / 0.2^2, 0.02 tr(A^T A) / n)``: the posterior mean
-    of a Gaussian field of power 1/f^2 whose neighbouring pixels differ by 0.2. Where A+ y leaves a hole gray it is
-    filled from around. By 60 steps of conjugate gradients in the cosine transform's coefficients, in which the gradient
-    is diagonal; the first 20 of them with a larger rho.
+    of a Gaussian field of power 1/f^2 whose neighbouring pixels differ by 0.2. It fills the holes that A+ y leaves
+    gray from their surroundings. 60 steps of conjugate gradients find it, in the coefficients of the cosine transform,
+    in which the gradient is diagonal; the first 20 use a larger rho.
 
     Raises:
         TypeError: If the operator is not linear.
@@ -64,7 +78,7 @@ def init_smooth(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Arr
         raise TypeError(f"init_smooth needs a LinearOperator; {type(operator).__name__} is not one. Use init_pinv.")
     h, w, _ = operator.in_shape
     probe = jax.random.normal(key, operator.in_shape)
-    # Where nothing is measured the start is gray, and no NaN.
+    # Where nothing is measured the initial image is gray; without the floor it would be NaN.
     mean = jnp.maximum(jnp.sum(jnp.abs(operator(probe)) ** 2) / probe.size, jnp.finfo(probe.dtype).tiny ** 0.5)
     sigma_y = problem.noise.sigma_y if isinstance(problem.noise, Gaussian) else 0.0
     slopes, x = _squared_slopes(h, w), jnp.zeros_like(probe)
@@ -74,9 +88,15 @@ def init_smooth(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Arr
     return x
 
 
+def init_smooth_if_linear(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Array) -> Image:
+    """Starts from the smoothest image that explains a linear measurement, or else from the pseudo-inverse."""
+    init = init_smooth if isinstance(problem.operator, LinearOperator) else init_pinv
+    return init(key, problem, alpha_t, sigma_t)
+
+
 def _smoothest(problem: Problem, x: Image, smooth: Float[Array, "H W 1"], mean: jax.Array, num_cg: int) -> Image:
-    """Goes on from x. ``smooth`` are the eigenvalues of the smoothness, ``mean`` is the mean one of A^T A."""
-    operator, half = problem.operator, 1 / jnp.sqrt(mean + smooth)  # squared the preconditioner
+    """Continues from x; ``smooth`` are the eigenvalues of the smoothness, ``mean`` is the mean eigenvalue of A^T A."""
+    operator, half = problem.operator, 1 / jnp.sqrt(mean + smooth)  # its square is the preconditioner
     assert isinstance(operator, LinearOperator)
 
     def image(coefficients: Float[Array, "H W C"]) -> Image:

@@ -1,7 +1,7 @@
 """Several runs of a solver on one problem, whose mean is the restoration.
 
-The error of a mean of K runs is their bias, and a K-th of what differs from run to run. With a trained network it is
-better spent evaluations than a longer run: see ``noise_aware``.
+The squared error of a mean of K runs is their squared bias plus 1 / K of the variance between runs. For a trained
+network several runs are a better use of network evaluations than one longer run: see ``noise_aware``.
 """
 
 from typing import Any
@@ -11,13 +11,13 @@ import jax.numpy as jnp
 from flax import struct
 
 from reddiff_jax._types import Image, Key
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import Solver, check_count
 
 
 @struct.dataclass
 class AveragedState:
-    """What the next step needs."""
+    """All that the next step needs."""
 
     runs: Any  # the solver's State, each leaf (K, ...)
     step: jax.Array  # int32, number of steps done
@@ -41,7 +41,7 @@ class Averaged(Solver[AveragedState]):
         return AveragedState(runs, jnp.zeros((), jnp.int32))
 
     def step(self, key: Key, state: AveragedState, problem: Problem) -> tuple[AveragedState, Any]:
-        """Does one step of each run; what is to be watched are the means over runs."""
+        """Does one step of each run; its Info holds means over the runs."""
         runs, infos = jax.vmap(self.solver.step, in_axes=(0, 0, None))(self.keys(key), state.runs, problem)
         return AveragedState(runs, state.step + 1), jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), infos)
 
@@ -57,8 +57,9 @@ class Averaged(Solver[AveragedState]):
 def averaged(solver: Solver, num_runs: int) -> Averaged:
     """A solver whose result is the mean of several runs of another.
 
-    ``rd.run(key, rd.averaged(solver, 5), problem).x`` is one image (H, W, C), of least squared error if the runs are
-    posterior samples. ``rd.mean_of`` gives the standard deviation, too; this goes wherever a solver goes.
+    ``rd.run(key, rd.averaged(solver, 5), problem).x`` is one image (H, W, C). If the runs are posterior samples, it
+    minimises the expected squared error. ``rd.mean_of`` also gives the standard deviation; ``averaged`` is itself a
+    solver.
 
     Args:
         solver: Any solver.

@@ -23,7 +23,7 @@ from reddiff_jax import schedules
 from reddiff_jax._checks import check_positive
 from reddiff_jax._types import Image, Key
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import check_count, scalar
 from reddiff_jax.solvers._sampler import Sampler, SamplerInfo
 from reddiff_jax.solvers._starts import Init, init_zeros
@@ -44,7 +44,7 @@ def daps_curvature(r_t: jax.Array, sigma: jax.Array, fraction: jax.Array) -> jax
 
 
 def daps_linear(r_t: jax.Array, sigma: jax.Array, fraction: jax.Array) -> jax.Array:
-    """Langevin steps that fall linearly from 1 to 0.01, the paper's; with its ``step_size=1e-4`` and ``sigma_y=0.01``.
+    """Langevin steps that fall linearly from 1 to 0.01, as in the paper: with ``step_size=1e-4`` and ``sigma_y=0.01``.
 
     Wherever sigma_y is much below that, such steps diverge.
     """
@@ -68,7 +68,7 @@ class DAPS(Sampler):
     def update(
         self, z: Float[Array, "K H W C"], x_t: Image, t: Int[Array, ""], s: Int[Array, ""], problem: Problem
     ) -> tuple[Image, SamplerInfo]:
-        """Flow down, Langevin steps, noise to the next level; ``z`` as ``draw`` has it."""
+        """Follows the flow, does the Langevin steps, noises the result to the next level; ``z`` is ``draw``'s."""
         (alpha_t, alpha_s), (sigma_t, sigma_s) = self.scales(t, s)
         sigma, r_t = self._sigma(problem), sigma_t / alpha_t
         size = self.step_size * self.step_rule(r_t, sigma, t / jnp.maximum(self.timesteps[0], 1).astype(float))
@@ -90,7 +90,7 @@ class DAPS(Sampler):
         return jax.lax.scan(step, x_t, (ts[:-1], ts[1:]))[0]
 
     def check(self, problem: Problem) -> None:
-        """Gaussian noise, or a level in its place; any differentiable operator serves."""
+        """Without ``sigma_y`` the noise must be Gaussian; any differentiable operator serves."""
         self._sigma(problem)
 
     def _sigma(self, problem: Problem) -> Float[Array, ""]:
@@ -132,12 +132,13 @@ def daps(
         num_steps: Number of annealing levels; 200 is the paper's DAPS-1k, which costs 1000 network evaluations.
         num_ode: Network evaluations at each level (5 in DAPS-1k, 10 in DAPS-4k).
         num_langevin: Langevin steps at each level, which cost the operator and not the network; 100 in the paper.
-        step_size: Factor of the Langevin steps. With ``daps_curvature`` it is the part of the inverse curvature: 0.1
-            inflates variances by 5 %; 2 diverges, sooner where the operator's norm is above 1.
+        step_size: Factor of the Langevin steps. With ``daps_curvature`` it is a fraction of the inverse curvature: 0.1
+            inflates variances by 5 %; steps diverge from 2 on, or earlier where the operator's norm is above 1.
         step_rule: ``daps_curvature``, ``daps_linear`` or a function (r_t, sigma, t / T) -> size.
         sigma_y: Noise level of the likelihood in the units of y; None takes ``problem.noise.sigma_y``, but at least
-            0.01, which the paper's code has whatever the noise.
-        init: Guess whose ``alpha_T guess + sigma_T z`` is the start; ``init_zeros`` for pure noise, the paper's.
+            0.01, the value that the paper's code has for any noise.
+        init: Initial image, which the run noises to ``alpha_T init + sigma_T z``; ``init_zeros`` for pure noise, as in
+            the paper.
         spacing: How the grid of timesteps is chosen, see ``Schedule.timesteps``.
 
     Raises:

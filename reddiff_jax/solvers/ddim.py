@@ -1,13 +1,13 @@
-"""DDIM: draws from the prior, and restores by noising and denoising a first guess (SDEdit).
+"""DDIM: draws from the prior, and restores by noising and denoising an initial image (SDEdit).
 
 With x_hat and eps_hat the prior's estimates at x_t, each step keeps the image and part of its noise (Song et al. 2021,
 arXiv 2010.02502):
 
     x_s = alpha_s x_hat + c1 z + c2 eps_hat,   c1^2 + c2^2 = sigma_s^2
 
-From pure noise this draws from the prior, and y plays no part. From ``alpha_T guess + sigma_T z`` at a middle noise
-level it keeps the guess's large structures and redraws the small ones (Meng et al. 2022, SDEdit, arXiv 2108.01073);
-where y = A(x) is not looked at again, nothing keeps the result consistent with it.
+From pure noise this draws from the prior, and y plays no part. From ``alpha_T init + sigma_T z`` at a middle noise
+level it keeps the large structures of the initial image and redraws the small ones (Meng et al. 2022, SDEdit, arXiv
+2108.01073). It does not use y = A(x) again, so nothing keeps the result consistent with y.
 """
 
 import jax
@@ -17,7 +17,7 @@ from jaxtyping import Array, Int
 from reddiff_jax import schedules
 from reddiff_jax._types import Image
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import scalar
 from reddiff_jax.solvers._sampler import Sampler, SamplerInfo, check_sampler
 from reddiff_jax.solvers._starts import Init, init_zeros
@@ -51,7 +51,7 @@ def ddim(
     init: Init = init_zeros,
     spacing: schedules.Spacing = schedules.linspace,
 ) -> DDIM:
-    """Samples of the prior; with a first guess, SDEdit.
+    """DDIM: samples of the prior; with an initial image, SDEdit.
 
     ``rd.run(key, rd.ddim(prior), rd.unconditional((H, W, C)))`` draws from the prior. SDEdit:
     ``rd.ddim(prior, init=rd.init_pinv, spacing=schedules.between(500))`` starts from the pseudo-inverse A+ y noised to
@@ -62,8 +62,8 @@ def ddim(
         eta: Part of the noise that is fresh, in [0, 1]: 0 (the paper's) is deterministic given x_T, 1 the ancestral
             sampler of DDPM. The code published with RED-diff has 0.5.
         num_steps: Number of network evaluations; 20 to 100 in the paper.
-        init: Guess whose ``alpha_T guess + sigma_T z`` is the start: ``init_zeros`` for pure noise, ``init_pinv``,
-            ``init_given`` or a function (key, problem, alpha_T, sigma_T) -> image.
+        init: Initial image, which the run noises to ``alpha_T init + sigma_T z``: ``init_zeros`` for pure noise,
+            ``init_pinv``, ``init_given`` or a function (key, problem, alpha_T, sigma_T) -> image.
         spacing: How the grid of timesteps is chosen, see ``Schedule.timesteps``; ``schedules.between(500)`` starts in
             the middle.
 

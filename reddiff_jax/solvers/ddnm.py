@@ -1,12 +1,12 @@
-"""DDNM: each estimate keeps the null space of the network's, and takes its range from the measurement.
+"""DDNM: each estimate keeps its null-space part from the network, and takes its range-space part from y.
 
 Noiseless (Wang et al. 2023, arXiv 2212.00490, algorithm 1):
 
     x_hat' = x_hat - A+ (A x_hat - y),   x_s ~ q(x_s | x_t, x_hat')
 
 q is DDIM's transition with eps_hat' = (x_t - alpha_t x_hat') / sigma_t, that is a mean in which x_hat' has the factor
-a = alpha_s - c2 alpha_t / sigma_t, and fresh noise c1 z. DDNM+ counts the noise that y brings in (eq. 17 and 18), for
-each singular value s_i with its lambda_i <= 1:
+a = alpha_s - c2 alpha_t / sigma_t, and fresh noise c1 z. DDNM+ accounts for the noise in y (eq. 17 and 18), by a
+lambda_i <= 1 for each singular value s_i:
 
     x_hat' = x_hat - V diag(lambda) V^T A+ (A x_hat - y),   noise V diag(sqrt(c1^2 - (a lambda sigma_y / s)^2)) V^T z
     lambda_i = min(1, c1 s_i / (a sigma_y))
@@ -22,7 +22,7 @@ from jaxtyping import Array, Int
 from reddiff_jax import schedules
 from reddiff_jax._types import Image
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import scalar
 from reddiff_jax.solvers._sampler import Sampler, SamplerInfo, check_sampler
 from reddiff_jax.solvers._starts import Init, init_zeros
@@ -42,7 +42,7 @@ class DDNM(Sampler):
     def update(
         self, z: Image, x_t: Image, t: Int[Array, ""], s: Int[Array, ""], problem: Problem
     ) -> tuple[Image, SamplerInfo]:
-        """``x_s ~ q(x_s | x_t, x_hat')``, its mean and noise shared with the noise in y."""
+        """``x_s ~ q(x_s | x_t, x_hat')``, where the noise in y replaces a part of the drawn noise."""
         alphas, sigmas = self.scales(t, s)
         x_hat, _ = tweedie(self.prior, x_t, t, problem.cond)
         info = self.report(t, x_hat, problem)
@@ -63,7 +63,7 @@ class DDNM(Sampler):
     def _share_noise(
         self, z: Image, x_hat: Image, c1: jax.Array, a: jax.Array, problem: Problem
     ) -> tuple[Image, Image]:
-        """Returns x_hat' and the noise whose c1-fold, with what y brings into a x_hat', is c1 strong."""
+        """Returns x_hat' and a z' such that c1 z' plus the noise of y in a x_hat' has standard deviation c1."""
         operator, s, kept = self.spectrum(problem, _REMEDY)
         inverse = jnp.where(kept, 1 / jnp.where(kept, s, 1.0), 0.0)
         brought = a * self.sigma_y(problem, _REMEDY) * inverse  # by lambda = 1
@@ -87,12 +87,13 @@ def ddnm(
 
     Args:
         prior: Diffusion prior.
-        eta: Part of the noise that is fresh, in [0, 1]; 1 is the paper's ancestral transition. Where y is noisy, its
-            noise passes for fresh noise: with eta = 0 it is then not looked at.
+        eta: Part of the noise that is fresh, in [0, 1]; 1 is the paper's ancestral transition. The noise in y
+            takes the place of fresh noise: with eta = 0 there is none, and a noisy y is ignored.
         num_steps: Number of network evaluations (100 in the paper's comparisons).
         noisy: DDNM+, which uses ``problem.noise.sigma_y``: needs a SpectralOperator and Gaussian noise. False is DDNM
             for any linear operator with a pinv.
-        init: Guess whose ``alpha_T guess + sigma_T z`` is the start: pure noise in the paper.
+        init: Initial image, which the run noises to ``alpha_T init + sigma_T z``; ``init_zeros`` for pure noise, as in
+            the paper.
         spacing: How the grid of timesteps is chosen, see ``Schedule.timesteps``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""DDRM: sampling in the singular vectors of the operator, where a linear measurement is one noisy number a coefficient.
+"""DDRM: sampling in the singular vectors of the operator, where y is one noisy number per coefficient.
 
 With A = U S V^T, bars for coefficients (x_bar = V^T x_hat, y_bar = S+ U^T y, eps_bar = V^T eps_hat), the noise
 sigma_y / s_i of y_bar, and sigma = sigma_s / alpha_s that of the next level in the units of x_0, the coefficients of
@@ -8,7 +8,7 @@ x_s / alpha_s are drawn around (Kawar et al. 2022, arXiv 2201.11793, section 3.2
     sigma < sigma_y / s_i: x_bar + sqrt(1 - eta^2) sigma (y_bar - x_bar) s_i / sigma_y    + eta sigma z
     sigma >= sigma_y / s_i: (1 - eta_b) x_bar + eta_b y_bar  + sqrt(sigma^2 - eta_b^2 sigma_y^2 / s_i^2) z
 
-so that, were x_hat the true image, each level would have its own noise and no more. No network is differentiated.
+so that each level would have exactly its own noise if x_hat were the true image. No network is differentiated.
 """
 
 import jax
@@ -20,7 +20,7 @@ from reddiff_jax import schedules
 from reddiff_jax._types import Image
 from reddiff_jax.operators import SpectralOperator
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import scalar
 from reddiff_jax.solvers._sampler import Sampler, SamplerInfo, check_sampler
 from reddiff_jax.solvers._starts import init_zeros
@@ -55,7 +55,7 @@ class DDRM(Sampler):
         return alpha_s * operator.V(x_bar), self.report(t, x_hat, problem)
 
     def start(self, z: Image, guess: Image, problem: Problem) -> Image:
-        """Noise around y_bar where y is cleaner than the first level, around the guess elsewhere."""
+        """Noise around y_bar where y is cleaner than the first level, around the initial image elsewhere."""
         operator, y_bar, noise, kept = self._measurement(problem)
         alpha_t, sigma_t = self.prior.schedule(self.timesteps[0])
         sigma, z = sigma_t / alpha_t, operator.Vt(z)
@@ -67,7 +67,7 @@ class DDRM(Sampler):
         self._measurement(problem)
 
     def _measurement(self, problem: Problem) -> tuple[SpectralOperator, Array, Array, Array]:
-        """The operator, y_bar, its noise sigma_y / s, and where there is any."""
+        """The operator, y_bar, its noise sigma_y / s, and which coefficients are measured."""
         operator, s, kept = self.spectrum(problem, _REMEDY)
         inverse = jnp.where(kept, 1 / jnp.where(kept, s, 1.0), 0.0)
         return operator, inverse * operator.Ut(problem.y), self.sigma_y(problem, _REMEDY) * inverse, kept

@@ -20,7 +20,7 @@ from jaxtyping import Array, Int
 from reddiff_jax import schedules
 from reddiff_jax._types import Image
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import check_count, scalar
 from reddiff_jax.solvers._proximal import check_linear, proximal
 from reddiff_jax.solvers._sampler import Sampler, SamplerInfo, check_sampler
@@ -78,15 +78,16 @@ def diffpir(
         num_steps: Number of network evaluations (at most 100 in the paper).
         clip: Clip the prior's estimate to [-1, 1] before the proximal step, as the authors' code does.
         num_cg: Steps of conjugate gradients in the proximal step where the operator is no SpectralOperator.
-        init: Guess whose ``alpha_T guess + sigma_T z`` is the start; ``init_zeros`` for pure noise, the paper's.
+        init: Initial image, which the run noises to ``alpha_T init + sigma_T z``; ``init_zeros`` for pure noise, as in
+            the paper.
         spacing: How the grid of timesteps is chosen, see ``Schedule.timesteps``.
 
     Raises:
         ValueError: For values that make no sense.
 
     Source:
-        Zhu et al. 2023 (arXiv 2305.08995), algorithm 1. Departures: a noiseless measurement is projected on (rho = 0)
-        where the paper's code assumes a little noise; timesteps are evenly spaced by default.
+        Zhu et al. 2023 (arXiv 2305.08995), algorithm 1. Departures: for a noiseless measurement the step is a
+        projection (rho = 0), where the paper's code assumes a little noise; timesteps are evenly spaced by default.
     """
     check_sampler(zeta, name="zeta", lam=lam)
     check_count("num_cg", num_cg)

@@ -17,7 +17,7 @@ from jaxtyping import Array, Int
 from reddiff_jax import schedules
 from reddiff_jax._types import Image
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import scalar
 from reddiff_jax.solvers._sampler import Sampler, SamplerInfo, check_sampler, safe_norm
 from reddiff_jax.solvers._starts import Init, init_pinv
@@ -82,7 +82,8 @@ def dps(
             alpha_t alpha_s instead (with ``scale=1`` the published ``original=False``).
         clip: Clip x_hat to [-1, 1] in the transition (eps_hat then follows from it) and in the residual, as the
             authors' code does.
-        init: Guess whose ``alpha_T guess + sigma_T z`` is the start; the pseudo-inverse as published with RED-diff.
+        init: Initial image, which the run noises to ``alpha_T init + sigma_T z``; the pseudo-inverse as published with
+            RED-diff.
         spacing: How the grid of timesteps is chosen, see ``Schedule.timesteps``.
 
     Raises:
@@ -90,7 +91,7 @@ def dps(
 
     Source:
         Chung et al. 2023 (arXiv 2209.14687), algorithm 1; the DDIM form: the comparison in Mardani et al. 2023 (arXiv
-        2305.04391). Departures: |r| is one sample's, and the start does not depend on what was seen where
+        2305.04391). Departures: |r| is one sample's, and the initial image does not depend on y where
         ``init=init_zeros``.
     """
     check_sampler(eta, scale=scale)

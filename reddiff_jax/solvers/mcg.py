@@ -4,8 +4,8 @@ Chung et al. 2022 (arXiv 2206.00941), with P = A+ A the projection on what the o
 
     x_s = (I - P) (x' - weight * grad_{x_t} |A+ y - P x_hat(x_t)|^2) + P (alpha_s A+ y + sigma_s z)
 
-The squared norm is a sum over pixels. x' and the noised measurement may share their z: one is seen outside the range of
-P, the other inside. y is taken for noiseless.
+The squared norm is a sum over pixels. x' and the noised measurement may share their z, since one is used outside the
+range of P and the other inside. MCG assumes that y has no noise.
 """
 
 import jax
@@ -17,7 +17,7 @@ from reddiff_jax import schedules
 from reddiff_jax._types import Image
 from reddiff_jax.operators import LinearOperator
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import scalar
 from reddiff_jax.solvers._sampler import Sampler, SamplerInfo, check_sampler, safe_norm
 from reddiff_jax.solvers._starts import Init, init_pinv
@@ -77,9 +77,10 @@ def mcg(
         scale: Weight of the gradient. Default: ours; tune it for each task.
         eta: Part of the noise that is fresh, in [0, 1]; 1 is the paper's ancestral transition.
         num_steps: Number of network evaluations, each differentiated (1000 in the paper).
-        normalized: Divide the gradient by the norm that it is the square of; False multiplies it by alpha_t, as
+        normalized: Divide the gradient of the squared norm by the norm; False multiplies it by alpha_t, as
             published with RED-diff, whose authors report NaNs.
-        init: Guess whose ``alpha_T guess + sigma_T z`` is the start; the pseudo-inverse as published with RED-diff.
+        init: Initial image, which the run noises to ``alpha_T init + sigma_T z``; the pseudo-inverse as published with
+            RED-diff.
         spacing: How the grid of timesteps is chosen, see ``Schedule.timesteps``.
 
     Raises:

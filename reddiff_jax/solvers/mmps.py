@@ -26,14 +26,14 @@ from reddiff_jax._conjugate_gradients import conjugate_gradients
 from reddiff_jax._types import Image
 from reddiff_jax.operators import LinearOperator, Operator
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import check_count, scalar
 from reddiff_jax.solvers._sampler import Sampler, SamplerInfo, check_sampler
 from reddiff_jax.solvers._starts import Init, init_zeros
 from reddiff_jax.solvers._transition import ddim_transition
 from reddiff_jax.solvers._tweedie import tweedie_vjp
 
-_REMEDY = "Use rd.dps, or rd.reddiff with data_term=rd.likelihood."
+_REMEDY = "Use rd.dps, or rd.reddiff with rd.optax_step(data_term=rd.likelihood)."
 
 
 @struct.dataclass
@@ -54,11 +54,11 @@ class MMPS(Sampler):
         sigma_y = self.sigma_y(problem, _REMEDY)
 
         def covariance(v: Image) -> Image:
-            # J is symmetric where the prior is exact, and a pull-back is what networks have.
+            # The pull-back applies J^T, which equals J where the prior is exact.
             return sigmas[0] ** 2 / alphas[0] * pull(v)
 
-        # A network's J need be no covariance. Where V_t is negative, the steps would grow without bound; half, because
-        # rounding may take a V_t of zero below zero.
+        # The V_t of a network may have negative directions, along which steps would grow without bound. The threshold
+        # is half of sigma_y^2, because rounding may take a V_t of zero below zero.
         weights = conjugate_gradients(
             lambda v: sigma_y**2 * v + forward(covariance(adjoint(v))),
             -problem.residual(x_hat),
@@ -105,7 +105,7 @@ def mmps(
         num_cg: Steps of conjugate gradients; the paper finds that few suffice. Too few understate the pull of y.
         clip: Clip x_y to [-1, 1]. A trained network's derivative is not exact, and at high noise sigma_t^2 / alpha_t
             multiplies its errors by thousands: without it some pictures diverge.
-        init: Guess whose ``alpha_T guess + sigma_T z`` is the start; ``init_zeros`` for pure noise.
+        init: Initial image, which the run noises to ``alpha_T init + sigma_T z``; ``init_zeros`` for pure noise.
         spacing: How the grid of timesteps is chosen, see ``Schedule.timesteps``.
 
     Raises:

@@ -10,7 +10,7 @@ for sigma_y -> 0, and
 
     x_s = alpha_s x_hat + c1 z + c2 eps_hat + scale * weight * g.
 
-The noiseless form needs no more than a pseudo-inverse, v = A+(y) - A+(A(x_hat)), even of a nonlinear operator; the
+The noiseless form needs only a pseudo-inverse, v = A+(y) - A+(A(x_hat)), even of a nonlinear operator; the
 noisy one is diagonal in the singular vectors: v = V [r_t^2 s / (r_t^2 s^2 + sigma_y^2)] U^T (y - A x_hat).
 """
 
@@ -24,7 +24,7 @@ from jaxtyping import Array, Int
 from reddiff_jax import schedules
 from reddiff_jax._types import Image
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
+from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import scalar
 from reddiff_jax.solvers._sampler import Sampler, SamplerInfo, check_sampler
 from reddiff_jax.solvers._starts import Init, init_pinv
@@ -56,8 +56,8 @@ def pigdm_decayed(alphas: Scales, sigmas: Scales, c2: jax.Array) -> jax.Array:
 def pigdm_posterior(alphas: Scales, sigmas: Scales, c2: jax.Array) -> jax.Array:
     """Guidance weight (alpha_s sigma_t^2 / alpha_t - c2 sigma_t) / r_t^2.
 
-    It puts the posterior's score where the prior's stands in x_hat and eps_hat; with the prior N(0, I), where r_t^2 is
-    right, the sampler is then exact in the limit of many steps.
+    It replaces the prior's score in x_hat and eps_hat by the posterior's. For the prior N(0, I), where r_t^2 is right,
+    the sampler is then exact in the limit of many steps.
     """
     (alpha_t, alpha_s), sigma_t = alphas, sigmas[0]
     return (alpha_s / alpha_t - c2 / sigma_t) * (alpha_t**2 + sigma_t**2)
@@ -131,7 +131,7 @@ def pigdm(
 ) -> PiGDM:
     """PiGDM: pseudo-inverse guidance, aware of the measurement noise.
 
-    What was published with RED-diff for inpainting is
+    The form published with RED-diff for inpainting is
     ``rd.pigdm(prior, noisy=False, replace_observed=True)``.
 
     Args:
@@ -147,7 +147,7 @@ def pigdm(
             inpainting.
         recompute_eps: Let eps_hat follow from the replaced x_hat, as published with ``pigdm_decayed``.
         contrast: Weight of the standard deviation of x_hat's entries as a further guide; published: 1500 for HDR.
-        init: Guess whose ``alpha_T guess + sigma_T z`` is the start; the pseudo-inverse as published. For
+        init: Initial image, which the run noises to ``alpha_T init + sigma_T z``; the pseudo-inverse as published. For
             super-resolution the paper starts at t = 500: ``spacing=schedules.between(500)``.
         spacing: How the grid of timesteps is chosen, see ``Schedule.timesteps``.
 

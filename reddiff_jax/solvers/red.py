@@ -5,13 +5,13 @@ Classic RED (Romano, Elad & Milanfar 2017, arXiv 1611.02862) takes one denoiser 
     1/2 |A x - y|^2 + lam/2 x^T (x - f(x))
 
 a sum over entries, whose gradient is ``A^T (A x - y) + lam (x - f(x))`` where f is homogeneous and its Jacobian
-symmetric (few are; the iterations below seek a zero of that expression whatever f). Here f is the prior's estimate at
+symmetric (few are; the iterations below seek a zero of that expression for any f). Here f is the prior's estimate at
 the timestep t where ``sigma_t / alpha_t`` is the denoiser's strength sigma_f, given the image without noise:
 
     f(x) = E[x_0 | x_t = alpha_t x]
 
 For a Gaussian prior N(m, C), ``x - f(x) = sigma_f^2 (C + sigma_f^2)^-1 (x - m)``. RED-diff replaces the one f by all
-noise levels; compared with it this is deterministic, and what one level does not see stays as it was.
+noise levels. Classic RED is deterministic, and leaves as it was what its one level does not see.
 """
 
 from collections.abc import Callable
@@ -24,15 +24,15 @@ from jaxtyping import Array, Int
 from reddiff_jax._checks import check_non_negative, check_positive
 from reddiff_jax._types import Image, Key
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
-from reddiff_jax.solvers._base import Solver, check_count, check_in_shape, num_entries, scalar
+from reddiff_jax.problems import Problem
+from reddiff_jax.solvers._base import Solver, check_count, check_in_shape, scalar
 from reddiff_jax.solvers._proximal import check_linear, proximal
 from reddiff_jax.solvers._starts import Init, init_pinv
 
 
 @struct.dataclass
 class REDState:
-    """What the next step needs."""
+    """All that the next step needs."""
 
     x: jax.Array  # (H, W, C)
     v: jax.Array  # (H, W, C), the copy of x that ADMM denoises
@@ -42,7 +42,7 @@ class REDState:
 
 @struct.dataclass
 class REDInfo:
-    """What a human watches."""
+    """Scalars to watch during a run."""
 
     residual: jax.Array  # root mean square of A(x) - y, after the step
     change: jax.Array  # root mean square of what the step changed in x
@@ -102,14 +102,17 @@ class RED(Solver[REDState]):
             check_linear("red", problem, "Use form=rd.red_descent.")
         x = self.start(key, problem, *self.prior.schedule(self.t)).astype(float)
         if x.shape != problem.operator.in_shape:
-            raise ValueError(f"init returned shape {x.shape} but the image has {problem.operator.in_shape}.")
+            raise ValueError(
+                f"init returned shape {x.shape} but the image has shape {problem.operator.in_shape}; "
+                "return one such image."
+            )
         return REDState(x, x, jnp.zeros_like(x), jnp.zeros((), jnp.int32))
 
     def step(self, key: Key, state: REDState, problem: Problem) -> tuple[REDState, REDInfo]:
-        """One iteration, without any draw."""
+        """Does one iteration, without any draw."""
         x, v, u = (image.astype(state.x.dtype) for image in self.form(self, state, problem))
         info = REDInfo(
-            residual=jnp.sqrt(2 * problem.misfit(x) / num_entries(problem.y)),
+            residual=problem.rms_residual(x),
             change=jnp.sqrt(jnp.mean((x - state.x) ** 2)),
         )
         return REDState(x, v, u, state.step + 1), info
@@ -151,7 +154,7 @@ def red(
         step_size: Length of descent steps in units of 1 / (1 + lam), for operators of norm 1. The paper's 2 is at the
             edge of what converges.
         num_cg: Steps of conjugate gradients where the operator is no SpectralOperator.
-        init: First image: ``init_pinv`` or another, see ``reddiff``.
+        init: Initial image: ``init_pinv`` or another, see ``reddiff``.
 
     Raises:
         ValueError: For values that make no sense.

@@ -1,8 +1,8 @@
 """RED-diff with a learned variance: a Gaussian q(x_0) = N(mu, diag(s^2)) is fitted to the posterior, mean and spread.
 
 Variational inference minimises ``E_q |A(x_0) - y|^2 / (2 sigma_y^2) + KL(q || p)``. As in RED-diff the last term is
-replaced by KL(q_t || p_t) between what q and the prior p are after noising to level t; it is exact for t -> 0, where
-the descending order ends. Times sigma_y^2 the objective at level t is
+replaced by KL(q_t || p_t) between q and the prior p, both noised to level t; this is exact for t -> 0, where the
+descending order ends. Times sigma_y^2 the objective at level t is
 
     F_t(mu, s) = E_q |A(x_0) - y|^2 / 2 + (sigma_y^2 + lam r_t^2) KL(q_t || p_t),   x_t = alpha_t x_0 + sigma_t z
 
@@ -24,13 +24,13 @@ level r is
     s_i^2 + r^2 = 1 / ([(C + r^2)^-1]_ii + (A^T A)_ii / (sigma_y^2 + lam r^2))
 
 For r -> 0 it is s_i^2 = 1 / Lambda_ii with Lambda = C^-1 + A^T A / sigma_y^2, and s^2 = n / tr(Lambda) for one scalar
-s: the exact posterior variance where Lambda is diagonal and else less than it, as for every reverse KL. So s is a lower
-error bar, not a calibrated one.
+s: the exact posterior variance where Lambda is diagonal, and less than it elsewhere, as for every reverse KL. So s is
+a lower error bar, not a calibrated one.
 
-Without lam no such s exists at levels above sigma_y: q would collapse there, and not open again in the few steps that
-are left below. With lam = 1 and A^T A = 1 it is sigma_y to first order in r^2 once r^2 is below sigma_y C^(1/2). Above,
-s is kept at r_t / 2, which hardly widens q_t and lets it return. Levels fall by one factor a step, and the last fifth
-of the steps stays at the lowest.
+Without lam no such s exists at levels above sigma_y: q would collapse there, and not widen again in the few steps
+that are left below. With lam = 1 and A^T A = 1 it is sigma_y to first order in r^2 once r^2 is below sigma_y C^(1/2).
+Above, s is kept at r_t / 2, which hardly widens q_t and lets it return. Levels fall by a constant factor, and
+the last fifth of the steps stays at the lowest.
 """
 
 import jax
@@ -43,10 +43,11 @@ from reddiff_jax import schedules, weightings
 from reddiff_jax._checks import check_non_negative, check_positive
 from reddiff_jax._types import Image, Key
 from reddiff_jax.priors import Prior
-from reddiff_jax.problem import Problem
-from reddiff_jax.solvers._base import Solver, check_count, check_in_shape, known_sigma_y, num_entries, scalar
-from reddiff_jax.solvers._optimizers import decayed_adam
-from reddiff_jax.solvers._starts import Init, init_noise, init_pinv
+from reddiff_jax.problems import Problem
+from reddiff_jax.solvers._base import Solver, check_count, check_in_shape, known_sigma_y, scalar
+from reddiff_jax.solvers._levels import REMEDY
+from reddiff_jax.solvers._starts import Init, first_image, init_noise, init_pinv
+from reddiff_jax.solvers._steps import ADAM, decayed_adam
 from reddiff_jax.weightings import Weighting
 
 _LEAST_SIGMA = 0.01
@@ -54,7 +55,7 @@ _LEAST_SIGMA = 0.01
 
 @struct.dataclass
 class RedDiffVarInfo:
-    """What a human watches."""
+    """Scalars to watch during a run."""
 
     t: jax.Array  # timestep of the step
     residual: jax.Array  # root mean square of A(mu) - y, before the step
@@ -63,10 +64,10 @@ class RedDiffVarInfo:
 
 @struct.dataclass
 class RedDiffVarState:
-    """What the next step needs."""
+    """All that the next step needs."""
 
     mu: jax.Array  # (H, W, C)
-    spread: jax.Array  # (H, W, C) or (1, 1, 1): log s; as published s up to its sign
+    spread: jax.Array  # (H, W, C) or (1, 1, 1): log s; in the published form s, up to its sign
     opt_state: optax.OptState
     step: jax.Array  # int32, number of steps done
 
@@ -81,7 +82,7 @@ def reddiff_var_gradient(
     *,
     weight: jax.Array | float,
 ) -> tuple[Image, Float[Array, "#H #W #C"]]:
-    """Stochastic gradient of ``E_q |A(x_0) - y|^2 / 2 + weight * KL(q_t || p_t)`` in mu and s, its noise given.
+    """Stochastic gradient of ``E_q |A(x_0) - y|^2 / 2 + weight * KL(q_t || p_t)`` in mu and s.
 
     The data term is taken at mu + s z_0 and mu - s z_0: for linear A its gradient in mu is then free of noise.
 
@@ -160,9 +161,7 @@ class RedDiffVar(Solver[RedDiffVarState]):
         if not self.published:
             self._sigma_y(problem)
         key_mu, key_s = jax.random.split(key)
-        mu = self.start(key_mu, problem, *self.prior.schedule(self.timesteps[0])).astype(float)
-        if mu.shape != problem.operator.in_shape:
-            raise ValueError(f"init returned shape {mu.shape} but the image has {problem.operator.in_shape}.")
+        mu = first_image(self.start, key_mu, problem, *self.prior.schedule(self.timesteps[0]))
         first = jnp.full(mu.shape if self.diagonal else (1, 1, 1), self.first_std.astype(mu.dtype))
         spread = first * jnp.abs(jax.random.normal(key_s, first.shape, mu.dtype)) if self.published else jnp.log(first)
         return RedDiffVarState(mu, spread, self.optimizer.init((mu, spread)), jnp.zeros((), jnp.int32))
@@ -174,7 +173,7 @@ class RedDiffVar(Solver[RedDiffVarState]):
     def update(
         self, z: Float[Array, "2 H W C"], state: RedDiffVarState, problem: Problem
     ) -> tuple[RedDiffVarState, RedDiffVarInfo]:
-        """The step with its noise given, as the gradients take it."""
+        """Does the step with given noise, of the gradients' shape."""
         t, mu = self.timesteps[state.step], state.mu
         alpha_t, sigma_t = self.prior.schedule(t)
         s, pull = jax.vjp(self._std, state.spread)
@@ -190,7 +189,7 @@ class RedDiffVar(Solver[RedDiffVarState]):
             spread = jnp.maximum(spread, jnp.log(jnp.minimum(self.first_std, sigma_t / alpha_t / 2)))
         info = RedDiffVarInfo(
             t=t,
-            residual=jnp.sqrt(2 * problem.misfit(mu) / num_entries(problem.y)),
+            residual=problem.rms_residual(mu),
             std=jnp.sqrt(jnp.mean(s**2)),
         )
         return RedDiffVarState(new_mu, spread, opt_state, state.step + 1), info
@@ -207,7 +206,7 @@ class RedDiffVar(Solver[RedDiffVarState]):
         return jnp.abs(spread) if self.published else jnp.exp(spread)
 
     def _sigma_y(self, problem: Problem) -> Float[Array, ""]:
-        sigma_y = known_sigma_y("reddiff_var", problem, "Use rd.reddiff with data_term=rd.likelihood.")
+        sigma_y = known_sigma_y("reddiff_var", problem, REMEDY)
         return jnp.maximum(sigma_y, _LEAST_SIGMA)
 
 
@@ -220,8 +219,8 @@ def reddiff_var(
     num_steps: int = 1000,
     init: Init = init_pinv,
     first_std: jax.Array | float = 0.1,
-    r_max: jax.Array | float = 3.0,
-    r_min: jax.Array | float = 0.01,
+    sigma_max: jax.Array | float = 3.0,
+    sigma_min: jax.Array | float = 0.01,
 ) -> RedDiffVar:
     """RED-diff with a learned variance: restores an image, and says how sure it is of each pixel.
 
@@ -236,10 +235,12 @@ def reddiff_var(
             1 leaves the smallest bias in s.
         num_steps: Number of updates, one network evaluation each. On Gaussians s is right within 1 % after 1000, within
             10 % after 300 and not after 100; for sigma_y = 0.01, the lowest level itself, it stays twice too large.
-        init: First mu: ``init_pinv`` or another, see ``reddiff``.
-        first_std: First s, and with r_t / 2 the bound below which s does not fall.
-        r_max: First noise level sigma_t / alpha_t in pixel units; raise it to 10 or 30 where the first mu says little.
-        r_min: Last noise level, to be well below the posterior's standard deviation; the first of the usual schedule.
+        init: Initial image: ``init_pinv`` or another, see ``reddiff``.
+        first_std: Initial s; s does not fall below the smaller of this and r_t / 2.
+        sigma_max: First noise level sigma_t / alpha_t in pixel units; raise it to 10 or 30 where the initial
+            image says little.
+        sigma_min: Last noise level, to be well below the posterior's standard deviation; the first of the usual
+            schedule.
 
     Raises:
         ValueError: For values that make no sense.
@@ -249,12 +250,12 @@ def reddiff_var(
         Departures: the module's derivation; ``problem.noise.sigma_y`` (at least 0.01) sets the weight of the prior.
     """
     check_non_negative("lam", lam)
-    for name, value in (("first_std", first_std), ("r_max", r_max), ("r_min", r_min)):
+    for name, value in (("first_std", first_std), ("sigma_max", sigma_max), ("sigma_min", sigma_min)):
         check_positive(name, value)
     check_count("num_steps", num_steps)
     return RedDiffVar(
         prior=prior,
-        timesteps=jax.vmap(prior.schedule.nearest)(_levels(r_max, r_min, num_steps)),
+        timesteps=jax.vmap(prior.schedule.nearest)(_levels(sigma_max, sigma_min, num_steps)),
         lam=scalar(lam),
         first_std=scalar(first_std),
         optimizer=decayed_adam(num_steps) if optimizer is None else optimizer,
@@ -271,7 +272,7 @@ def sds_var(
     *,
     lam: jax.Array | float = 1.0,
     num_steps: int = 1000,
-    weighting: str | Weighting = "linear",
+    weighting: Weighting = weightings.linear,
     init: Init = init_noise,
     first_std: jax.Array | float = 0.1,
 ) -> RedDiffVar:
@@ -286,8 +287,8 @@ def sds_var(
         lam: Weight of the gradient in s.
         num_steps: Number of updates asked for; the published grid has more where it does not divide T.
         weighting: As for ``reddiff``; here it stands for the ratio r_t in the spread of q_t.
-        init: First mu; white noise as published.
-        first_std: The first s is this times the magnitude of a normal number.
+        init: Initial image; white noise as published.
+        first_std: The initial s is this times the magnitude of a normal number.
 
     Raises:
         ValueError: For values that make no sense.
@@ -303,19 +304,15 @@ def sds_var(
         timesteps=prior.schedule.timesteps(num_steps, spacing=schedules.published),
         lam=scalar(lam),
         first_std=scalar(first_std),
-        optimizer=_ADAM if optimizer is None else optimizer,
-        weighting=weightings.by_name(weighting) if isinstance(weighting, str) else weighting,
+        optimizer=ADAM if optimizer is None else optimizer,
+        weighting=weighting,
         start=init,
         diagonal=False,
         published=True,
     )
 
 
-def _levels(r_max: jax.Array | float, r_min: jax.Array | float, num_steps: int) -> Float[Array, "N"]:
-    """Levels that fall by one factor a step from r_max, and stay at r_min for the last fifth of the steps."""
+def _levels(sigma_max: jax.Array | float, sigma_min: jax.Array | float, num_steps: int) -> Float[Array, "N"]:
+    """Levels that fall by one factor a step from sigma_max, and stay at sigma_min for the last fifth of the steps."""
     fallen = jnp.minimum(jnp.arange(num_steps) / (0.8 * num_steps), 1.0)
-    return r_max * (r_min / jnp.asarray(r_max)) ** fallen
-
-
-# One object, so that solvers built apart share a compilation.
-_ADAM = optax.adam(0.1, b1=0.9, b2=0.99)
+    return sigma_max * (sigma_min / jnp.asarray(sigma_max)) ** fallen

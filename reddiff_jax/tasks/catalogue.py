@@ -6,6 +6,7 @@ Names with a number are made for any number that makes sense: ``sr4``, ``jpeg20`
 import os
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -15,7 +16,9 @@ import numpy as np
 
 from reddiff_jax import kernels, masks
 from reddiff_jax import operators as ops
+from reddiff_jax.noise import gaussian
 from reddiff_jax.operators import Operator
+from reddiff_jax.problems import Problem
 from reddiff_jax.tasks.task import Arrays, Shape, Task
 
 MAX_KERNEL = 61
@@ -44,8 +47,8 @@ def _extreme(key: jax.Array, shape: Shape) -> jax.Array:
     return masks.extreme(key, shape, (shape[0] // 2, shape[1] // 2), margin=min(shape[:2]) // 16)
 
 
-def _inpaint(help: str, draw: Draw | None, *, family: str = "inpaint_holes", drawn_from_key: bool = True) -> Task:
-    return Task(help, family, _inpainting, needs="mask", draw=draw, drawn_from_key=drawn_from_key, local=True)
+def _inpaint(help: str, draw: Draw | None, *, drawn_from_key: bool = True) -> Task:
+    return Task(help, _inpainting, needs="mask", draw=draw, drawn_from_key=drawn_from_key, local=True)
 
 
 _FREEFORM = _inpaint("fill in free-form strokes (20-30 % missing)", _mask_by(masks.freeform))
@@ -60,11 +63,7 @@ _PUBLISHED_MASKS = {
     "box": _BOX,
     "center": _CENTER,
     "extreme": _inpaint("fill in all but a box of half the sides", _mask_by(_extreme)),
-    "random": _inpaint(
-        "fill in 90 % random missing pixels",
-        _mask_by(partial(masks.random, keep=0.1)),
-        family="inpaint_pixels",
-    ),
+    "random": _inpaint("fill in 90 % random missing pixels", _mask_by(partial(masks.random, keep=0.1))),
 }
 
 
@@ -74,7 +73,6 @@ _PUBLISHED_MASKS = {
 def _super_resolution(factor: int) -> Task:
     return Task(
         f"enlarge {factor} x what was made smaller by averaging {factor} x {factor} pixels",
-        "super_resolution",
         lambda shape, arrays: ops.super_resolution(shape, factor),
         factor=factor,
         local=True,
@@ -84,7 +82,6 @@ def _super_resolution(factor: int) -> Task:
 def _bicubic(factor: int) -> Task:
     return Task(
         f"enlarge {factor} x what was made smaller by antialiased bicubic interpolation",
-        "super_resolution",
         lambda shape, arrays: ops.bicubic(shape, factor),
         factor=factor,
     )
@@ -99,7 +96,7 @@ def _motion(key: jax.Array, shape: Shape) -> Mapping[str, Any]:
 
 
 def _deblur(help: str, build: Callable[[Shape], Operator]) -> Task:
-    return Task(help, "deblur", lambda shape, arrays: build(shape))
+    return Task(help, lambda shape, arrays: build(shape))
 
 
 def _lens(shape: Shape) -> Operator:
@@ -135,13 +132,13 @@ def _code(key: jax.Array, shape: Shape) -> Mapping[str, Any]:
 # ---- one channel: of a colour picture, its luminance
 
 
-def _of_luminance(help: str, family: str, build: Callable[[Shape, Arrays], Operator], draw: Draw | None = None) -> Task:
+def _of_luminance(help: str, build: Callable[[Shape, Arrays], Operator], draw: Draw | None = None) -> Task:
     def build_for(shape: Shape, arrays: Arrays) -> Operator:
         operator = build((*shape[:2], 1), arrays)
         return operator if shape[2] == 1 else operator @ ops.colorization(shape, weights=(1 / shape[2],) * shape[2])
 
     options: dict[str, Any] = {} if draw is None else {"draw": draw, "drawn_from_key": True}
-    return Task(help, family, build_for, is_picture=False, luminance=True, **options)
+    return Task(help, build_for, is_picture=False, luminance=True, **options)
 
 
 def _mri(acceleration: int, num_coils: int = 0) -> Task:
@@ -151,7 +148,6 @@ def _mri(acceleration: int, num_coils: int = 0) -> Task:
 
     return _of_luminance(
         f"reconstruct MRI from one line in {acceleration} of k-space" + (f", {num_coils} coils" if num_coils else ""),
-        "mri",
         lambda shape, arrays: ops.mri(arrays["sampling"], shape, coil_maps=arrays.get("coil_maps")),
         draw,
     )
@@ -166,7 +162,6 @@ def _parallel_ct(views: int, arc: float = np.pi) -> Task:
     degrees = round(np.rad2deg(arc))
     return _of_luminance(
         f"reconstruct CT from {views} parallel views over {degrees} degrees",
-        "ct",
         lambda shape, arrays: ops.parallel_ct(shape, ops.view_angles(views, arc=arc)),
     )
 
@@ -191,7 +186,6 @@ def _compressed_sensing(ratio: int) -> Task:
 
     return Task(
         f"restore from one random combination for every {ratio} pixels",
-        "compressed_sensing",
         build,
         draw=draw,
         drawn_from_key=True,
@@ -200,13 +194,12 @@ def _compressed_sensing(ratio: int) -> Task:
 
 
 def _jpeg(quality: int) -> Task:
-    return Task(f"undo JPEG compression at quality {quality}", "jpeg", lambda shape, arrays: ops.jpeg(shape, quality))
+    return Task(f"undo JPEG compression at quality {quality}", lambda shape, arrays: ops.jpeg(shape, quality))
 
 
 def _quantization(bits: int) -> Task:
     return Task(
         f"undo rounding to {2**bits} levels ({bits} bits)",
-        "quantization",
         lambda shape, arrays: ops.quantization(shape, bits),
         local=True,
     )
@@ -215,7 +208,6 @@ def _quantization(bits: int) -> Task:
 def _phase_retrieval(help: str, *, unit_range: bool) -> Task:
     return Task(
         help,
-        "phase_retrieval",
         lambda shape, arrays: ops.phase_retrieval(shape, unit_range=unit_range),
         is_picture=False,
     )
@@ -232,15 +224,13 @@ NUMBERED: dict[str, tuple[Callable[[int], Task], range]] = {
 }
 """What makes the task of a name and a number, and the numbers that there are."""
 
-_DENOISE = Task("remove white noise", "denoise", lambda shape, arrays: ops.denoising(shape), local=True)
-_COLORIZE = Task(
-    "colour a gray picture", "colorize", lambda shape, arrays: ops.colorization(shape), gray=True, local=True
-)
+_DENOISE = Task("remove white noise", lambda shape, arrays: ops.denoising(shape), local=True)
+_COLORIZE = Task("colour a gray picture", lambda shape, arrays: ops.colorization(shape), gray=True, local=True)
 
 TASKS: dict[str, Task] = {
     "denoise": _DENOISE,
     "inpaint": _inpaint("fill in what your own mask hides (black = missing)", None, drawn_from_key=False),
-    "inpaint_random": _inpaint("fill in 70 % random missing pixels", _mask_by(masks.random), family="inpaint_pixels"),
+    "inpaint_random": _inpaint("fill in 70 % random missing pixels", _mask_by(masks.random)),
     "inpaint_freeform": _FREEFORM,
     "inpaint_box": _BOX,
     "inpaint_center": _CENTER,
@@ -250,7 +240,6 @@ TASKS: dict[str, Task] = {
     "deblur_uniform": _deblur("undo a 9 x 9 box blur", ops.uniform_blur),
     "deblur_motion": Task(
         "undo a known camera shake (its kernel, drawn or your own)",
-        "deblur",
         lambda shape, arrays: ops.blur(arrays["kernel"], shape),
         needs="kernel",
         draw=_motion,
@@ -259,7 +248,6 @@ TASKS: dict[str, Task] = {
     "deblur_varying": _deblur("undo a lens that blurs more and more towards the corners", _lens),
     "deblur_saturated": Task(
         "undo a camera shake in linear light, over-exposed",
-        "deblur_saturated",
         lambda shape, arrays: ops.saturated_blur(arrays["kernel"], shape),
         needs="kernel",
         draw=_motion,
@@ -268,23 +256,20 @@ TASKS: dict[str, Task] = {
     "colorize": _COLORIZE,
     "demosaic": Task(
         "restore colours from a camera's raw Bayer picture (RGGB)",
-        "demosaic",
         lambda shape, arrays: ops.demosaicing(shape),
         gray=True,
         local=True,
     ),
-    "hdr": Task(
-        "undo over-exposure (twice too bright, clipped)", "hdr", lambda shape, arrays: ops.hdr(shape), local=True
-    ),
+    "hdr": Task("undo over-exposure (twice too bright, clipped)", lambda shape, arrays: ops.hdr(shape), local=True),
     "jpeg20": _jpeg(20),
     "quant2": _quantization(2),
     "cs4": _compressed_sensing(4),
     "mri4": _mri(4),
     "mri4_coils": _mri(4, num_coils=8),
-    "mri_radial": _of_luminance("reconstruct MRI from radial spokes, a quarter of k-space", "mri", _radial_mri),
+    "mri_radial": _of_luminance("reconstruct MRI from radial spokes, a quarter of k-space", _radial_mri),
     "ct60": _parallel_ct(60),
     "ct_limited": _parallel_ct(60, arc=2 * np.pi / 3),
-    "ct_fan": _of_luminance("reconstruct CT from 60 fans of rays, a full turn", "ct", _fan_ct),
+    "ct_fan": _of_luminance("reconstruct CT from 60 fans of rays, a full turn", _fan_ct),
     "phase_retrieval": _phase_retrieval("restore from the size of the Fourier transform alone", unit_range=False),
     "phase_retrieval_daps": _phase_retrieval("the same of pixels in [0, 1], as DAPS has it", unit_range=True),
     # The published code's names. Two blurs of it do not compute what they describe: what they describe has their name,
@@ -304,7 +289,6 @@ TASKS: dict[str, Task] = {
     "deblur_gauss_legacy": _deblur("deblur_gauss as the published code computes it", ops.legacy_gaussian_blur),
     "deblur_nl": Task(
         "undo a learned nonlinear blur (needs its published weights)",
-        "deblur_saturated",
         _nonlinear_blur,
         draw=_code,
         drawn_from_key=True,
@@ -329,6 +313,40 @@ def by_name(name: str) -> Task:
     raise ValueError(
         f"unknown task {name!r}; choose one of {', '.join(TASKS)}, or {', '.join(NUMBERED)} with another number."
     )
+
+
+def example(name: str, channels: int = 3, *, draw: bool = False) -> Problem:
+    """A problem of a task, of which nothing is computed: the type and the shapes of its operator.
+
+    The noise is white, of 0.05.
+
+    Args:
+        name: Name of the task.
+        channels: Of the picture.
+        draw: Whether a mask that the task can draw is there with its numbers.
+
+    Raises:
+        ValueError: For an unknown name, or if the task needs something that is not there.
+    """
+    task = by_name(name)
+    return _example(task, channels, draw and task.needs == "mask" and task.draw is not None)
+
+
+@cache
+def _example(task: Task, channels: int, draw: bool) -> Problem:
+    side = 128 // task.factor * task.factor
+    shape = side, side, channels
+
+    def pose(operator: Operator) -> Problem:
+        return Problem(operator(jnp.zeros(shape)), operator, gaussian(0.05))
+
+    if draw:
+        operator = task.operator(shape, task.simulate(jax.random.key(0), shape))
+        return replace(jax.eval_shape(pose, operator), operator=operator)
+    if task.draw is not None and not task.array_shapes(shape):
+        return jax.eval_shape(pose, task.operator(shape, {}))
+    arrays = task.draw or (lambda key, shape: {"mask": jnp.ones((*shape[:2], 1))})
+    return jax.eval_shape(lambda key: pose(task.operator(shape, dict(arrays(key, shape)))), jax.random.key(0))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What a task is: how its operator is built, what belongs to each picture, and its presets."""
+"""What a task is: how its operator is built, and what belongs to each picture."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -9,7 +9,6 @@ import jax
 import numpy as np
 
 from reddiff_jax.operators import Operator
-from reddiff_jax.tasks.presets import Preset, family_preset
 
 Shape = tuple[int, int, int]
 Arrays = dict[str, np.ndarray]
@@ -29,7 +28,6 @@ class Task:
 
     Args (fields):
         help: What is undone, in a few words.
-        family: Key of ``PRESETS``.
         build: (shape of the picture, its arrays) -> operator.
         needs: What the user can bring for each picture: "mask", "kernel" or None.
         draw: (key, shape) -> arrays, how they are simulated; None where only the user knows them.
@@ -43,7 +41,6 @@ class Task:
     """
 
     help: str
-    family: str
     build: Callable[[Shape, Arrays], Operator]
     needs: Literal["mask", "kernel"] | None = None
     draw: Callable[[jax.Array, Shape], Mapping[str, Any]] | None = no_arrays
@@ -61,7 +58,7 @@ class Task:
             ValueError: If an array is missing or does not fit, or the task needs a package that is not installed.
         """
         if self.needs is not None and self.needs not in arrays:
-            raise ValueError(f"this task needs a {self.needs}; give it with --{self.needs}.")
+            raise ValueError(f"this task needs a {self.needs} of each picture but none came; give one.")
         try:
             return self.build(in_shape, arrays)
         except ImportError as error:
@@ -74,7 +71,7 @@ class Task:
             ValueError: If there is no way to draw it.
         """
         if self.draw is None:
-            raise ValueError(f"this task needs a {self.needs} of your own; give it with --{self.needs}.")
+            raise ValueError(f"the {self.needs} of this task is the user's and cannot be drawn; give one.")
         return {name: stored(array) for name, array in self.draw(key, in_shape).items()}
 
     def array_shapes(self, in_shape: Shape) -> dict[str, tuple[int, ...]]:
@@ -91,11 +88,6 @@ class Task:
     def result(self, x: Any) -> Any:
         """What is known of restored images (..., H, W, C): all of them, or their luminance (..., H, W, 1)."""
         return x.mean(axis=-1, keepdims=True) if self.luminance else x
-
-    def preset(self, sigma: float) -> Preset:
-        """Settings of RED-diff for a noise level, a standard deviation for pixels in [-1, 1]."""
-        check_sigma(sigma)
-        return family_preset(self.family, sigma)
 
 
 def stored(array: Any) -> np.ndarray:

@@ -28,13 +28,13 @@ def test_a_demonstration_solves_each_task_in_one_call(prior_folder, tmp_path):
     prior = rd.load_prior(prior_folder)
     shows = [
         jobs.Show(prior, "tiny", jobs.sample_photos(), 32, [("sr4", 0.05)]),
-        jobs.Show(prior, "tiny", jobs.sample_emoji()[:2], 32, [("sr4", 0.05)], 3, {"r_max": 9.0}, "emoji"),
+        jobs.Show(prior, "tiny", jobs.sample_emoji()[:2], 32, [("sr4", 0.05)], 3, {"sigma_max": 9.0}, "emoji"),
     ]
     result, emoji = jobs.demonstrate(shows, tmp_path, steps=2)
     assert len(result.scores) == len(result.pinv_scores) == len(result.baseline_scores) == len(result.names) == 6
     assert len(list((tmp_path / "emoji" / "restored" / "sr4").iterdir())) == len(emoji.names) == 2
-    assert (result.preset.num_steps, emoji.preset.num_steps) == (2, 3)
-    assert (result.preset.r_max, emoji.preset.r_max) == (1.0, 9.0)
+    assert (result.settings.num_steps, emoji.settings.num_steps) == (2, 3)
+    assert (result.settings.sigma_max, emoji.settings.sigma_max) == (1.0, 9.0)
     assert pixels(tmp_path / "panel.png").shape[0] > 2 * 192
     assert pixels(tmp_path / "sr4.png").shape[0] > 6 * 128
     assert json.loads((tmp_path / "metrics.json").read_text())["tasks"][0]["task"] == "sr4"

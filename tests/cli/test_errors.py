@@ -37,7 +37,7 @@ def denoise(restore, tmp_path):
         (("--steps", "many"), "--steps"),
         (("--lam", "-1"), "lam is -1.0"),
         (("--solver", "reddiff", "--lr", "0"), "lr is 0.0"),
-        (("--lr", "0.1"), "noise_aware has no setting lr; its settings are lam, r_max, r_min, sample, steps"),
+        (("--lr", "0.1"), "noise_aware has no setting lr; its settings are lam, sigma_max, sigma_min, sample, steps"),
         (("--samples", "0"), "samples is 0"),
         (("--batch-size", "0"), "batch-size is 0"),
         (("--tile", "8"), "tile is 8"),

@@ -12,7 +12,8 @@ from cli_outputs import entries, pixels
 from PIL import Image
 
 import reddiff_jax as rd
-from reddiff_jax import measurements, pictures, tasks
+from reddiff_jax import jobs, measurements, pictures, tasks
+from reddiff_jax.settings import default_settings
 
 OPTIONS = ("--seed", 3, "--batch-size", 2)
 
@@ -59,7 +60,7 @@ def test_restore_takes_task_and_sigma_from_measurement_files(restored):
 
 
 def test_restore_equals_the_library_call(restored, prior_folder, measured):
-    solver = tasks.preset("sr4", 0.05).changed({"num_steps": 4}).solver(rd.load_prior(prior_folder))
+    solver = default_settings(tasks.example("sr4")).changed({"num_steps": 4}).solver(rd.load_prior(prior_folder))
     for name in "abc":
         problem = measurements.read_measurement(measured / f"{name}.npz").problem()
         x = rd.run(jax.random.fold_in(rd.masks.key_of(name, 3), 0), solver, problem).x
@@ -137,8 +138,9 @@ def test_several_samples_are_draws_from_the_posterior_where_the_operator_is_line
     assert "--set sample=true" in result.stdout
     drawn = entries(tmp_path / "out")["a"]["settings"]
     assert (drawn["solver"], drawn["sample"], drawn["num_runs"], drawn["lam"]) == ("noise_aware", True, 1, 1.0)
-    assert not tasks.drawing(tasks.preset("hdr", 0.05), "hdr").sample
-    assert tasks.drawing(tasks.preset("phase_retrieval", 0.05), "phase_retrieval").name == "reddiff"
+    of_two = jobs.Options(samples=2)
+    assert not of_two.settings(tasks.example("hdr"), "hdr").sample
+    assert of_two.settings(tasks.example("phase_retrieval"), "phase_retrieval").name == "reddiff"
 
 
 def test_samples_differ_and_the_first_is_the_single_one(restore, restored, measured, tmp_path):

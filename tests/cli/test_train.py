@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from reddiff_jax import pictures
+from reddiff_jax import io, pictures
 
 pytestmark = pytest.mark.slow  # one network is compiled for training
 TINY = ("--steps", 2, "--crop", 8, "--batch", 1, "--width", 32, "--mult", 1)
@@ -47,6 +47,17 @@ def test_the_log_has_a_line_for_the_last_update(trained):
     assert (trained / "run" / "log.csv").read_text().splitlines()[-1].startswith("2,")
 
 
+def test_the_residual_unet_is_trained_to_predict_v(trained, invoke):
+    out = trained / "residual"
+    result = invoke("train", trained / "photos", "--out", out, *TINY, "--net", "residual", "--blocks", 1)
+    assert result.exit_code == 0, result.output
+    card = io.read_card(out / "prior")
+    expected = {"type": "ResidualUNet", "widths": [32], "num_res_blocks": 1, "patch_size": 2}
+    assert card["architecture"].items() >= expected.items()
+    assert card["prediction"] == "v"
+    assert "--net residual" in card["training"]["command"]
+
+
 def test_a_complete_run_is_not_trained_again(trained, invoke):
     result = invoke("train", trained / "photos", "--out", trained / "run", *TINY)
     assert result.exit_code == 2
@@ -61,6 +72,9 @@ def test_a_complete_run_is_not_trained_again(trained, invoke):
         (("--from", "nowhere"), "is no prior"),
         (("--predict", "score"), "must be one of eps, x0, v"),
         (("--levels", "all"), "must be one of uniform, lognormal"),
+        (("--net", "transformer"), "must be one of unet, residual"),
+        (("--net", "residual", "--attention", "4", "--dropout", 0.1), "has no --attention and --dropout"),
+        (("--net", "residual", "--mult", "1,2,4,4"), "must be a positive multiple of 16"),
     ],
 )
 def test_impossible_options_get_one_line_and_status_2(trained, invoke, tmp_path, options, said):
@@ -74,18 +88,3 @@ def test_a_folder_without_pictures_is_an_error(invoke, tmp_path):
     result = invoke("train", tmp_path, "--out", tmp_path / "run")
     assert result.exit_code == 2
     assert "no pictures in" in result.output
-
-
-def test_the_time_of_a_continued_run_is_that_of_all_its_parts():
-    from reddiff_jax.cli.train import _seconds
-
-    steps_and_seconds = [(20, 5.0), (40, 9.0), (20, 4.0), (40, 8.0), (60, 12.0), (80, 13.0)]  # killed at 40, or after
-    log = [{"step": float(step), "seconds": seconds} for step, seconds in steps_and_seconds]
-    assert _seconds(log) == 9.0 + 13.0
-
-
-def test_a_curve_takes_the_last_of_updates_done_twice():
-    from reddiff_jax.cli.train import _curve
-
-    log = [{"step": step, "loss": loss} for step, loss in [(20, 3.0), (40, 2.0), (40, 1.0), (60, 0.5)]]
-    assert _curve(log, "loss", points=2) == {40: 2.0, 60: 0.5}

@@ -70,5 +70,5 @@ def test_a_tensor_without_a_place_is_an_error(tensors, tmp_path):
 
 def test_a_blur_code_is_not_taken_for_weights(tmp_path):
     code = write_checkpoint(tmp_path / "kernel.pth", {"kernel": np.zeros((1, 8, 2, 2), np.float32)})
-    with pytest.raises(CheckpointError, match=r"kernel\.pth, of 9 kB, is a single blur code"):
+    with pytest.raises(CheckpointError, match=r"kernel\.pth \(9 kB\) is a single blur code"):
         read_kernel_wizard(code, net=SMALL)

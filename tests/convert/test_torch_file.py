@@ -279,7 +279,7 @@ def test_a_zip_cut_anywhere_is_refused(tmp_path):
 def test_legacy_files_say_how_to_save_them_again(tmp_path):
     torch = pytest.importorskip("torch")
     torch.save({"x": torch.zeros(2)}, tmp_path / "a.pt", _use_new_zipfile_serialization=False)
-    with pytest.raises(CheckpointError, match=r"before version 1.6. Save it again"):
+    with pytest.raises(CheckpointError, match=r"from before version 1.6. Save it again"):
         read_checkpoint(tmp_path / "a.pt")
 
 

@@ -7,7 +7,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from reddiff_jax.nets import UNet, configs, parameter_shapes
-from reddiff_jax.nets.unet import depth_to_space, space_to_depth
+from reddiff_jax.nets.layers import depth_to_space, space_to_depth
 
 TIMESTEPS = np.array([0, 1, 500, 999])
 SIZE = 16

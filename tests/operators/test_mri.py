@@ -142,7 +142,9 @@ def test_reddiff_finds_the_posterior_mode_of_a_gaussian_for_a_batch_of_masks():
     mu = jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))(keys, solver, problems).x
 
     # |M F mu - y|^2 + kappa |mu - mean|^2, with the precision kappa that the weighted sweep over t implies.
-    alpha_t, sigma_t = (np.asarray(scale, np.float64) for scale in schedule(np.asarray(solver.timesteps).ravel()))
+    alpha_t, sigma_t = (
+        np.asarray(scale, np.float64) for scale in schedule(np.asarray(solver.levels.timesteps).ravel())
+    )
     kappa = lam * np.mean(sigma_t**2 / (alpha_t**2 * variance + sigma_t**2))
 
     def mode(operator, y):

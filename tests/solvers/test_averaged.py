@@ -9,6 +9,7 @@ import pytest
 
 import reddiff_jax as rd
 from reddiff_jax import tasks
+from reddiff_jax.settings import default_settings
 
 SHAPE, VARIANCE, SIGMA_Y = (8, 6, 1), 0.25, 0.2
 
@@ -80,23 +81,23 @@ def test_no_runs_are_an_error():
 # ---- as the command line has it
 
 
-def test_the_preset_averages_points_and_makes_one_run_of_a_sample():
-    preset = tasks.preset("sr4", 0.05, "noise_aware")
-    solver = preset.solver(_prior())
+def test_the_settings_average_points_and_make_one_run_of_a_sample():
+    settings = default_settings(tasks.example("sr4"), "noise_aware")
+    solver = settings.solver(_prior())
     assert isinstance(solver, rd.Averaged)
-    assert solver.num_runs * solver.num_steps == preset.num_evaluations == 100
-    sample = preset.changed({"sample": True})
-    assert isinstance(sample.solver(_prior()), rd.NoiseAware)
+    assert solver.num_runs * solver.num_steps == settings.num_evaluations == 100
+    sample = settings.changed({"sample": True})
+    assert isinstance(sample.solver(_prior()), rd.RedDiff)
     assert sample.num_evaluations == sample.num_steps == 100
     assert sample.lam == 1
-    denoising = tasks.preset("denoise", 0.05, "noise_aware")
-    assert [denoising.changed({"sample": True, **more}).r_max for more in ({}, {"r_max": 9.0})] == [0.5, 9]
+    denoising = default_settings(tasks.example("denoise"), "noise_aware")
+    assert [denoising.changed({"sample": True, **more}).sigma_max for more in ({}, {"sigma_max": 9.0})] == [0.5, 9]
     assert (denoising.init, denoising.changed({"sample": True}).init) == ("pinv", "smooth")
-    assert (denoising.r_min, denoising.changed({"sample": True}).r_min) == (0.01, 0.02)
-    mean = preset.changed({"sample": True, "num_runs": 8})
+    assert (denoising.sigma_min, denoising.changed({"sample": True}).sigma_min) == (0.01, 0.02)
+    mean = settings.changed({"sample": True, "num_runs": 8})
     assert (mean.num_runs, mean.num_steps) == (8, 100)
-    assert [preset.spending(n).num_runs for n in (10, 50, 100, 1000)] == [1, 2, 4, 40]
-    mixed = tasks.preset("cs4", 0.05, "noise_aware")
+    assert [settings.spending(n).num_runs for n in (10, 50, 100, 1000)] == [1, 2, 4, 40]
+    mixed = default_settings(tasks.example("cs4"), "noise_aware")
     assert [(mixed.spending(n).num_steps, mixed.spending(n).num_runs) for n in (20, 50, 1000)] == [
         (20, 1),
         (50, 1),
@@ -104,6 +105,6 @@ def test_the_preset_averages_points_and_makes_one_run_of_a_sample():
     ]
 
 
-def test_the_preset_is_one_long_run_where_the_step_is_adams():
-    preset = tasks.preset("hdr", 0.05, "noise_aware")
-    assert (preset.num_steps, preset.num_runs, preset.init) == (100, 1, "pinv")
+def test_the_settings_are_one_long_run_where_the_step_is_adams():
+    settings = default_settings(tasks.example("hdr"), "noise_aware")
+    assert (settings.num_steps, settings.num_runs, settings.init) == (100, 1, "pinv")

@@ -1,5 +1,7 @@
 """The data term by the noise's likelihood: equal to least squares for Gaussians, and what it is for the others."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ import reddiff_jax as rd
 
 SHAPE = (4, 6, 1)
 LINEAR = rd.schedules.linear()
+LIKELIHOOD = functools.partial(rd.optax_step, data_term=rd.likelihood)
 
 
 def _normal(seed, *shape):
@@ -94,7 +97,7 @@ def test_the_gradient_of_reddiff_takes_it_in_place_of_least_squares():
 
 
 def test_least_squares_is_the_default():
-    assert rd.reddiff(_prior()).data_term is rd.least_squares
+    assert rd.reddiff(_prior()).step_rule.data_term is rd.least_squares
 
 
 TIMES = np.linspace(0.02, 1.0, 12).reshape(12, 1, 1)
@@ -108,7 +111,7 @@ def test_without_a_prior_term_the_most_likely_image_is_found(key):
     counts = np.random.default_rng(0).poisson(40 * 0.8 * TIMES)
     problem = rd.problem(noise.value(jnp.asarray(counts)), operator, noise)
     optimizer = optax.adam(optax.cosine_decay_schedule(0.05, 300))
-    solver = rd.reddiff(_prior(1, 1, 1), optimizer, lam=0.0, num_steps=300, init=rd.init_zeros, data_term=rd.likelihood)
+    solver = rd.reddiff(_prior(1, 1, 1), LIKELIHOOD(optimizer), lam=0.0, num_steps=300, init=rd.init_zeros)
     x, y = rd.run(key, solver, problem).x, np.asarray(problem.y)
     # Adam with a decaying step settles to its last digits.
     np.testing.assert_allclose(x, y.sum() / TIMES.sum(), rtol=1e-3)
@@ -124,7 +127,7 @@ def _dim_problem(i, photons):
 @pytest.mark.slow
 def test_a_batch_with_a_photon_count_for_each_image_equals_single_runs():
     problems = [_dim_problem(i, photons) for i, photons in enumerate((3.0, 30.0, 300.0))]
-    solver = rd.reddiff(_prior(), num_steps=8, data_term=rd.likelihood)
+    solver = rd.reddiff(_prior(), LIKELIHOOD(), num_steps=8)
     keys = jax.random.split(jax.random.key(5), 3)
     batch = jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))(keys, solver, rd.stack(problems))
     singles = [rd.run(key, solver, problem).x for key, problem in zip(keys, problems, strict=True)]
@@ -140,7 +143,7 @@ def test_a_new_photon_count_is_no_new_trace():
         traces.append(1)
         return 0.5 * x_t
 
-    solver = rd.reddiff(rd.prior(fn, LINEAR), num_steps=4, data_term=rd.likelihood)
+    solver = rd.reddiff(rd.prior(fn, LINEAR), LIKELIHOOD(), num_steps=4)
     for i, photons in enumerate((5.0, 50.0)):
         rd.run(jax.random.key(i), solver, _dim_problem(i, photons))
     assert len(traces) == 1
@@ -151,5 +154,5 @@ def test_a_new_photon_count_is_no_new_trace():
 )
 def test_a_run_from_a_dark_image_stays_finite(noise, key):
     problem = rd.problem(jnp.full(SHAPE, 0.5), rd.denoising(SHAPE), noise)
-    solver = rd.reddiff(_prior(), num_steps=8, init=rd.init_zeros, data_term=rd.likelihood)
+    solver = rd.reddiff(_prior(), LIKELIHOOD(), num_steps=8, init=rd.init_zeros)
     assert bool(rd.run(key, solver, problem).finite)

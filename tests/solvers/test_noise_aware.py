@@ -16,12 +16,16 @@ import reddiff_jax as rd
 from reddiff_jax import operators as ops
 from reddiff_jax import schedules
 from reddiff_jax.pictures import ROUNDING_SIGMA
-from reddiff_jax.solvers import _optimizers
+from reddiff_jax.solvers import NoiseAwareWeight, _steps
+from reddiff_jax.solvers._levels import Scene
 from reddiff_jax.solvers._proximal import proximal
+from reddiff_jax.solvers._variational import prior_term
+from reddiff_jax.solvers._weights import snr_weight
+from reddiff_jax.solvers.perturb_and_optimise import Anchored
 
 SMALL = (4, 4, 1)
 SCHEDULE = schedules.linear()
-_ADAM = _optimizers.decayed_adam(100)
+_ADAM = _steps.decayed_adam(100)
 runs = jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))
 
 
@@ -39,8 +43,16 @@ def _small(seed=3):
     return prior, mean, covariance, jnp.asarray(rng.normal(size=SMALL))
 
 
+# What suits exact priors, where more steps come nearer to the mode.
+EXACT = {"lam": 1.0, "sigma_max": 3.0, "num_steps": 100, "init": rd.init_pinv}
+
+
+def _noise_aware(prior, *step, **options):
+    return rd.noise_aware(prior, *step, **EXACT | options)
+
+
 def _pull(z, prior, mu, t, **options):
-    return rd.noise_aware_pull(z, prior, rd.unconditional(mu.shape), mu, t, **options)
+    return prior_term(z, prior, mu, t, snr_weight(1.0, rd.weightings.linear), **options)[0]
 
 
 # ---- 1, 2: the pull and its control variates
@@ -116,8 +128,8 @@ def test_at_a_fixed_level_the_fixed_point_is_the_mode_of_the_posterior():
     operator = rd.super_resolution(shape, 2)
     problem = rd.problem(jnp.asarray(rng.normal(size=(4, 4, 1))), operator, rd.gaussian(sigma_y))
     r = float(_ratio(60))
-    solver = rd.noise_aware(
-        prior, gamma=0.0, r_max=r, r_min=r, num_steps=300, control_variate=_exact_variate, init=rd.init_noise
+    solver = _noise_aware(
+        prior, gamma=0.0, sigma_max=r, sigma_min=r, num_steps=300, control_variate=_exact_variate, init=rd.init_noise
     )
     x = rd.run(jax.random.key(0), solver, problem).x
     # A A^T = I / 4: the posterior mean is A^T (I / 4 + sigma_y^2 (C + r^2)^-1)^-1 y.
@@ -134,7 +146,7 @@ def test_the_unit_of_the_measurement_does_not_matter(q):
     operator = rd.inpainting(np.random.default_rng(7).random(SMALL) > 0.5, channels=1)
     problem = rd.measure(jax.random.key(1), operator, rd.gaussian(0.05), prior.mean)
     scaled = rd.problem(q * problem.y, q * operator, rd.gaussian(0.05 * q))
-    solver = rd.noise_aware(prior, num_steps=20)
+    solver = _noise_aware(prior, num_steps=20)
     first, second = (rd.run(jax.random.key(0), solver, each).x for each in (problem, scaled))
     np.testing.assert_allclose(first, second, atol=1e-5)
 
@@ -255,14 +267,14 @@ every_task = pytest.mark.parametrize("name", FIELD_TASKS)
 @pytest.mark.slow
 @every_task
 def test_a_sweep_ends_at_the_posterior_mean_of_a_gaussian_field(name):
-    losses = [_loss(name, sigma_y, rd.noise_aware(_field())) for sigma_y in (0.05, 0.1, 0.2)]
+    losses = [_loss(name, sigma_y, _noise_aware(_field())) for sigma_y in (0.05, 0.1, 0.2)]
     assert max(losses) <= (0.15 if name == "inpainting" else 0.1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["inpainting", "super_resolution"])
 def test_an_optimizer_ends_there_too(name):
-    solver = rd.noise_aware(_field(), _ADAM)
+    solver = _noise_aware(_field(), _ADAM)
     assert max(_loss(name, sigma_y, solver) for sigma_y in (0.05, 0.1, 0.2)) <= 0.35
 
 
@@ -277,8 +289,9 @@ def test_the_published_form_fits_the_noise():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["denoising", "super_resolution"])
 def test_the_published_form_with_its_options_ends_at_the_posterior_mean(name):
-    options = {"weighting": "noise_aware", "control_variate": rd.variate_projected}
-    solver = rd.reddiff(_field(), num_steps=100, spacing=schedules.log_even(SCHEDULE), **options)
+    solver = rd.reddiff(
+        _field(), lam=1.0, num_steps=100, spacing=schedules.log_even(SCHEDULE), control_variate=rd.variate_projected
+    ).replace(weight=NoiseAwareWeight())
     # As an optimizer does in noise_aware; without them 1 to 2 dB are missing.
     assert max(_loss(name, sigma_y, solver) for sigma_y in (0.05, 0.1, 0.2)) <= 0.35
     assert _loss(name, 0.2, rd.reddiff(_field(), num_steps=100)) > 1
@@ -288,16 +301,21 @@ def test_the_published_form_with_its_options_ends_at_the_posterior_mean(name):
 @every_task
 def test_the_weight_of_the_theory_is_the_best(name):
     for sigma_y in (0.05, 0.2):
-        solver = rd.noise_aware(_field())
+        solver = _noise_aware(_field())
         halved, right, doubled = (_loss(name, sigma_y, solver.replace(lam=jnp.asarray(lam))) for lam in (0.5, 1.0, 2.0))
         assert right <= min(halved, doubled) + 0.05
 
 
 @pytest.mark.slow
 def test_the_residual_at_the_solution_is_far_below_the_noise():
-    solution = runs(jax.random.split(jax.random.key(2), 8), rd.noise_aware(_field()), _field_problems("denoising", 0.2))
+    solution = runs(jax.random.split(jax.random.key(2), 8), _noise_aware(_field()), _field_problems("denoising", 0.2))
     residuals = jax.vmap(rd.Problem.residual)(_field_problems("denoising", 0.2), solution.x)
     assert abs(float(jnp.mean(residuals**2)) / 0.2**2 - 0.31) < 0.03
+
+
+def _kappa(solver, t, scale, problem):
+    step = solver.step_rule.on(problem)
+    return solver.weight.of(Scene(problem, SCHEDULE, scale), step.heat * solver.lam, step.gamma, 1.0)(*SCHEDULE(t))[1]
 
 
 @pytest.mark.parametrize(("weighting", "power"), [("linear", 0), ("sqrt", -0.5), ("square", 1), ("const", -1)])
@@ -305,11 +323,11 @@ def test_published_weights_vanish_against_the_posteriors_where_noise_is_low(weig
     # kappa r^2 (C + r^2)^-1 over sigma_y^2 C^-1 at r = 0.01, for C >> r^2: lam r^(power + 2) / sigma_y^2.
     alpha_t, sigma_t = SCHEDULE(0)
     r, sigma_y, lam = float(sigma_t / alpha_t), 0.1, 0.25
-    kappa = lam * float(rd.weightings.by_name(weighting)(alpha_t, sigma_t)) / r
+    kappa = lam * float(rd.weightings.WEIGHTINGS[weighting](alpha_t, sigma_t)) / r
     assert kappa * r**2 / sigma_y**2 == pytest.approx(lam * r ** (power + 2) / sigma_y**2, rel=1e-5)
     assert kappa * r**2 / sigma_y**2 < 0.3
-    solver = rd.noise_aware(_field(), gamma=0.0)
-    ours = solver.weight(0, 1.0, rd.problem(jnp.zeros(FIELD), rd.denoising(FIELD), rd.gaussian(sigma_y)))
+    solver = _noise_aware(_field(), gamma=0.0)
+    ours = _kappa(solver, 0, 1.0, rd.problem(jnp.zeros(FIELD), rd.denoising(FIELD), rd.gaussian(sigma_y)))
     assert float(ours) * r**2 / sigma_y**2 == pytest.approx(1, rel=1e-5)  # float32
 
 
@@ -323,8 +341,10 @@ def test_beside_a_draw_of_a_gaussian_prior_the_pull_has_no_noise():
     mu, anchor = jnp.asarray(rng.normal(size=SMALL)), jnp.asarray(rng.normal(size=SMALL))
     r = float(prior.schedule(300)[1] / prior.schedule(300)[0])
     expected = r**2 * np.linalg.solve(covariance + r**2 * np.eye(16), np.ravel(mu - anchor))
+    beside = Anchored(prior.schedule, prior, mu, anchor)
     for noise in (z, 3 * z + 1):
-        np.testing.assert_allclose(np.ravel(_pull(noise, prior, mu, 300, anchor=anchor)), expected, atol=1e-10)
+        pull = _pull(noise, beside, mu, 300, control_variate=rd.variate_none)
+        np.testing.assert_allclose(np.ravel(pull), expected, atol=1e-10)
 
 
 K = 32
@@ -347,7 +367,7 @@ def _calibration(name, sigma_y, solver):
 @pytest.mark.slow
 @every_task
 def test_perturbed_optima_spread_as_the_posterior_of_a_gaussian_field(name):
-    solver = rd.noise_aware(_field(), prior_samples=_draw_fields(1, 512))
+    solver = rd.perturb_and_optimise(_noise_aware(_field()), _draw_fields(1, 512))
     coverage, ratio = _calibration(name, 0.1, solver)
     assert 0.87 <= coverage <= 0.92
     assert abs(ratio - 1) <= 0.03
@@ -370,8 +390,8 @@ def _mu(state, info):
 
 
 def _fixed_level(prior, **options):
-    return rd.noise_aware(
-        prior, r_max=LEVEL, r_min=LEVEL, num_steps=450, to_timestep=schedules.Schedule.fractional, **options
+    return _noise_aware(
+        prior, sigma_max=LEVEL, sigma_min=LEVEL, num_steps=450, to_timestep=schedules.Schedule.fractional, **options
     )
 
 
@@ -424,10 +444,10 @@ def test_half_steps_spread_as_the_measurement_where_the_prior_says_nothing():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", [{}, {"r_max": 0.5, "init": rd.init_smooth}], ids=["default", "smooth"])
+@pytest.mark.parametrize("start", [{}, {"sigma_max": 0.5, "init": rd.init_smooth}], ids=["default", "smooth"])
 @every_task
 def test_samples_spread_as_the_posterior_of_a_gaussian_field(name, start):
-    coverage, ratio = _calibration(name, 0.1, rd.noise_aware(_field(), sample=True, **start))
+    coverage, ratio = _calibration(name, 0.1, _noise_aware(_field(), sample=True, **start))
     assert 0.87 <= coverage <= 0.92
     assert abs(ratio - 1) <= 0.06
 
@@ -435,13 +455,9 @@ def test_samples_spread_as_the_posterior_of_a_gaussian_field(name, start):
 @pytest.mark.slow
 @every_task
 def test_samples_of_the_published_form_with_its_options_do_too(name):
-    solver = rd.reddiff(
-        _field(),
-        num_steps=100,
-        weighting="noise_aware",
-        data_step="prox",
-        sample=True,
-        spacing=schedules.log_even(SCHEDULE, 3.0, 0.1 / 4, to_timestep=schedules.Schedule.fractional),
+    spacing = schedules.log_even(SCHEDULE, 3.0, 0.1 / 4, to_timestep=schedules.Schedule.fractional)
+    solver = rd.reddiff(_field(), lam=1.0, num_steps=100, spacing=spacing).replace(
+        weight=NoiseAwareWeight(), step_rule=rd.langevin_step()
     )
     coverage, ratio = _calibration(name, 0.1, solver)
     assert 0.87 <= coverage <= 0.92
@@ -460,7 +476,7 @@ def test_rounding_to_8_bits_is_noise_of_its_standard_deviation():
 
     def loss(sigma_y, **options):
         problems = jax.vmap(lambda y: rd.problem(y, operator, rd.gaussian(sigma_y)))(rounded)
-        solver = rd.noise_aware(_field(), **options)
+        solver = _noise_aware(_field(), **options)
         return best - _psnr(runs(jax.random.split(jax.random.key(2), 8), solver, problems).x)
 
     assert loss(ROUNDING_SIGMA) <= 0.1
@@ -504,7 +520,7 @@ def test_samples_of_sparse_pictures_err_as_much_as_they_spread(name):
     measure = jax.vmap(lambda key, x: rd.measure(key, _field_operator(name), rd.gaussian(0.1), x))
     problems = measure(jax.random.split(jax.random.key(1), 4), truth)
     # After 100 steps the spread is still too large where pixels are missing: a score of 0.86.
-    xs = _ensembles(rd.noise_aware(prior, sample=True, num_steps=400), problems, 4)
+    xs = _ensembles(_noise_aware(prior, sample=True, num_steps=400), problems, 4)
     scores = (truth - xs.mean(axis=1)) / xs.std(axis=1, ddof=1)
     assert 0.88 <= scores.std() <= 1.1
 
@@ -530,7 +546,7 @@ def _mixture(sample):
     y = x @ matrix.T + sigmas[:, None] * rng.normal(size=(2, 2))
     operator = rd.matrix_operator(matrix, (2, 2, 2))
     problems = rd.stack([rd.problem(jnp.asarray(v), operator, rd.gaussian(s)) for v, s in zip(y, sigmas, strict=True)])
-    solver = rd.noise_aware(prior, sample=sample, num_steps=1000)
+    solver = _noise_aware(prior, sample=sample, num_steps=1000)
     xs = _many(jax.random.split(jax.random.key(3), (2, 2000)), solver, problems).x
     exact = []
     for v, s in zip(y, sigmas, strict=True):
@@ -575,7 +591,7 @@ def test_a_point_estimate_does_not():
 def test_an_operator_that_is_not_linear_gets_the_decayed_optimizer():
     prior, operator = rd.gaussian_prior(jnp.zeros(SMALL), 0.1, SCHEDULE), rd.operator(jnp.tanh, SMALL)
     problem = rd.problem(jnp.full(SMALL, 0.4), operator, rd.gaussian(0.02))
-    solvers = [rd.noise_aware(prior, *optimizer, init=rd.init_zeros, gamma=0.03) for optimizer in ((), (_ADAM,))]
+    solvers = [_noise_aware(prior, *optimizer, init=rd.init_zeros, gamma=0.03) for optimizer in ((), (_ADAM,))]
     first, second = (rd.run(jax.random.key(0), solver, problem).x for solver in solvers)
     assert np.array_equal(first, second)
     # Adam's last steps are 0.002 long.
@@ -588,18 +604,18 @@ def test_the_prior_is_weighed_by_the_squared_noise_over_the_squared_level():
     for options, expected in [
         ({}, 0.001 * 0.5 + 0.01 / r2),
         ({"lam": 3.0, "gamma": 0.2}, 0.2 * 0.5 + 0.03 / r2),
-        ({"optimizer": _ADAM}, 0.03 * 0.5 + 0.01 / r2),
+        ({"step": _ADAM}, 0.03 * 0.5 + 0.01 / r2),
         ({"sample": True}, 1e-6 * 0.5 + 0.02 / r2),
     ]:
-        weight = rd.noise_aware(_field(), **options).weight(200, 0.5, problem)
-        assert float(weight) == pytest.approx(expected, rel=1e-5)  # float32
+        kappa = _kappa(_noise_aware(_field(), **options), 200, 0.5, problem)
+        assert float(kappa) == pytest.approx(expected, rel=1e-5)  # float32
 
 
 def test_a_scale_found_by_a_probe_is_that_of_the_svd():
     # Half of the blocks are not measured; the entries of a block are few and equal, so that random signs would cancel.
     operator = rd.super_resolution((32, 32, 3), 2)
     measured = rd.linear_operator(lambda x: operator(x).at[8:].set(0.0), (32, 32, 3))
-    solver = rd.noise_aware(rd.gaussian_prior(jnp.zeros((32, 32, 3)), 1.0, SCHEDULE), init=rd.init_zeros)
+    solver = _noise_aware(rd.gaussian_prior(jnp.zeros((32, 32, 3)), 1.0, SCHEDULE), init=rd.init_zeros)
     state = solver.init(jax.random.key(0), rd.problem(jnp.zeros((16, 16, 3)), measured, rd.gaussian(0.1)))
     # The mean of 384 squares of normal numbers has a relative deviation of sqrt(2 / 384) = .07.
     assert float(state.scale) == pytest.approx(1 / 4, rel=0.2)
@@ -611,27 +627,38 @@ def test_a_scale_found_by_a_probe_is_that_of_the_svd():
 )
 def test_levels_fall_by_one_factor_to_a_quarter_of_the_noise(sigma_y, scale, last):
     problem = rd.problem(jnp.zeros(FIELD), rd.denoising(FIELD), rd.gaussian(sigma_y))
-    solver = rd.noise_aware(_field(), num_steps=5, to_timestep=lambda schedule, ratio: ratio)
-    levels = [float(solver.timestep(step, scale, problem)) for step in range(5)]
+    solver = _noise_aware(_field(), num_steps=5, to_timestep=lambda schedule, ratio: ratio)
+    levels = [float(solver.levels(None, step, Scene(problem, SCHEDULE, scale))[0]) for step in range(5)]
     np.testing.assert_allclose(levels, np.geomspace(3, last, 5), rtol=1e-5)  # float32
 
 
 def test_noise_that_is_not_gaussian_is_an_error_that_names_the_remedy(key):
     problem = rd.problem(jnp.ones(SMALL), rd.denoising(SMALL), rd.poisson(1.0))
     with pytest.raises(TypeError, match=r"noise_aware needs Gaussian noise.*Poisson.*rd\.likelihood"):
-        rd.noise_aware(_small()[0]).init(key, problem)
+        _noise_aware(_small()[0]).init(key, problem)
 
 
 def test_samples_of_what_is_not_linear_are_an_error_that_names_the_remedy(key):
     problem = rd.problem(jnp.ones(SMALL), rd.operator(jnp.tanh, SMALL))
     with pytest.raises(TypeError, match=r"sample=True needs a LinearOperator.*rd\.daps"):
-        rd.noise_aware(_small()[0], sample=True).init(key, problem)
+        _noise_aware(_small()[0], sample=True).init(key, problem)
 
 
 def test_prior_samples_of_another_shape_are_an_error(key):
     problem = rd.problem(jnp.ones(SMALL), rd.denoising(SMALL))
-    with pytest.raises(ValueError, match=r"prior_samples has images \(5, 4, 1\) but mu has \(4, 4, 1\)"):
-        rd.noise_aware(_small()[0], prior_samples=jnp.zeros((2, 5, 4, 1))).init(key, problem)
+    message = r"images of shape \(5, 4, 1\) but the problem's image has shape \(4, 4, 1\)"
+    with pytest.raises(ValueError, match=message):
+        rd.perturb_and_optimise(_noise_aware(_small()[0]), jnp.zeros((2, 5, 4, 1))).init(key, problem)
+
+
+def test_prior_samples_that_are_no_images_are_an_error():
+    with pytest.raises(ValueError, match="prior_samples has shape"):
+        rd.perturb_and_optimise(_noise_aware(_small()[0]), jnp.zeros(SMALL))
+
+
+def test_perturbing_what_is_no_red_diff_is_an_error_that_names_the_remedy():
+    with pytest.raises(TypeError, match=r"needs a RED-diff; DDIM is not one\. Use rd\.noise_aware"):
+        rd.perturb_and_optimise(rd.ddim(_small()[0]), jnp.zeros((2, *SMALL)))
 
 
 @pytest.mark.parametrize(
@@ -639,15 +666,14 @@ def test_prior_samples_of_another_shape_are_an_error(key):
     [
         ({"lam": -1.0}, "lam is -1.0"),
         ({"gamma": -1.0}, "gamma is -1.0"),
-        ({"r_max": 0.0}, "r_max is 0.0"),
-        ({"r_min": 0.0}, "r_min is 0.0"),
+        ({"sigma_max": 0.0}, "sigma_max is 0.0"),
+        ({"sigma_min": 0.0}, "sigma_min is 0.0"),
         ({"num_steps": 0}, "num_steps is 0"),
         ({"num_cg": 0}, "num_cg is 0"),
-        ({"sample": True, "optimizer": _ADAM}, "sample=True has its own step"),
-        ({"prior_samples": jnp.zeros(SMALL)}, "prior_samples has shape"),
+        ({"sample": True, "step": _ADAM}, "sample=True has its own step"),
     ],
     ids=lambda value: "" if isinstance(value, str) else "-".join(value),
 )
 def test_options_that_make_no_sense_are_an_error(options, message):
     with pytest.raises(ValueError, match=message):
-        rd.noise_aware(_small()[0], **options)
+        _noise_aware(_small()[0], **options)

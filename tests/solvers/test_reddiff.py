@@ -8,6 +8,8 @@ import pytest
 
 import reddiff_jax as rd
 from reddiff_jax import schedules, weightings
+from reddiff_jax.solvers import NoiseAwareWeight
+from reddiff_jax.solvers._levels import Scene
 
 SHAPE = (4, 6, 2)
 N = 48
@@ -71,7 +73,7 @@ SCALES = {"pixel_units": (1, 1), "total": (1, 1), "batch_mean": (1 / (5 * N), 1 
 @pytest.mark.usefixtures("x64")
 def test_mean_gradient_over_both_signs_of_the_noise_is_the_expectation_for_a_gaussian(weighting, reduction):
     prior, problem, mu, eps = _gaussian(), _problem(), _normal(4, *SHAPE), _normal(5, *SHAPE)
-    options = {"weighting": weightings.by_name(weighting), "reduction": REDUCTIONS[reduction]}
+    options = {"weighting": weightings.WEIGHTINGS[weighting], "reduction": REDUCTIONS[reduction]}
 
     @jax.jit
     @jax.vmap
@@ -96,10 +98,10 @@ def test_mean_gradient_over_both_signs_of_the_noise_is_the_expectation_for_a_gau
 @every_weighting
 def test_mean_gradient_for_a_gaussian_in_float32(weighting):
     prior, problem, mu, eps, t = _gaussian(), _problem(), _normal(4, *SHAPE), _normal(5, *SHAPE), 300
-    options = {"obs_weight": 0.0, "lam": 1.0, "weighting": weightings.by_name(weighting)}
+    options = {"obs_weight": 0.0, "lam": 1.0, "weighting": weightings.WEIGHTINGS[weighting]}
     mean = sum(rd.reddiff_gradient(sign * eps, prior, problem, mu, t, **options)[0] for sign in (1, -1)) / 2
     a, s = map(float, LINEAR(t))
-    weight = float(weightings.by_name(weighting)(jnp.float32(a), jnp.float32(s)))
+    weight = float(weightings.WEIGHTINGS[weighting](jnp.float32(a), jnp.float32(s)))
     expected = weight * s * a * (mu - prior.mean) / (a**2 * prior.variances + s**2)
     np.testing.assert_allclose(mean, expected, atol=1e-5)  # float32 numbers of order 1 to 3
 
@@ -117,19 +119,15 @@ def test_with_the_noise_aware_weighting_an_update_is_that_of_noise_aware(name, r
     alpha_t, sigma_t = prior.schedule(t)
     init = {"init": rd.init_noise}  # not every operator has a pseudo-inverse
     ours = rd.reddiff(
-        prior,
-        optax.sgd(1.0),
-        weighting="noise_aware",
-        control_variate=rd.variate_projected,
-        reduction=reduction,
-        num_steps=1,
-        **init,
+        prior, optax.sgd(1.0), lam=1.0, control_variate=rd.variate_projected, reduction=reduction, num_steps=1, **init
+    ).replace(weight=NoiseAwareWeight())
+    other = rd.noise_aware(
+        prior, optax.sgd(reduction(N, m)[0]), lam=1.0, num_steps=1, sigma_max=sigma_t / alpha_t, **init
     )
-    other = rd.noise_aware(prior, optax.sgd(reduction(N, m)[0]), num_steps=1, r_max=sigma_t / alpha_t, **init)
     state = ours.init(jax.random.key(0), problem)
     expected = other.init(jax.random.key(0), problem).replace(mu=state.mu, scale=state.scale)
     actual = ours.update(z[None], jnp.asarray([t]), state, problem)[0].mu - state.mu
-    expected = other.update(z, expected, problem)[0].mu - state.mu
+    expected = other.update(z[None], jnp.asarray([t]), expected, problem)[0].mu - state.mu
     np.testing.assert_allclose(actual, expected, atol=1e-12 * float(jnp.abs(expected).max()))  # float64
 
 
@@ -150,20 +148,19 @@ every_count = pytest.mark.parametrize("count", [1, pytest.param(3, marks=pytest.
 @every_count
 def test_the_proximal_step_solves_for_the_curvature_of_both_terms(name, count):
     prior, problem, eps, ts = _gaussian(), _problem(name), _normal(5, count, *SHAPE), [300, 400, 600][:count]
-    options = {"lam": 0.7, "obs_weight": 1.3, "weighting": "sqrt", "reduction": rd.total}
+    options = {"lam": 0.7, "obs_weight": 1.3, "weighting": weightings.sqrt, "reduction": rd.total}
     solver = rd.reddiff(
-        prior, num_steps=2, data_step="prox", init=rd.init_noise, num_cg=N, timesteps_per_update=count, **options
+        prior, rd.proximal_step(num_cg=N), num_steps=2, init=rd.init_noise, timesteps_per_update=count, **options
     )
     state = solver.init(jax.random.key(0), problem)
     new, info = solver.update(eps, jnp.asarray(ts), state, problem)
-    options["weighting"] = weightings.sqrt
     gradient, same = rd.reddiff_gradient(eps, prior, problem, state.mu, jnp.asarray(ts), **options)
     alphas, sigmas = map(np.asarray, prior.schedule(np.array(ts)))
     curvature = 0.7 * np.mean(np.sqrt(sigmas / alphas) / (sigmas / alphas))
     a = _dense(problem.operator)
     step = np.linalg.solve(1.3 * a.T @ a + curvature * np.eye(N), np.ravel(gradient))
     np.testing.assert_allclose(np.ravel(state.mu - new.mu), step, atol=1e-10)  # float64, conjugate gradients
-    np.testing.assert_array_equal(jax.tree.leaves(info), jax.tree.leaves(same))
+    np.testing.assert_allclose(jax.tree.leaves(info), jax.tree.leaves(same), rtol=1e-12)  # float64
 
 
 @pytest.mark.usefixtures("x64")
@@ -173,39 +170,40 @@ def test_the_proximal_step_solves_for_the_curvature_of_both_terms(name, count):
 def test_with_proximal_steps_an_update_is_that_of_noise_aware(name, reduction, sample):
     prior, z = _gaussian(), _normal(5, *SHAPE)
     problem = _problem(name).replace(noise=rd.gaussian(0.3))
-    level = {"init": rd.init_noise, "to_timestep": schedules.Schedule.fractional, "r_max": 0.4, "r_min": 0.1}
-    variate = {} if sample else {"control_variate": rd.variate_projected}
+    level = {"init": rd.init_noise, "to_timestep": schedules.Schedule.fractional, "sigma_max": 0.4, "sigma_min": 0.1}
     ours = rd.reddiff(
         prior,
-        weighting="noise_aware",
-        data_step="prox",
-        sample=sample,
+        rd.proximal_step(),
+        lam=1.0,
+        control_variate=rd.variate_projected,
         reduction=reduction,
         num_steps=2,
         spacing=schedules.log_even(prior.schedule, 0.4, 0.1, to_timestep=schedules.Schedule.fractional),
         init=rd.init_noise,
-        **variate,
-    )
-    other = rd.noise_aware(prior, num_steps=2, sample=sample, **level)
+    ).replace(weight=NoiseAwareWeight())
+    if sample:
+        ours = ours.replace(step_rule=rd.langevin_step())
+    other = rd.noise_aware(prior, lam=1.0, num_steps=2, sample=sample, **level)
     state = ours.init(jax.random.key(0), problem)
     expected = other.init(jax.random.key(0), problem).replace(mu=state.mu, scale=state.scale)
-    for t in ours.timesteps:
+    for t in ours.levels.timesteps:
         state = ours.update(z[None], t, state, problem)[0]
-        expected = other.update(z, expected, problem)[0]
+        expected = other.update(z[None], t, expected, problem)[0]
         np.testing.assert_allclose(state.mu, expected.mu, atol=1e-12)  # float64, of order 1
-    assert (ours.timesteps % 1 > 0).all()
+        level = other.levels(None, expected.step - 1, Scene(problem, prior.schedule, expected.scale))
+        np.testing.assert_allclose(level, t, rtol=1e-9)  # float64, a power and an interpolation
+    assert (ours.levels.timesteps % 1 > 0).all()
 
 
 def test_the_noise_aware_weighting_needs_gaussian_noise(key):
     problem = _problem().replace(noise=rd.poisson(1.0))
-    with pytest.raises(TypeError, match=r"needs Gaussian noise.*Only the weighting 'noise_aware' does"):
-        rd.run(key, rd.reddiff(SOLVED, weighting="noise_aware", num_steps=3), problem)
+    with pytest.raises(TypeError, match=r"needs Gaussian noise.*rd\.likelihood"):
+        rd.run(key, rd.reddiff(SOLVED, num_steps=3).replace(weight=NoiseAwareWeight()), problem)
 
 
-def test_the_weight_of_the_prior_is_the_papers_or_the_posteriors():
-    assert float(rd.reddiff(SOLVED).lam) == 0.25
-    assert float(rd.reddiff(SOLVED, weighting="noise_aware").lam) == 1.0
-    assert float(rd.reddiff(SOLVED, weighting="noise_aware", lam=0.5).lam) == 0.5
+def test_the_weight_of_the_prior_is_the_papers_or_that_of_points_and_samples():
+    solvers = rd.reddiff(SOLVED), rd.noise_aware(SOLVED), rd.noise_aware(SOLVED, sample=True)
+    np.testing.assert_allclose([solver.lam for solver in solvers], [0.25, 0.35, 1.0])
 
 
 @pytest.mark.slow
@@ -274,8 +272,9 @@ def test_info_has_the_root_mean_squares(name):
     parts = np.stack([residual.real, residual.imag]) if name == "complex" else residual
     a, s = LINEAR(400)
     difference = prior.eps(a * mu + s * eps, 400) - eps
-    expected = [400.0, np.sqrt(np.mean(parts**2)), np.sqrt(np.mean(np.square(difference)))]
-    np.testing.assert_allclose([info.t, info.residual, info.prior_gradient], expected, rtol=1e-5)  # float32 means
+    kappa = 0.25 * parts.size / N  # lam w / r over the data term's scale n / m
+    expected = [400.0, np.sqrt(np.mean(parts**2)), s / a * np.sqrt(np.mean(np.square(difference))), kappa]
+    np.testing.assert_allclose([info.t, info.residual, info.pull, info.kappa], expected, rtol=1e-5)  # float32 means
 
 
 def test_implied_precision_is_the_closed_form_of_the_sweep():
@@ -415,25 +414,26 @@ def test_a_run_evaluates_the_network_once_a_step(key):
     solver = rd.reddiff(rd.prior(fn, LINEAR), num_steps=7)
     jax.block_until_ready(rd.run(key, solver, _problem()).x)
     jax.effects_barrier()
-    assert sorted(seen) == sorted(solver.timesteps[:, 0].tolist())
+    assert sorted(seen) == sorted(solver.levels.timesteps[:, 0].tolist())
 
 
 # ---- the solver's options
 
 SOLVED = rd.gaussian_prior(jnp.zeros(SHAPE), 0.25, LINEAR)
-SAMPLE = {"sample": True, "weighting": "noise_aware", "data_step": "prox"}
 
 
 def test_each_update_averages_neighbouring_timesteps():
     solver = rd.reddiff(SOLVED, num_steps=10, timesteps_per_update=3)
-    assert np.array_equal(solver.timesteps.ravel(), LINEAR.timesteps(30))
+    assert np.array_equal(solver.levels.timesteps.ravel(), LINEAR.timesteps(30))
     assert solver.num_steps == 10
 
 
 def test_a_run_with_several_timesteps_per_update_reports_their_mean(key):
     solver = rd.reddiff(SOLVED, num_steps=10, timesteps_per_update=4)
     info = rd.run(key, solver, _problem()).info
-    np.testing.assert_allclose(info.t, np.asarray(solver.timesteps).mean(1), rtol=1e-6)  # float32 mean of integers
+    np.testing.assert_allclose(
+        info.t, np.asarray(solver.levels.timesteps).mean(1), rtol=1e-6
+    )  # float32 mean of integers
 
 
 @pytest.mark.parametrize(
@@ -448,7 +448,7 @@ def test_timesteps_come_in_the_order_asked_for(order, expected, key):
 def test_random_timesteps_are_drawn_from_the_grid(key):
     solver = rd.reddiff(SOLVED, num_steps=50, order=rd.random)
     drawn = np.asarray(rd.run(key, solver, _problem()).info.t)
-    assert set(drawn) <= set(np.asarray(solver.timesteps).ravel().astype(float))
+    assert set(drawn) <= set(np.asarray(solver.levels.timesteps).ravel().astype(float))
     assert np.unique(drawn).size > 20
 
 
@@ -486,7 +486,7 @@ def test_a_run_starts_from_a_given_image(key):
 
 
 def test_a_missing_first_guess_is_an_error(key):
-    with pytest.raises(ValueError, match="needs a first guess"):
+    with pytest.raises(ValueError, match="needs an initial image"):
         rd.run(key, rd.reddiff(SOLVED, num_steps=3, init=rd.init_given), _problem())
 
 
@@ -500,8 +500,8 @@ def test_the_final_mu_is_returned(key):
     assert np.array_equal(solution.x, solution.state.mu)
 
 
-def test_compatibility_mode_returns_the_image_before_the_last_update(key):
-    solver = rd.reddiff(SOLVED, num_steps=5, compat="nvlabs")
+def test_the_published_form_returns_the_image_before_the_last_update(key):
+    solver = rd.reddiff_published(SOLVED, num_steps=5)
     before = rd.run(key, solver, _problem(), num_steps=4).state.mu
     assert np.array_equal(rd.run(key, solver, _problem()).x, before)
 
@@ -517,7 +517,7 @@ def test_perturbing_by_zero_is_not_perturbing(key):
 def test_an_update_without_its_perturbations_noise_is_an_error(key):
     solver, problem = rd.reddiff(SOLVED, num_steps=5, sigma_x0=0.1), _problem()
     with pytest.raises(ValueError, match="needs the noise eps_x0"):
-        solver.update(jnp.zeros((1, *SHAPE)), solver.timesteps[0], solver.init(key, problem), problem)
+        solver.update(jnp.zeros((1, *SHAPE)), solver.levels.timesteps[0], solver.init(key, problem), problem)
 
 
 def test_without_prior_or_data_term_nothing_moves(key):
@@ -567,31 +567,24 @@ def test_of_a_schedule_free_optimizer_the_average_of_its_iterates_is_returned(ke
 
 def test_proximal_steps_without_a_prior_fit_the_measurement_at_once(key):
     problem = _problem("super_resolution")
-    solver = rd.reddiff(SOLVED, num_steps=1, data_step="prox", lam=0.0, init=rd.init_noise)
+    solver = rd.reddiff(SOLVED, rd.proximal_step(), num_steps=1, lam=0.0, init=rd.init_noise)
     assert float(problem.misfit(rd.run(key, solver, problem).x)) < 1e-10  # float32
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"data_step": "adam"}, "must be 'optax' or 'prox'"),
-        ({"data_step": "prox", "optimizer": optax.sgd(0.1)}, "leave out optimizer, data_term, sigma_x0 and compat"),
-        ({"data_step": "prox", "data_term": rd.likelihood}, "leave out optimizer"),
-        ({"data_step": "prox", "sigma_x0": 0.1}, "leave out optimizer"),
-        ({"data_step": "prox", "compat": "nvlabs"}, "leave out optimizer"),
-        ({"data_step": "prox", "obs_weight": 0.0}, "obs_weight"),
-        ({"data_step": "prox", "num_cg": 0}, "num_cg is 0"),
-        ({"sample": True}, "needs weighting='noise_aware' and data_step='prox'"),
-        ({"sample": True, "data_step": "prox"}, "needs weighting='noise_aware'"),
-        ({"sample": True, "weighting": "noise_aware"}, "needs weighting='noise_aware' and data_step='prox'"),
-        (SAMPLE | {"control_variate": rd.variate_none}, "leave out control_variate"),
-        (SAMPLE | {"order": rd.ascending}, "leave out control_variate, order"),
-        (SAMPLE | {"timesteps_per_update": 2}, "leave out control_variate, order and timesteps"),
-    ],
-)
-def test_steps_that_do_not_fit_together_are_an_error(options, message):
-    with pytest.raises(ValueError, match=message):
-        rd.reddiff(SOLVED, **options)
+@pytest.mark.parametrize("step", [rd.proximal_step, rd.langevin_step])
+def test_a_step_without_conjugate_gradients_is_an_error(step):
+    with pytest.raises(ValueError, match="num_cg is 0"):
+        step(num_cg=0)
+
+
+def test_the_published_form_has_a_batch_of_at_least_one():
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        rd.reddiff_published(SOLVED, batch_size=0)
+
+
+def test_a_proximal_step_of_what_is_not_linear_is_an_error_that_names_the_remedy(key):
+    with pytest.raises(TypeError, match=r"needs a LinearOperator.*Use rd\.optax_step"):
+        rd.reddiff(SOLVED, rd.proximal_step(), init=rd.init_zeros).init(key, _problem("nonlinear"))
 
 
 # ---- behaviour on a Gaussian
@@ -607,7 +600,7 @@ def sweeps():
     problems = rd.stack([rd.problem(mask * image, rd.inpainting(mask)) for image in x])
     keys, results = jax.random.split(jax.random.key(0), batch), {}
     for order in (rd.descending, rd.random, rd.ascending):
-        solver = rd.reddiff(prior, num_steps=1000, order=order, compat="nvlabs", batch_size=batch)
+        solver = rd.reddiff_published(prior, num_steps=1000, order=order, batch_size=batch)
         out = np.asarray(jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))(keys, solver, problems).state.mu)
         seen, unseen = (out - x)[:, mask], out[:, ~mask]
         results[order.__name__] = np.sqrt(np.mean(seen**2)), unseen.std()
@@ -654,13 +647,12 @@ def test_runs_settle_near_the_modes_of_a_mixture_with_less_than_their_spread():
         ({"num_steps": 0}, "must be between 1 and 1000"),
         ({"num_steps": 600, "timesteps_per_update": 2}, "must be between 1 and 1000"),
         ({"timesteps_per_update": 0}, "timesteps_per_update is 0"),
-        ({"weighting": "cubic"}, "unknown weighting 'cubic'"),
-        ({"compat": "torch"}, "compat is 'torch'"),
-        ({"batch_size": 4}, "batch_size belongs to compat"),
-        ({"batch_size": 0, "compat": "nvlabs"}, "batch_size is 0"),
-        ({"compat": "nvlabs", "reduction": rd.total}, "chooses the spacing and the reduction itself"),
-        ({"compat": "nvlabs", "spacing": schedules.between(500)}, "chooses the spacing and the reduction itself"),
-        ({"num_steps": 111, "timesteps_per_update": 3, "compat": "nvlabs"}, "not a multiple of 3"),
+        (
+            {"num_steps": 111, "timesteps_per_update": 3, "spacing": schedules.published},
+            "not a multiple of timesteps_per_update=3",
+        ),
+        ({"step": rd.langevin_step()}, r"use rd\.noise_aware\(sample=True\)"),
+        ({"step": rd.proximal_step(), "obs_weight": 0.0}, "obs_weight"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )

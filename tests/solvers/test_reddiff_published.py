@@ -1,4 +1,4 @@
-"""``compat="nvlabs"`` against the published method, written out in float64 NumPy from its description.
+"""``rd.reddiff_published`` against the published method, written out in float64 NumPy from its description.
 
 The oracle is batched and takes its means over the batch, as the published code does; the library runs one image at a
 time under vmap. Both get the same noise arrays. In 50 steps most timesteps are so noisy that eps_hat - eps cancels to
@@ -136,22 +136,21 @@ def _replay(solver, problems, z, z0, jitter):
             return solver.update(z[None], t, state, problem, z0 if jitter else None)[0], None
 
         state = solver.init(jax.random.key(0), problem)
-        return jax.lax.scan(step, state, (solver.timesteps, z, z0))[0]
+        return jax.lax.scan(step, state, (solver.levels.timesteps, z, z0))[0]
 
     return jax.vmap(one, in_axes=(0, 1, 1))(problems, z, z0)
 
 
 def _library(scene, num_steps, weighting="linear", sigma_x0=0.0, batch_size=BATCH, dtype=jnp.float64):
-    """The library in compatibility mode; returns its estimates and its mu."""
+    """The library's published form; returns its estimates and its mu."""
     with jax.enable_x64(dtype == jnp.float64):
-        solver = rd.reddiff(
+        solver = rd.reddiff_published(
             scene.prior(),
             ADAM,
             lam=LAM,
             num_steps=num_steps,
-            weighting=weighting,
+            weighting=rd.weightings.WEIGHTINGS[weighting],
             sigma_x0=sigma_x0,
-            compat="nvlabs",
             batch_size=batch_size,
         )
         z, z0 = _noise(solver.num_steps).astype(dtype)

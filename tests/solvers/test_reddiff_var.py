@@ -173,7 +173,7 @@ def test_a_run_finds_the_exact_posterior_where_the_family_has_it(diagonal, key):
 
 def test_levels_fall_evenly_and_stay_at_the_lowest():
     prior = rd.gaussian_prior(jnp.zeros(SMALL), 1.0, schedules.ve(4000, sigma_min=1e-3))
-    _, sigmas = prior.schedule(rd.reddiff_var(prior, num_steps=50, r_max=2.0, r_min=0.02).timesteps)
+    _, sigmas = prior.schedule(rd.reddiff_var(prior, num_steps=50, sigma_max=2.0, sigma_min=0.02).timesteps)
     expected = 2.0 * 0.01 ** np.minimum(np.arange(50) / 40, 1)
     np.testing.assert_allclose(sigmas, expected, rtol=2e-3)  # neighbouring levels of the schedule: 0.27 %
     assert np.ptp(sigmas[40:]) == 0
@@ -246,7 +246,7 @@ def test_20_updates_are_the_formulas(task, components, diagonal):
 @pytest.mark.usefixtures("x64")
 def test_20_published_updates_are_the_published_formulas():
     scene, noise = Scene("inpainting", 1), np.random.default_rng(7).normal(size=(NUM_STEPS, 2, N))
-    solver = rd.sds_var(scene.prior, lam=0.7, weighting="log", num_steps=NUM_STEPS, init=rd.init_given)
+    solver = rd.sds_var(scene.prior, lam=0.7, weighting=rd.weightings.log, num_steps=NUM_STEPS, init=rd.init_given)
     nothing = rd.unconditional(SHAPE).replace(init=jnp.asarray(scene.x_start.reshape(SHAPE)))
     mu, s, first = _replay(solver, nothing, noise)
     assert int(solver.timesteps[0]) == 950

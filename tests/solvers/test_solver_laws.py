@@ -12,21 +12,17 @@ from cases import SOLVERS
 import reddiff_jax as rd
 from reddiff_jax import solvers
 
-SHAPE = (8, 6, 3)
+SHAPE = (8, 8, 1)
 # One solver after the other, so that its tests share programs in whichever worker has them.
-# The mean of runs has tests of its own, and further options of a solver share its code: their laws are among the slow.
-every = pytest.mark.parametrize(
+every = pytest.mark.parametrize("case", [pytest.param(c, id=c.name) for c in SOLVERS], scope="module")
+# The mean of runs has tests of its own, and further options of a solver share its code.
+further_slowly = pytest.mark.parametrize(
     "case",
     [
         pytest.param(c, id=c.name, marks=[pytest.mark.slow] * (c.name == "averaged" or c.name != c.factory))
         for c in SOLVERS
     ],
     scope="module",
-)
-# What compiles more programs is tested for RED-diff at once, for all others among the slow tests.
-reddiff_quickly = pytest.mark.parametrize(
-    "case",
-    [pytest.param(c, id=c.name, marks=[] if c.name == "reddiff" else [pytest.mark.slow]) for c in SOLVERS],
 )
 runs = jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))
 
@@ -47,7 +43,7 @@ def _image(i: int) -> jax.Array:
 
 def _problem(i: int) -> rd.Problem:
     mask = np.random.default_rng(i).random(SHAPE[:2]) > 0.2 + 0.1 * i
-    return rd.measure(jax.random.key(i), rd.inpainting(mask), rd.gaussian(0.05 * i), _image(i))
+    return rd.measure(jax.random.key(i), rd.inpainting(mask, channels=1), rd.gaussian(0.05 * i), _image(i))
 
 
 def _keys(count: int) -> jax.Array:
@@ -83,15 +79,15 @@ def test_same_key_same_bits(case):
     assert np.array_equal(rd.run(_keys(3)[0], _solver(case), _problem(0)).x, _solution(case).x)
 
 
-@reddiff_quickly
+@every
 def test_a_resumed_run_is_the_whole_run_bit_for_bit(case):
     key, solver, problem = _keys(3)[0], _solver(case), _problem(0)
-    first = rd.run(key, solver, problem, num_steps=4)
-    rest = rd.run(key, solver, problem, num_steps=solver.num_steps - 4, state=first.state)
+    first = rd.run(key, solver, problem, num_steps=3)
+    rest = rd.run(key, solver, problem, num_steps=solver.num_steps - 3, state=first.state)
     assert np.array_equal(rest.x, _solution(case).x)
 
 
-@reddiff_quickly
+@every
 def test_a_run_is_traced_once(case):
     traces = []
 
@@ -100,7 +96,7 @@ def test_a_run_is_traced_once(case):
         return 0.5 * x_t
 
     solver = case.make(rd.prior(fn, rd.schedules.linear()))
-    for i in range(3):
+    for i in range(2):
         rd.run(_keys(3)[i], solver, _problem(i))
     once = len(traces)
     solver = jax.tree.map(lambda leaf: leaf + 0, solver)  # other arrays of the same types
@@ -108,7 +104,7 @@ def test_a_run_is_traced_once(case):
     assert len(traces) == once
 
 
-@every
+@further_slowly
 def test_a_measurement_of_another_shape_is_an_error(case):
     with pytest.raises(ValueError, match=r"jax\.vmap"):
         rd.run(_keys(1)[0], _solver(case), _problem(0).replace(y=jnp.zeros((2, *SHAPE))))
@@ -172,12 +168,14 @@ def test_what_ignores_the_noise_needs_a_pinv_and_says_so(factory):
         _traced(factory(_prior(), num_steps=6, noisy=False), OPERATORS["nonlinear"], rd.gaussian())
 
 
-@every
+@further_slowly
 def test_noise_that_is_not_gaussian_is_served_or_an_error_that_says_what_to_do(case):
     if not case.needs_gaussian:
         assert _traced(_solver(case), OPERATORS["spectral"], rd.poisson(100.0)).x.shape == SHAPE
         return
-    with pytest.raises(TypeError, match=rf"{case.factory} needs Gaussian noise.*is Poisson.*rd\.reddiff"):
+    with pytest.raises(
+        TypeError, match=rf"{case.noise_named_by or case.factory} needs Gaussian noise.*is Poisson.*rd\.reddiff"
+    ):
         _traced(_solver(case), OPERATORS["spectral"], rd.poisson(100.0))
 
 
@@ -191,7 +189,7 @@ def test_more_steps_than_timesteps_are_an_error_of_the_factory(case):
 MEASURED_BY = {
     "super_resolution": rd.super_resolution(SHAPE, 2),
     "circular_blur": rd.gaussian_blur(SHAPE, sigma=1.0, size=5, boundary=rd.operators.Boundary.CIRCULAR),
-    "matrix": rd.matrix_operator(np.random.default_rng(0).normal(size=(40, 144)) / 12, SHAPE),
+    "matrix": rd.matrix_operator(np.random.default_rng(0).normal(size=(20, 64)) / 8, SHAPE),
 }
 
 
@@ -207,7 +205,7 @@ def _assert_the_nan_stays_where_it_is(case, problems: rd.Problem):
     assert broken.finite.tolist() == [True, not case.reads_y, True]
 
 
-@every
+@further_slowly
 def test_a_nan_stays_in_its_item_and_is_reported_for_it_only(case):
     _assert_the_nan_stays_where_it_is(case, rd.stack([_problem(i) for i in range(3)]))
 

@@ -1,7 +1,6 @@
-"""The loop: batches, resuming, records, tracing, streaming, sharding; and how a call reads."""
+"""The loop: batches, resuming, records, tracing, sharding; and how a call reads."""
 
 import functools
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +10,6 @@ import pytest
 
 import reddiff_jax as rd
 from reddiff_jax import schedules
-from reddiff_jax.run import _AXES, _compiled, _in_parts, steps_per_call
 
 SHAPE = (8, 8, 3)
 LINEAR = schedules.linear()
@@ -154,7 +152,7 @@ def test_number_of_steps_done_is_counted(batch):
 
 def test_every_step_is_reported(batch):
     keys, problems, _ = batch
-    assert rd.run(keys[0], SHORT, problems[0]).info.t.tolist() == SHORT.timesteps.ravel().tolist()
+    assert rd.run(keys[0], SHORT, problems[0]).info.t.tolist() == SHORT.levels.timesteps.ravel().tolist()
 
 
 def _mu_and_t(state, info):
@@ -175,7 +173,7 @@ def test_record_is_taken_after_every_so_many_steps(every, batch):
     _, ts, steps = rd.run(keys[0], SHORT, problems[0], record=_mu_and_t, record_every=every).record
     expected = np.arange(every, 7, every)
     assert steps.tolist() == expected.tolist()
-    assert ts.tolist() == SHORT.timesteps.ravel()[expected - 1].tolist()
+    assert ts.tolist() == SHORT.levels.timesteps.ravel()[expected - 1].tolist()
 
 
 def test_recording_changes_neither_result_nor_info(batch):
@@ -237,102 +235,6 @@ def test_a_sweep_by_vmap_is_traced_once(traced, batch):
     sweep(jnp.asarray([0.1, 0.2]))
     sweep(jnp.asarray([0.3, 0.4]))
     assert len(traces) == before + 1
-
-
-def test_solving_ever_more_problems_compiles_once(untraced):
-    run_batch = _compiled(rd.run, _AXES, None)
-    compiled = run_batch._cache_size()
-    for count in (3, 5):
-        list(rd.run_many(jax.random.key(0), untraced, [_problem(i) for i in range(count)], batch_size=2))
-    assert run_batch._cache_size() == compiled + 1
-
-
-# ---- streaming
-
-
-@pytest.fixture(scope="module")
-def singles(batch):
-    _, problems, _ = batch
-    key = jax.random.key(5)
-    return [rd.run(jax.random.fold_in(key, i), SHORT, problem) for i, problem in enumerate(problems[:5])]
-
-
-@pytest.mark.parametrize("batch_size", [2, 8])
-def test_streamed_solutions_are_single_runs_whatever_the_batch_size(batch_size, batch, singles):
-    streamed = list(rd.run_many(jax.random.key(5), SHORT, batch[1][:5], batch_size=batch_size))
-    assert len(streamed) == 5
-    for ours, single in zip(streamed, singles, strict=True):
-        np.testing.assert_allclose(ours.x, single.x, atol=ROUNDING)
-
-
-def test_of_streamed_problems_a_nan_spoils_and_flags_its_own_only(batch):
-    problems = batch[1][:5]
-    broken = [p.replace(y=p.y.at[0, 0].set(jnp.nan)) if i == 2 else p for i, p in enumerate(problems)]
-    found, clean = (list(rd.run_many(jax.random.key(5), SHORT, each, batch_size=2)) for each in (broken, problems))
-    assert [bool(solution.finite) for solution in found] == [True, True, False, True, True]
-    assert all(np.array_equal(found[i].x, clean[i].x) for i in (0, 1, 3, 4))
-
-
-def test_a_streamed_solution_is_shaped_like_a_single_one(batch, singles):
-    first = next(rd.run_many(jax.random.key(5), SHORT, batch[1][:1], batch_size=2))
-    assert jax.tree.map(jnp.shape, first) == jax.tree.map(jnp.shape, singles[0])
-
-
-def test_problems_are_read_a_batch_at_a_time(batch):
-    read = []
-
-    def source():
-        for i, problem in enumerate(batch[1][:6]):
-            read.append(i)
-            yield problem
-
-    next(rd.run_many(jax.random.key(5), SHORT, source(), batch_size=2))
-    assert read == [0, 1]
-
-
-def test_no_problems_no_solutions():
-    assert list(rd.run_many(jax.random.key(5), SHORT, [], batch_size=2)) == []
-
-
-@pytest.mark.parametrize("source", [list, iter], ids=["list", "iterator"])
-def test_a_progress_bar_changes_nothing(source, batch, singles, capsys):
-    streamed = list(rd.run_many(jax.random.key(5), SHORT, source(batch[1][:3]), batch_size=2, progress=True))
-    np.testing.assert_allclose(streamed[2].x, singles[2].x, atol=ROUNDING)
-    np.testing.assert_allclose(streamed[2].info.residual, singles[2].info.residual, atol=ROUNDING)
-    assert "restoring: step 6/6, residual" in capsys.readouterr().out
-
-
-def test_a_run_with_progress_is_the_run_bit_for_bit(batch, monkeypatch, capsys):
-    keys, problems, _ = batch
-    monkeypatch.setattr(sys.modules["reddiff_jax.run"], "steps_per_call", lambda num_steps: 2)
-    assert _equal(rd.run_with_progress(keys[1], SHORT, problems[1]), rd.run(keys[1], SHORT, problems[1]))
-    assert "step 6/6, residual" in capsys.readouterr().out
-
-
-def test_progress_comes_in_steps_and_is_traced_once(batch, traced, monkeypatch):
-    (keys, problems, _), (solver, traces), shown = batch, traced, []
-    before = len(traces)
-    monkeypatch.setattr(sys.modules["reddiff_jax.run"], "steps_per_call", lambda num_steps: 1)
-    for _ in range(2):
-        _in_parts((keys[0], solver, problems[0]), lambda step, text: shown.append(step))
-    assert shown == 2 * list(range(1, solver.num_steps + 1))
-    assert len(traces) == before + 1
-
-
-@pytest.mark.parametrize(("steps", "at_most", "expected"), [(100, 20, 20), (97, 20, 1), (30, 20, 15), (3, 20, 3)])
-def test_steps_of_a_call_divide_the_run(steps, at_most, expected):
-    assert steps_per_call(steps, at_most) == expected
-
-
-def test_a_batch_size_below_one_is_an_error_of_the_call(batch):
-    with pytest.raises(ValueError, match="batch_size is 0"):
-        rd.run_many(jax.random.key(5), SHORT, batch[1], batch_size=0)
-
-
-def test_problems_of_different_shape_are_an_error(batch):
-    small = rd.problem(jnp.zeros((4, 4, 3)), rd.inpainting(np.ones((4, 4))))
-    with pytest.raises(ValueError, match="item 1 differs from item 0"):
-        list(rd.run_many(jax.random.key(5), SHORT, [batch[1][0], small], batch_size=2))
 
 
 # ---- errors

@@ -6,8 +6,8 @@ import pytest
 import restoring_jobs
 
 import reddiff_jax as rd
-from reddiff_jax import jobs, pictures
-from reddiff_jax.jobs import batch_sizes, batches
+from reddiff_jax import batching, jobs, pictures
+from reddiff_jax.jobs import batch_sizes
 
 
 class Timed:
@@ -25,7 +25,7 @@ def found(seconds, at_most=64, memory=lambda size: 0, fits=64):
 
     def make(size):
         if size > fits:
-            raise batches.OutOfMemoryError("too much")
+            raise batching.OutOfMemoryError("too much")
         tried.append(size)
         return Timed(size, seconds(size), memory(size))
 
@@ -74,24 +74,13 @@ def test_a_continued_job_keeps_the_batch_size_it_found(tmp_path, monkeypatch):
         return make(2)
 
     monkeypatch.setattr("reddiff_jax.jobs.restoring.find_batch_size", find)
-    settings = jobs.Settings(**{**vars(restoring_jobs.SETTINGS), "batch_size": None})
-    options = {"out": tmp_path / "out", "settings": settings}
+    options = jobs.Options(**{**vars(restoring_jobs.OPTIONS), "batch_size": None})
+    arguments = {"out": tmp_path / "out", "options": options}
     prior = rd.prior(restoring_jobs.predict, rd.schedules.linear())
-    jobs.restore([tmp_path / "photos"], prior, **options)
+    jobs.restore([tmp_path / "photos"], prior, **arguments)
     before = (tmp_path / "out" / "1.png").read_bytes()
     (tmp_path / "out" / "1.png").unlink()
-    jobs.restore([tmp_path / "photos"], prior, **options)
+    jobs.restore([tmp_path / "photos"], prior, **arguments)
     assert asked == [4]
     assert (tmp_path / "out" / "1.png").read_bytes() == before
     assert jobs.Manifest(tmp_path / "out" / "manifest.jsonl").entries["1"]["batch_size"] == 2
-
-
-def test_memory_of_a_batch_is_known_and_grows_with_it():
-    problem = rd.problem(jax.numpy.zeros((8, 12, 3)), rd.denoising((8, 12, 3)))
-    compiled = [
-        jax.jit(jax.vmap(lambda x: x * 2 + problem.y)).lower(jax.numpy.zeros((size, 8, 12, 3))).compile()
-        for size in (1, 64)
-    ]
-    small, large = map(batches.memory_of, compiled)
-    assert large - small >= 2 * 63 * 8 * 12 * 3 * 4
-    assert 1e6 < batches.device_memory() < 1e16

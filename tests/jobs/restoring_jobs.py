@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import reddiff_jax as rd
 from reddiff_jax import jobs
 
-SETTINGS = jobs.Settings(task="denoise", sigma=0.1, changes={"num_steps": 6}, batch_size=4, seed=3, exact_sizes=True)
+OPTIONS = jobs.Options(task="denoise", sigma=0.1, changes={"num_steps": 6}, batch_size=4, seed=3, exact_sizes=True)
 
 
 def predict(x_t, t, cond):
@@ -49,7 +49,7 @@ def work(job):
     sys.addaudithook(audit)
     share = None if job["share"] is None else jobs.Share(*job["share"])
     prior = rd.prior(predict, rd.schedules.linear())
-    outcome = jobs.restore([job["photos"]], prior, out=job["out"], settings=SETTINGS, share=share, report=report)
+    outcome = jobs.restore([job["photos"]], prior, out=job["out"], options=OPTIONS, share=share, report=report)
     failed = [failure.name for failure in outcome.failures]
     said = {"failed": failed, "operations": operations, "devices": jax.local_device_count()}
     return {"done": outcome.done, "skipped": outcome.skipped, **said}

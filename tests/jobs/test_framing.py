@@ -9,6 +9,7 @@ import restoring_jobs
 import reddiff_jax as rd
 from reddiff_jax import jobs, measurements, pictures, tasks
 from reddiff_jax.jobs.framing import frame_header, framed
+from reddiff_jax.settings import NoiseAwareSettings
 from reddiff_jax.solvers._proximal import proximal
 
 pytestmark = pytest.mark.slow
@@ -68,7 +69,7 @@ def test_a_framed_adjoint_is_the_transpose():
 def test_a_proximal_step_in_the_frame_is_exact(task):
     _, _, problem = measured(task)
     v, kappa = jax.random.normal(jax.random.key(2), problem.operator.in_shape), 0.01
-    x = proximal(problem, v, kappa, tasks.METHODS["noise_aware"]().num_cg)
+    x = proximal(problem, v, kappa, NoiseAwareSettings().num_cg)
     gradient = problem.misfit_gradient(x) + kappa * (x - v)
     np.testing.assert_allclose(gradient, 0, atol=1e-5)  # float32
 
@@ -97,9 +98,9 @@ def test_fifty_sizes_are_not_fifty_compilations(tmp_path, compilations_are_kept)
         x = np.random.default_rng(i).uniform(-1, 1, (*size, 3))
         pictures.write_picture(tmp_path / "photos" / f"{i:02}.png", x)
     events = []
-    settings = jobs.Settings(task="denoise", sigma=0.1, changes={"num_steps": 2}, batch_size=8)
+    options = jobs.Options(task="denoise", sigma=0.1, changes={"num_steps": 2}, batch_size=8)
     prior = rd.prior(restoring_jobs.predict, rd.schedules.linear())
-    outcome = jobs.restore([tmp_path / "photos"], prior, out=tmp_path / "out", settings=settings, report=events.append)
+    outcome = jobs.restore([tmp_path / "photos"], prior, out=tmp_path / "out", options=options, report=events.append)
     assert len(outcome.done) == 50
     for i, size in enumerate(sizes):
         assert pictures.picture_size(tmp_path / "out" / f"{i:02}.png") == size

@@ -1,14 +1,20 @@
-"""What the settings of every method have in common: checks, words, and the space in which they are tuned."""
+"""What the settings of every solver have in common: checks, words, and the space in which they are tuned."""
 
+import inspect
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import Any, ClassVar, Self, TypeVar
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from reddiff_jax import schedules, weightings
-from reddiff_jax.priors import Prior
+from reddiff_jax.operators import LinearOperator, Operator
+from reddiff_jax.priors import Prior, gaussian_prior
+from reddiff_jax.problems import Problem
 from reddiff_jax.solvers import (
     Solver,
     init_noise,
@@ -30,6 +36,9 @@ INITS = {
 }
 FORMS = {"fixed_point": red_fixed_point, "admm": red_admm, "descent": red_descent}
 _FUNCTIONS = {"init": INITS, "form": FORMS}
+
+EVALUATIONS = 100
+"""Evaluations of the network in a run: published numbers of steps, up to 1000, take minutes a picture on a CPU."""
 
 # The command line's words for two fields.
 WORDS = {"num_steps": "steps", "learning_rate": "lr"}
@@ -82,18 +91,24 @@ class Choice:
     options: tuple[Any, ...]
 
 
-@dataclass(frozen=True)
-class Method:
-    """Settings of a method: what its preset for a task at a noise level is, and what a user may change.
+def default_of(factory: Callable[..., Solver], name: str) -> Any:
+    """The default of a factory's parameter, which stands in its signature alone."""
+    return inspect.signature(factory).parameters[name].default
 
-    A field's name means the same in every method. ``space`` says where fields are searched when they are tuned: a
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a solver: what a table of tuned settings holds, and what a user may change.
+
+    A field's name means the same in every class. ``space`` says where fields are searched when they are tuned: a
     ``Range`` is a leaf of the solver, a ``Choice`` is static.
     """
 
-    name: ClassVar[str]
+    name: ClassVar[str]  # of the solver
     factory: ClassVar[Callable[..., Solver]]  # takes the fields by name, ``start_timestep`` as a spacing
     help: ClassVar[str]
     remedy: ClassVar[str] = "change its settings with --set."  # of a run that diverged
+    plain: ClassVar[bool] = False  # whether the solver asks operators for their adjoint and pseudo-inverse alone
     space: ClassVar[Mapping[str, Range | Choice]]
 
     def __post_init__(self):
@@ -101,20 +116,20 @@ class Method:
             _check(field.name, getattr(self, field.name))
 
     def solver(self, prior: Prior) -> Solver:
-        """The method with these settings.
+        """The solver with these settings.
 
         A run of more steps than there are timesteps up to ``start_timestep`` starts as much higher as it must.
 
         Raises:
             ValueError: If the prior's schedule has fewer timesteps than there are steps.
         """
-        settings = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
         for name, functions in _FUNCTIONS.items():
-            if name in settings:
-                settings[name] = functions[settings[name]]
-        if settings.pop("start_timestep", None) is not None:
-            settings["spacing"] = self._spacing(prior)
-        return self.factory(prior, **settings)
+            if name in values:
+                values[name] = functions[values[name]]
+        if values.pop("start_timestep", None) is not None:
+            values["spacing"] = self._spacing(prior)
+        return self.factory(prior, **values)
 
     def sweepable(self, prior: Prior) -> Solver:
         """The same, with every field that has a ``Range`` as a leaf."""
@@ -137,19 +152,38 @@ class Method:
         """The same with other values of some fields.
 
         Raises:
-            ValueError: For a field that the method has not, or an impossible value.
+            ValueError: For a field that there is not, or an impossible value.
         """
         for name in changes:
             if name not in {field.name for field in fields(self)}:
                 raise self._lacks(word(name))
         return replace(self, **changes)
 
+    def drawing(self) -> Self:
+        """The settings with which restorations of one measurement differ as its posterior does; these if none do."""
+        return self
+
+    def fitted(self, operator: Operator) -> Self:
+        """The settings in the form of the solver that serves an operator, where there is one.
+
+        A run starts from the gray image where the operator has no pseudo-inverse.
+        """
+        if getattr(self, "init", "") in ("pinv", "noised_pinv") and not _has_pinv(operator):
+            return replace(self, init="zeros")  # type: ignore[call-arg]
+        return self
+
+    def obstacle(self, problem: Problem) -> str | None:
+        """What a problem lacks for the solver, in a few words; None if it lacks nothing. Nothing is computed."""
+        shapes = jax.eval_shape(lambda problem: problem, problem)
+        leaves, structure = jax.tree.flatten(shapes)
+        return _obstacle(self, structure, tuple(leaves))
+
     @classmethod
     def read(cls, text: str) -> tuple[str, Any]:
         """A field and its value from the words ``name=value`` of the command line.
 
         Raises:
-            ValueError: For a field that the method has not, or a value of another type.
+            ValueError: For a field that there is not, or a value of another type.
         """
         given, equals, value = text.partition("=")
         if not equals:
@@ -183,12 +217,12 @@ class Method:
         return schedules.between(max(first, steps - 1, 1))
 
 
-AnyMethod = TypeVar("AnyMethod", bound=Method)
-Rows = Sequence[tuple[float, AnyMethod]]
-"""Settings of a method at ascending noise levels."""
+AnySettings = TypeVar("AnySettings", bound=Settings)
+Rows = Sequence[tuple[float, AnySettings]]
+"""Settings of a solver at ascending noise levels."""
 
 
-def interpolate(rows: Rows[AnyMethod], sigma: float) -> AnyMethod:
+def interpolate(rows: Rows[AnySettings], sigma: float) -> AnySettings:
     """Settings at a noise level between those of a table.
 
     Numbers with a ``Range`` are interpolated, whole ones left out; the rest is the nearer row's. Beyond the ends the
@@ -197,20 +231,43 @@ def interpolate(rows: Rows[AnyMethod], sigma: float) -> AnyMethod:
     sigmas = [row[0] for row in rows]
     nearest = rows[int(np.argmin([abs(sigma - each) for each in sigmas]))][1]
     between = {
-        name: round(float(np.interp(sigma, sigmas, [getattr(settings, name) for _, settings in rows])), 6)
+        name: round(float(np.interp(sigma, sigmas, [getattr(row, name) for _, row in rows])), 6)
         for name, searched in nearest.space.items()
         if isinstance(searched, Range) and not searched.whole
     }
     return replace(nearest, **between)
 
 
+def _has_pinv(operator: Operator) -> bool:
+    if isinstance(operator, LinearOperator):
+        return True  # where no other is known, by conjugate gradients
+    x = jax.ShapeDtypeStruct(operator.in_shape, jnp.float32)
+    try:
+        jax.eval_shape(lambda operator, x: operator.pinv(operator(x)), operator, x)
+    except TypeError:
+        return False
+    return True
+
+
+@cache
+def _obstacle(settings: Settings, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ...]) -> str | None:
+    problem = jax.tree.unflatten(structure, leaves)
+    prior = gaussian_prior(jnp.zeros((1, 1, 1)), 1.0, schedules.linear())
+    solver = replace(settings, num_steps=1).solver(prior)  # type: ignore[call-arg]
+    try:
+        jax.eval_shape(solver.init, jax.random.key(0), problem)
+    except TypeError as error:
+        return str(error).split(". ")[0].rstrip(".")
+    return None
+
+
 _AT_LEAST_ZERO = ("lam", "scale")
-_ABOVE_ZERO = ("learning_rate", "step_size", "sigma_f", "beta", "r_max", "r_min", "first_std")
+_ABOVE_ZERO = ("learning_rate", "step_size", "sigma_f", "beta", "sigma_max", "sigma_min", "first_std")
 _FRACTIONS = ("eta", "eta_b", "zeta")
 _COUNTS = {"num_steps": 1000, "num_runs": 1000, "num_ode": 100, "num_langevin": 10_000, "num_cg": 1000}
 _NAMES: dict[str, Collection[str]] = {
     **_FUNCTIONS,
-    "weighting": (*weightings.WEIGHTINGS, "noise_aware"),
+    "weighting": weightings.WEIGHTINGS,
     "lr_schedule": ("constant", "cosine"),
 }
 

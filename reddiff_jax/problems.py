@@ -35,11 +35,23 @@ class Problem(Repr):
         """Half the squared residual, a sum over the entries of y."""
         return 0.5 * jnp.sum(jnp.abs(self.residual(x)) ** 2)
 
+    def rms_residual(self, x: Image) -> Float[Array, ""]:
+        """Root mean square of the residual over the real numbers in y; a complex entry is two.
+
+        For noise of standard deviation sigma_y on each of them it is about sigma_y at the true image.
+        """
+        return jnp.sqrt(2 * self.misfit(x) / num_entries(self.y))
+
     def misfit_gradient(self, x: Image) -> Image:
         """Gradient of the misfit, J_A^T (operator(x) - y)."""
         if isinstance(self.operator, LinearOperator):
             return self.operator.adjoint(self.residual(x))
         return jax.grad(self.misfit)(x)
+
+
+def num_entries(x: jax.Array) -> int:
+    """Number of real numbers in an array; a complex entry counts twice."""
+    return x.size * (2 if jnp.iscomplexobj(x) else 1)
 
 
 # ---- data terms: (problem, x) -> gradient, an image

@@ -1,20 +1,21 @@
-"""Settings of a restoration, and checks of what the user chose."""
+"""Options of a restoration, and checks of what the user chose."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from reddiff_jax import tasks
 from reddiff_jax.jobs.errors import JobError
-from reddiff_jax.jobs.presets import PresetFile
-from reddiff_jax.tasks import Method
+from reddiff_jax.noise import gaussian
+from reddiff_jax.problems import Problem
+from reddiff_jax.settings import Settings, SettingsFile, by_name, check_serves, default_name, default_settings
 
 MIN_TILE = 64
 
 
 @dataclass(frozen=True)
-class Settings:
+class Options:
     """How pictures are to be restored.
 
     Args (fields):
@@ -23,9 +24,9 @@ class Settings:
             For pictures at least that of rounding to 8 bits.
         mask: Mask file, or folder of masks named as the pictures.
         kernel: Kernel file, or folder of kernels named as the pictures.
-        solver: Name of the solver; None: what does the task best, or what the presets are of.
-        presets: Tuned settings, which are preferred to the built-in ones where there are some.
-        changes: Fields of the presets to be replaced.
+        solver: Name of the solver; None: what does the task best, or what the tuned settings are of.
+        tuned: Tuned settings, which are preferred to the built-in ones where there are some.
+        changes: Fields of the settings to be replaced.
         samples: Restorations of each picture, by other noise; draws from the posterior where the solver has them,
             unless the changes have a ``sample`` of their own.
         batch_size: Pictures restored at once; None for what is fastest and fits into memory.
@@ -40,7 +41,7 @@ class Settings:
     mask: str | Path | None = None
     kernel: str | Path | None = None
     solver: str | None = None
-    presets: PresetFile | None = None
+    tuned: SettingsFile | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
     samples: int = 1
     batch_size: int | None = 4
@@ -60,26 +61,39 @@ class Settings:
         if self.sigma is not None:
             tasks.check_sigma(self.sigma)
         check_seed(self.seed)
-        tasks.method_by_name(self.solver or tasks.default_solver(self.task))().changed(self.changes)
+        settings_class(self.solver, self.task)().changed(self.changes)
         if self.task is not None:
             check_parts(self.task, self.mask, self.kernel)
-            self.preset(self.task, self.sigma or 0.0)
+            problem = replace(tasks.example(self.task), noise=gaussian(self.sigma or 0.0))
+            self.settings(problem, self.task)
         elif self.mask is not None or self.kernel is not None:
             raise JobError("a mask or a kernel needs the task, too: --task inpaint or --task deblur_motion.")
 
-    def preset(self, task: str, sigma: float) -> Method:
-        """The settings of the solver for a task at a noise level.
+    def settings(self, problem: Problem, task: str) -> Settings:
+        """The settings of the solver for a problem of a task; its shapes and the numbers of a mask are enough.
 
         Raises:
             ValueError: If the solver cannot do the task, or for values that make no sense.
         """
-        preset = self.presets.preset(task, sigma, self.solver) if self.presets is not None else None
-        preset = preset or tasks.preset(task, sigma, self.solver)
+        # What a solver lacks does not depend on the size: one look serves a folder of many.
+        like = replace(tasks.example(task, problem.operator.in_shape[2]), noise=problem.noise)
+        found = self.tuned.find(problem, task=task, solver=self.solver) if self.tuned is not None else None
+        settings = found or default_settings(problem, self.solver)
         if self.samples > 1 and "sample" not in self.changes:
-            preset = tasks.drawing(preset, task)
-        preset = preset.changed(self.changes)
-        tasks.check_serves(task, preset)
-        return preset
+            draws = settings.drawing()
+            settings = settings if draws.obstacle(like) else draws
+        settings = settings.changed(self.changes)
+        check_serves(settings, like)
+        return settings
+
+
+def settings_class(solver: str | None, task: str | None) -> type[Settings]:
+    """The class of a solver's settings; of the one that does the task best, or most tasks, if none is named.
+
+    Raises:
+        ValueError: For an unknown solver or task.
+    """
+    return by_name(solver or ("noise_aware" if task is None else default_name(tasks.example(task))))
 
 
 def check_parts(task: str, mask: str | Path | None, kernel: str | Path | None) -> None:

@@ -15,10 +15,11 @@ import restoring_jobs
 from PIL import Image
 
 import reddiff_jax as rd
-from reddiff_jax import jobs, pictures
-from reddiff_jax.jobs import batches, restoring
+from reddiff_jax import batching, jobs, measurements, pictures
+from reddiff_jax.jobs import restoring
+from reddiff_jax.masks import key_of
 
-TESTS = Path(__file__).parent
+HERE = Path(__file__).parent
 SIZES = [(8, 12)] * 9 + [(12, 8)] * 3
 
 
@@ -44,13 +45,13 @@ class Server:
     def __init__(self, cache, devices=1):
         settings = {
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-            "PYTHONPATH": os.pathsep.join([str(TESTS.parent), *sys.path]),
+            "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), *sys.path]),
             "JAX_COMPILATION_CACHE_DIR": str(cache),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         }
         self.process = subprocess.Popen(
-            [sys.executable, TESTS / "restoring_jobs.py"],
+            [sys.executable, HERE / "restoring_jobs.py"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -119,7 +120,7 @@ def test_of_two_processes_one_is_killed_and_the_other_finishes(tmp_path):
     photos, out = write_photos(tmp_path / "photos"), tmp_path / "out"
     with Server(tmp_path / "programs", devices=4) as one, Server(tmp_path / "programs2", devices=4) as other:
         whole = one.run(photos, tmp_path / "whole")
-        assert whole["devices"] == restoring_jobs.SETTINGS.batch_size == 4  # a picture for each
+        assert whole["devices"] == restoring_jobs.OPTIONS.batch_size == 4  # a picture for each
         one.start(photos, out, share=(0, 2), kill_at=whole["operations"] // 3)
         other.start(photos, out, share=(1, 2))
         assert one.answer()["status"] == -9
@@ -155,12 +156,10 @@ def prior():
 
 
 def restore(photos, out, **changes):
-    settings = {**vars(restoring_jobs.SETTINGS), "batch_size": 2, **changes}
+    options = {**vars(restoring_jobs.OPTIONS), "batch_size": 2, **changes}
     events = []
-    options = {name: settings.pop(name) for name in ("share", "log", "tensorboard", "film") if name in settings}
-    outcome = jobs.restore(
-        [photos], prior(), out=out, settings=jobs.Settings(**settings), report=events.append, **options
-    )
+    others = {name: options.pop(name) for name in ("share", "log", "tensorboard", "film") if name in options}
+    outcome = jobs.restore([photos], prior(), out=out, options=jobs.Options(**options), report=events.append, **others)
     return outcome, events
 
 
@@ -212,6 +211,18 @@ def test_a_continued_run_computes_in_the_slots_of_an_unbroken_one(photos, restor
     assert jobs.Manifest(out / "manifest.jsonl").entries["01"]["attempts"] == 2
 
 
+def test_the_manifest_tells_the_residual_over_real_numbers_of_mri_too(photos, tmp_path):
+    jobs.measure_pictures([photos / "00.png"], task="mri4", sigma=0.1, out=tmp_path / "measured", seed=3)
+    settings = {"task": None, "sigma": None}
+    restore(tmp_path / "measured", tmp_path / "out", **settings)
+    problem = measurements.read_measurement(tmp_path / "measured" / "00.npz").problem()
+    assert jax.numpy.iscomplexobj(problem.y)
+    solver = jobs.Settings(**{**vars(restoring_jobs.SETTINGS), **settings}).preset("mri4", 0.1).solver(prior())
+    x = rd.run(jax.random.fold_in(key_of("00", restoring_jobs.SETTINGS.seed), 0), solver, problem).x
+    (residual,) = jobs.Manifest(tmp_path / "out" / "manifest.jsonl").entries["00"]["residual"]
+    assert residual == pytest.approx(float(problem.rms_residual(x)), rel=1e-4)  # float32, 6 steps in another program
+
+
 class _Little:
     """A solver of batches on a device where only batches up to a size fit."""
 
@@ -220,8 +231,8 @@ class _Little:
 
     def __call__(self, solver, problem, *, batch_size, **options):
         if batch_size > self.fits(problem):
-            raise batches.OutOfMemoryError("too much")
-        return batches.BatchSolver(solver, problem, batch_size=batch_size, **options)
+            raise batching.OutOfMemoryError("too much")
+        return batching.BatchSolver(solver, problem, batch_size=batch_size, **options)
 
 
 def test_a_batch_that_does_not_fit_is_done_in_halves(photos, restored, tmp_path, monkeypatch):
@@ -261,26 +272,6 @@ def test_shares_together_are_the_whole(photos, restored, tmp_path):
     assert done == [["00", "02"], ["01", "03"]]
     assert restore(photos, out)[0].skipped == ["00", "01", "02", "03"]
     assert contents(out).keys() == restored.keys()
-
-
-@pytest.mark.parametrize(("index", "count"), [(2, 2), (-1, 2), (0, 0)])
-def test_a_share_that_is_none(index, count):
-    with pytest.raises(jobs.JobError, match="must be from 0"):
-        jobs.Share(index, count)
-
-
-def test_a_process_of_slurm_finds_its_share(monkeypatch):
-    step = {"JOB_ID": 7, "STEP_NODELIST": "a[1-2]", "NTASKS": 4, "PROCID": 3, "LOCALID": 1, "STEP_NUM_NODES": 2}
-    for name, value in step.items():
-        monkeypatch.setenv(f"SLURM_{name}", str(value))
-    updates = {}
-    monkeypatch.setattr(jax.config, "update", updates.__setitem__)
-    assert jobs.detect_share() == jobs.Share(3, 4)
-    assert updates["jax_cuda_visible_devices"] == "1"
-
-
-def test_without_a_cluster_the_share_is_the_whole():
-    assert jobs.detect_share() == jobs.Share(0, 1)
 
 
 def test_a_log_and_a_film_tell_how_it_went(photos, restored, tmp_path):

@@ -44,6 +44,14 @@ def test_misfit_is_half_the_squared_residual(operator):
 
 
 @every_operator
+def test_rms_residual_is_over_the_real_numbers_of_the_measurement(operator):
+    problem = rd.problem(operator(_image(0)), operator)
+    residual = np.asarray(operator(_image(1)) - problem.y)
+    numbers = np.stack([residual.real, residual.imag]) if np.iscomplexobj(residual) else residual
+    np.testing.assert_allclose(problem.rms_residual(_image(1)), np.sqrt(np.mean(numbers**2)), rtol=1e-5)  # float32 sum
+
+
+@every_operator
 def test_misfit_gradient_is_the_derivative_of_the_misfit(operator):
     problem = rd.problem(operator(_image(0)), operator)
     gradient = problem.misfit_gradient(_image(1))

@@ -1,0 +1,157 @@
+"""The one loop: ``run`` scans a solver's step; ``best_of`` and ``mean_of`` repeat it."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float
+
+from reddiff_jax import _tree
+from reddiff_jax._repr import Detail, Repr, field_parts
+from reddiff_jax._types import Key
+from reddiff_jax.problems import Problem
+from reddiff_jax.solvers import Solver
+
+Record = Callable[[Any, Any], Any]
+"""``(state, info) -> pytree``, evaluated inside the loop."""
+
+
+@struct.dataclass
+class Solution(Repr):
+    """What a run returns."""
+
+    x: jax.Array  # (H, W, C), the restored image
+    info: Any  # the solver's Info, each leaf (num_steps, ...)
+    state: Any  # the state after the last step; a run continues from it
+    finite: jax.Array  # bool, whether x has no NaN or infinity
+    record: Any = None  # what ``record`` returned, each leaf (num_steps / record_every, ...)
+
+    def _repr_parts(self, detail: Detail) -> list[str]:
+        num_steps = jax.tree.leaves(self.info)[0].shape[jnp.ndim(self.finite)]
+        return [*field_parts(self, detail, without=("info", "state", "record")), f"{num_steps} steps"]
+
+
+@partial(jax.jit, static_argnames=("num_steps", "record", "record_every"))
+def run(
+    key: Key,
+    solver: Solver,
+    problem: Problem,
+    *,
+    state: Any = None,
+    num_steps: int | None = None,
+    record: Record | None = None,
+    record_every: int = 1,
+) -> Solution:
+    """Solves one problem; a batch is ``jax.jit(jax.vmap(run, in_axes=(0, None, 0)))``, one key each.
+
+    Step k draws from ``fold_in(key, k)``: a run of 120 steps and 80 more from its state equals one of 200.
+
+    Args:
+        key: PRNG key of the sample.
+        solver: The method, shared by all images.
+        problem: What belongs to the image.
+        state: State to continue from (``solution.state``), with the same key; fresh if None.
+        num_steps: Steps to do now; all of the solver's if None, needed with ``state``. Together they must not exceed
+            the solver's: there are no timesteps beyond. Under ``vmap`` give it by ``functools.partial``.
+        record: Function (state, info) -> pytree evaluated inside the loop, e.g. ``lambda state, info: state.mu``.
+            Define it once: another function object is another compilation.
+        record_every: Steps from one record to the next; must divide the number of steps.
+
+    Raises:
+        ValueError: If the numbers of steps do not fit together.
+    """
+    if num_steps is None:
+        if state is not None:
+            raise ValueError("a run that continues from a state must be told how far: run(..., num_steps=80).")
+        num_steps = solver.num_steps
+    if not 0 < num_steps <= solver.num_steps:
+        raise ValueError(f"num_steps is {num_steps} but the solver has {solver.num_steps} steps.")
+    if record_every < 1 or num_steps % record_every:
+        raise ValueError(f"record_every is {record_every} but must divide the {num_steps} steps.")
+    if state is None:
+        state = start(key, solver, problem)
+
+    def step(state, _):
+        # 0 is that of ``start``.
+        return solver.step(jax.random.fold_in(key, state.step + 1), state, problem)
+
+    def record_after_steps(state, _):
+        state, infos = jax.lax.scan(step, state, length=record_every)
+        return state, (infos, record(state, jax.tree.map(lambda leaf: leaf[-1], infos)))  # type: ignore[misc]
+
+    if record is None:
+        (state, info), recorded = jax.lax.scan(step, state, length=num_steps), None
+    else:
+        state, (info, recorded) = jax.lax.scan(record_after_steps, state, length=num_steps // record_every)
+        info = jax.tree.map(lambda leaf: leaf.reshape(num_steps, *leaf.shape[2:]), info)
+    x = solver.estimate(state)
+    return Solution(x, info, state, jnp.isfinite(x).all(), recorded)
+
+
+@partial(jax.jit, static_argnames="num_restarts")
+def best_of(
+    key: Key, solver: Solver, problem: Problem, num_restarts: int = 4
+) -> tuple[Solution, Float[Array, "num_restarts"]]:
+    """Solves one problem from several starts at once, and keeps the solution that explains ``y`` best.
+
+    ``argmin_i |A(x_i) - y|``, x_i the result of a run with the key ``fold_in(key, i)``; results that are not finite
+    come last. For problems that are not convex, phase retrieval above all; the solver should start at random
+    (``init=rd.init_noise``). A batch is ``jax.vmap(lambda key, problem: rd.best_of(key, solver, problem, 4))``.
+
+    Args:
+        key: PRNG key of the sample.
+        solver: The method.
+        problem: What belongs to the image.
+        num_restarts: How many runs; they are vmapped, so memory grows with it. Default as in DAPS (Zhang et al. 2024,
+            arXiv 2407.01521).
+
+    Returns:
+        The solution, and the root mean square of ``A(x_i) - y`` of every run, infinite where x_i is not finite.
+
+    Raises:
+        ValueError: If ``num_restarts`` is below 1.
+    """
+    if num_restarts < 1:
+        raise ValueError(f"num_restarts is {num_restarts} but must be at least 1.")
+    keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(num_restarts))
+    solutions = jax.vmap(run, in_axes=(0, None, None))(keys, solver, problem)
+    residuals = jax.vmap(problem.rms_residual)(solutions.x)
+    residuals = jnp.where(solutions.finite & jnp.isfinite(residuals), residuals, jnp.inf)
+    return _tree.index(solutions, jnp.argmin(residuals)), residuals
+
+
+@partial(jax.jit, static_argnames="num_runs")
+def mean_of(
+    key: Key, solver: Solver, problem: Problem, num_runs: int = 8
+) -> tuple[Float[Array, "H W C"], Float[Array, "H W C"]]:
+    """Averages several runs on one problem.
+
+    The mean of posterior samples is the estimate of least mean squared error, smoother than any of them, and their
+    standard deviation says what y leaves open; runs of a point estimate average as well, but spread too little. A batch
+    is ``jax.vmap(lambda key, problem: rd.mean_of(key, solver, problem, 8))``.
+
+    Args:
+        key: PRNG key of the whole; run i has ``fold_in(key, i)``.
+        solver: The method, e.g. ``rd.noise_aware(prior, sample=True)``.
+        problem: What belongs to the image.
+        num_runs: How many; they are vmapped, so memory grows with it.
+
+    Returns:
+        The mean, and the standard deviation of one run (over num_runs - 1).
+
+    Raises:
+        ValueError: If ``num_runs`` is below 2.
+    """
+    if num_runs < 2:
+        raise ValueError(f"num_runs is {num_runs} but must be at least 2; a single one is rd.run.")
+    keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(num_runs))
+    xs = jax.vmap(run, in_axes=(0, None, None))(keys, solver, problem).x
+    return xs.mean(axis=0), xs.std(axis=0, ddof=1)
+
+
+def start(key: Key, solver: Solver, problem: Problem) -> Any:
+    """Returns the state before the first step of ``run``."""
+    return solver.init(jax.random.fold_in(key, 0), problem)

@@ -1,0 +1,144 @@
+"""Files of tuned settings: what a search found for a prior, and the trials it has done."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reddiff_jax._checks import check_non_negative
+from reddiff_jax.problems import Problem
+from reddiff_jax.settings.base import Settings, interpolate
+from reddiff_jax.settings.defaults import by_name, default_name, noise_level
+from reddiff_jax.settings.kinds import Kind, kind_of
+
+_VERSION = 2
+
+
+class SettingsFileError(ValueError):
+    """A file that cannot be used; the message is one line."""
+
+
+@dataclass(frozen=True)
+class SettingsFile:
+    """Settings that were tuned for one prior.
+
+    Args (fields):
+        path: The file.
+        prior: What identifies the prior.
+        rows: One for each task, noise level and solver: "task", "kind", "sigma", "solver", "settings", "score", "how"
+            (what must be equal for its trials to be kept), "search" and "trials", [settings, score] each.
+    """
+
+    path: Path
+    prior: str
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def find(self, problem: Problem, *, task: str, solver: str | None = None) -> Settings | None:
+        """Settings for a problem: what was tuned for its task, or else for one that measures the same; None if nothing.
+
+        Between the noise levels that were tuned for they are interpolated; beyond the ends the nearest holds. If no
+        solver is named, the problem's default is preferred, and then the first that was tuned.
+        """
+        of_solver = [row for row in self.rows if solver in (None, row["solver"])]
+        for chosen in (
+            [row for row in of_solver if row["task"] == task],
+            [row for row in of_solver if row["kind"] is not None and row["kind"] == kind_of(problem.operator)],
+        ):
+            if chosen:
+                found, default = [row["solver"] for row in chosen], default_name(problem)
+                name = default if default in found else found[0]
+                rows = {row["sigma"]: by_name(name)(**row["settings"]) for row in chosen if row["solver"] == name}
+                ascending = sorted(rows.items(), key=lambda row: row[0])
+                return interpolate(ascending, noise_level(problem)).fitted(problem.operator)
+        return None
+
+    def known(self, key: dict[str, Any], how: dict[str, Any]) -> dict[Settings, float]:
+        """Trials that were done for a task, noise level and solver in the same way."""
+        for row in self.rows:
+            if _key(row) == key and row["how"] == how:
+                of_solver = by_name(row["solver"])
+                return {of_solver(**values): -np.inf if score is None else score for values, score in row["trials"]}
+        return {}
+
+    def add(
+        self,
+        key: dict[str, Any],
+        how: dict[str, Any],
+        search: str,
+        kind: Kind | None,
+        trials: Sequence[tuple[Settings, float]],
+    ) -> None:
+        """Puts a row in the place of the one with its key, and writes the file so that a kill leaves the old one.
+
+        Args:
+            key: "task", "sigma" and "solver".
+            how: What must be equal for the trials to be kept.
+            search: How they were proposed.
+            kind: What was measured.
+            trials: All that was tried, with its score. The first of the best is the row's.
+        """
+        best, score = max(trials, key=lambda trial: trial[1])
+        row = {
+            **key,
+            "kind": kind,
+            "settings": asdict(best),  # type: ignore[call-overload]
+            "score": _finite(score),
+            "how": how,
+            "search": search,
+            "trials": [[asdict(each), _finite(score)] for each, score in trials],  # type: ignore[call-overload]
+        }
+        self.rows[:] = [other for other in self.rows if _key(other) != key] + [row]
+        content = {"version": _VERSION, "prior": self.prior, "settings": self.rows}
+        part = self.path.with_name(f".{self.path.name}.part")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        os.replace(part, self.path)
+
+
+def read_settings(path: str | Path, prior_name: str) -> SettingsFile:
+    """Reads a file of tuned settings.
+
+    Args:
+        path: The file.
+        prior_name: What identifies the prior that they are to be used with.
+
+    Raises:
+        SettingsFileError: If it cannot be read, or was tuned with another prior.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["version"] != _VERSION:
+            raise SettingsFileError(
+                f"{path} has version {content['version']} but this program reads {_VERSION}; tune again."
+            )
+        for row in content["settings"]:
+            by_name(row["solver"])(**row["settings"])
+            check_non_negative("sigma", row["sigma"])
+            row["kind"] = None if row["kind"] is None else Kind(row["kind"])
+            str(row["task"])
+        file = SettingsFile(path, content["prior"], content["settings"])
+    except SettingsFileError:
+        raise
+    except OSError as error:
+        raise SettingsFileError(f"{path} cannot be read ({error.strerror}); make it with reddiff-jax tune.") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
+        raise SettingsFileError(f"{path} is no file of settings ({reason}); make one with reddiff-jax tune.") from error
+    if file.prior != prior_name:
+        raise SettingsFileError(
+            f"{path} was tuned with the prior {file.prior}, not {prior_name}; tune for this one into another file."
+        )
+    return file
+
+
+def _key(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("task", "sigma", "solver")}
+
+
+def _finite(score: float) -> float | None:
+    return score if np.isfinite(score) else None

@@ -1,0 +1,39 @@
+"""Keys of all that RED-diff draws, and the source of its noise."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+
+from reddiff_jax._types import Key
+
+
+class Keys(NamedTuple):
+    """One key for each thing that is drawn."""
+
+    start: Key  # the initial image
+    probe: Key  # the estimate of the size of A's rows
+    x_0: Key  # the perturbation of mu
+    eps: Key  # the noise of the prior term
+    t: Key  # the timesteps
+
+
+def keys_of_all(key: Key) -> Keys:
+    """Splits a step's key for the perturbation, the noise and the timesteps, as the published form does."""
+    key_x0, key_eps, key_t = jax.random.split(key, 3)
+    return Keys(key, jax.random.fold_in(key, 1), key_x0, key_eps, key_t)
+
+
+def keys_of_noise(key: Key) -> Keys:
+    """Splits a step's key; the noise of the prior term takes the key itself."""
+    start, probe, x_0, t = jax.random.split(key, 4)
+    return Keys(start, probe, x_0, key, t)
+
+
+NoiseSource = Callable[[Key, tuple[int, ...], object], jax.Array]
+"""``(key, shape (K, H, W, C), dtype) -> standard normal noise``."""
+
+
+def fresh(key: Key, shape: tuple[int, ...], dtype: object) -> jax.Array:
+    """Noise source: independent noise in each step."""
+    return jax.random.normal(key, shape, dtype)  # type: ignore[arg-type]

@@ -1,0 +1,210 @@
+"""Steps: how RED-diff's mu moves, given what the prior and the measurement say."""
+
+import abc
+import functools
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import optax
+from flax import struct
+from jaxtyping import Array, Float
+
+from reddiff_jax._repr import Repr
+from reddiff_jax._types import Image
+from reddiff_jax.operators import LinearOperator
+from reddiff_jax.problems import DataTerm, Problem, least_squares
+from reddiff_jax.solvers._base import check_count
+from reddiff_jax.solvers._control_variates import ControlVariate, variate_twice
+from reddiff_jax.solvers._proximal import check_linear, proximal
+
+
+class Terms(NamedTuple):
+    """The prior term, and the scales of both terms, from which a step moves mu."""
+
+    x_0: Image  # where the terms are taken: mu, or a perturbed copy
+    pull: Image  # r (eps_hat - c eps), in pixel units
+    kappa: Float[Array, ""]  # its weight, relative to A^T A
+    prior_gradient: Image  # kappa pull, in the units of the prior term
+    data_scale: jax.Array | float
+    prior_scale: jax.Array | float
+
+
+@struct.dataclass
+class Step(Repr, abc.ABC):
+    """How mu moves."""
+
+    gamma: ClassVar[float]  # least noise-aware weight that suits the step, in units of a
+    heat: ClassVar[int] = 1  # factor of lam
+
+    def on(self, problem: Problem) -> "Step":
+        """The step that serves a problem.
+
+        Raises:
+            TypeError: If there is none.
+        """
+        return self
+
+    def variate(self, chosen: ControlVariate) -> ControlVariate:
+        """The control variate."""
+        return chosen
+
+    def init(self, mu: Image) -> Any:
+        """The optimizer's state; None without one."""
+        return None
+
+    @abc.abstractmethod
+    def __call__(self, terms: Terms, mu: Image, opt_state: Any, problem: Problem) -> tuple[Image, Any]:
+        """The new mu and the optimizer's new state."""
+
+    def estimate(self, mu: Image, opt_state: Any) -> Image:
+        """The restored image."""
+        return mu
+
+
+@struct.dataclass
+class OptaxStep(Step):
+    """A step of an Optax optimizer along the gradient; build it with ``optax_step``."""
+
+    optimizer: optax.GradientTransformation = struct.field(pytree_node=False)
+    data_term: DataTerm = struct.field(pytree_node=False)
+
+    gamma = 0.03
+
+    def init(self, mu: Image) -> Any:
+        """The optimizer's state."""
+        return self.optimizer.init(mu)
+
+    def __call__(self, terms: Terms, mu: Image, opt_state: Any, problem: Problem) -> tuple[Image, Any]:
+        """The new mu and the optimizer's new state."""
+        grad = gradient(terms, problem, self.data_term)
+        # The scanned state keeps its type even where an operator works in another (x64, complex measurements).
+        updates, opt_state = self.optimizer.update(grad.astype(mu.dtype), opt_state, mu)
+        return optax.apply_updates(mu, updates), opt_state  # type: ignore[return-value]
+
+    def estimate(self, mu: Image, opt_state: Any) -> Image:
+        """Returns mu, or the average that a schedule-free optimizer keeps of it."""
+        if isinstance(opt_state, optax.contrib.ScheduleFreeState):
+            return optax.contrib.schedule_free_eval_params(opt_state, mu)  # type: ignore[return-value]
+        return mu
+
+
+def gradient(terms: Terms, problem: Problem, data_term: DataTerm) -> Image:
+    """The gradient of both terms."""
+    return terms.data_scale * data_term(problem, terms.x_0) + terms.prior_scale * terms.prior_gradient
+
+
+@struct.dataclass
+class ProximalStep(Step):
+    """The exact step of a linear measurement; build it with ``proximal_step``."""
+
+    num_cg: int = struct.field(pytree_node=False)
+
+    gamma = 1e-3
+
+    def on(self, problem: Problem) -> Step:
+        """The step itself, if the operator is linear."""
+        check_linear("proximal_step", problem, "Use rd.optax_step.")
+        return self
+
+    def __call__(self, terms: Terms, mu: Image, opt_state: Any, problem: Problem) -> tuple[Image, Any]:
+        """``(A^T A + kappa)^-1 (A^T y + kappa (mu - pull))``."""
+        return proximal(problem, mu - terms.pull, terms.kappa, self.num_cg), opt_state
+
+
+@struct.dataclass
+class LangevinStep(Step):
+    """The noisy half step, which draws from the posterior; build it with ``langevin_step``."""
+
+    num_cg: int = struct.field(pytree_node=False)
+
+    gamma = 1e-6
+    heat = 2
+
+    def on(self, problem: Problem) -> Step:
+        """The step itself, if the operator is linear."""
+        check_linear("sample=True", problem, "Use rd.daps or rd.dps.")
+        return self
+
+    def variate(self, chosen: ControlVariate) -> ControlVariate:
+        """Returns c = 2: the half step leaves half of the noise."""
+        return variate_twice
+
+    def __call__(self, terms: Terms, mu: Image, opt_state: Any, problem: Problem) -> tuple[Image, Any]:
+        """``(A^T A + kappa)^-1 (A^T y + kappa (mu + r eps - (r / 2) eps_hat))``."""
+        return proximal(problem, mu - 0.5 * terms.pull, terms.kappa, self.num_cg), opt_state
+
+
+@struct.dataclass
+class StepByOperator(Step):
+    """One step for linear operators, another for all others."""
+
+    linear: Step
+    nonlinear: Step
+
+    gamma = 0.0  # that of the step that serves
+
+    def on(self, problem: Problem) -> Step:
+        """The step that serves the operator."""
+        return (self.linear if isinstance(problem.operator, LinearOperator) else self.nonlinear).on(problem)
+
+    def __call__(self, terms: Terms, mu: Image, opt_state: Any, problem: Problem) -> tuple[Image, Any]:
+        """Applies the step that serves the operator."""
+        return self.on(problem)(terms, mu, opt_state, problem)
+
+
+@functools.cache
+def decayed_adam(num_steps: int) -> optax.GradientTransformation:
+    """Adam (b2 = 0.99) at the paper's 0.1, decayed to 0.002 by a cosine; one object for each number of steps."""
+    # Another object would be another compilation.
+    return optax.adam(optax.cosine_decay_schedule(0.1, num_steps, alpha=0.02), b1=0.9, b2=0.99)
+
+
+# One object, so that solvers built apart share a compilation.
+ADAM = optax.adam(0.1, b1=0.9, b2=0.99)
+
+
+def optax_step(optimizer: optax.GradientTransformation | None = None, *, data_term: DataTerm = least_squares) -> Step:
+    """A step of an optimizer along ``g = J_A^T (A(mu) - y) + kappa r (eps_hat - c eps)``.
+
+    Args:
+        optimizer: Any Optax transformation, learning-rate schedules and ``optax.contrib.schedule_free`` (not inside a
+            chain) included; the paper's ``optax.adam(0.1, b1=0.9, b2=0.99)`` if None. Build it once: another object is
+            another compilation.
+        data_term: ``least_squares``, as published; ``likelihood`` of the problem's noise, e.g. for photon counts, at a
+            scale that leaves ``lam`` its meaning; or a function (problem, mu) -> gradient.
+    """
+    return OptaxStep(ADAM if optimizer is None else optimizer, data_term)
+
+
+def proximal_step(*, num_cg: int = 10) -> Step:
+    """The exact step for linear operators, which has no rate to choose.
+
+    ``mu <- argmin_x |A x - y|^2 + kappa |x - (mu - r (eps_hat - c eps))|^2``, in closed form in the singular vectors of
+    a SpectralOperator.
+
+    Args:
+        num_cg: Steps of conjugate gradients where the operator is no SpectralOperator.
+
+    Raises:
+        ValueError: If ``num_cg`` is below 1.
+    """
+    check_count("num_cg", num_cg)
+    return ProximalStep(num_cg)
+
+
+def langevin_step(*, num_cg: int = 10) -> Step:
+    """The noisy half step for linear operators, whose iterates are draws from the posterior; see ``noise_aware``.
+
+    Args:
+        num_cg: Steps of conjugate gradients where the operator is no SpectralOperator.
+
+    Raises:
+        ValueError: If ``num_cg`` is below 1.
+    """
+    check_count("num_cg", num_cg)
+    return LangevinStep(num_cg)
+
+
+def as_step(step: Step | optax.GradientTransformation | None) -> Step:
+    """Returns a step as it is, and ``optax_step`` of an optimizer (the paper's if None)."""
+    return step if isinstance(step, Step) else optax_step(step)
