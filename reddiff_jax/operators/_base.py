@@ -58,7 +58,7 @@ class Operator(Repr, abc.ABC):
         return [shapes, *field_parts(self, detail, without=("in_shape",))]
 
     def pinv(self, y: Array) -> Float[Array, "H W C"]:
-        """An image that explains ``y``; where none is known, a TypeError that says what to do instead."""
+        """An image that explains ``y``; where none is known, this raises a TypeError that says what to do instead."""
         raise TypeError(
             f"{type(self).__name__} has no pseudo-inverse. Give the operator a pinv, or use rd.reddiff or rd.dps "
             "started from init=rd.init_zeros, init=rd.init_noise or an image of your own."
@@ -190,7 +190,7 @@ def compose(*operators: Operator) -> Composition | LinearComposition:
 
     Raises:
         TypeError: If one is not an Operator.
-        ValueError: If there are less than two, or their shapes do not chain.
+        ValueError: If there are fewer than two, or their shapes do not chain.
     """
     check_operators("compose", operators, 2)
     return functools.reduce(_compose, operators)  # type: ignore[return-value]

@@ -56,7 +56,7 @@ def test_mosaic_equals_deepinv(x):
 
 @pytest.mark.parametrize("pattern", ["RGG", "RGGBG", "RGGW", ("RG", "G"), (), ("",)])
 def test_a_pattern_that_is_no_tile_is_refused(pattern):
-    with pytest.raises(ValueError, match=r"must be four letters of R, G and B.*rd\.X_TRANS"):
+    with pytest.raises(ValueError, match=r"must be four letters of R, G and B.*rd\.operators\.X_TRANS"):
         ops.demosaicing((8, 8, 3), pattern=pattern)
 
 
