@@ -25,7 +25,7 @@ from benchmarks import _pictures, _report, quality
 from reddiff_jax import metrics, weightings
 
 TASKS = {"inpaint_random": 0.0, "sr4": 0.05}
-ORDERS = {"descending": rd.descending, "random": rd.random, "ascending": rd.ascending}
+ORDERS = {"descending": rd.solvers.descending, "random": rd.solvers.random, "ascending": rd.solvers.ascending}
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "Adam 0.9, 0.99": partial(optax.adam, b1=0.9, b2=0.99),
     "Adam 0.9, 0.999": partial(optax.adam, b1=0.9, b2=0.999),

@@ -72,7 +72,7 @@ def time_forward(name: str, size: int = 256, rounds: int = 7) -> dict[str, Any]:
     return row | {"ms, 256 x 256": 1e3 * statistics.median(seconds)}
 
 
-def trained(name: str, objective: str, folder: Path, minutes: float) -> tuple[rd.NetPrior, int]:
+def trained(name: str, objective: str, folder: Path, minutes: float) -> tuple[rd.priors.NetPrior, int]:
     """A prior after some minutes of training, and the number of its updates."""
     net, schedule = network(name), rd.schedules.linear()
     to_eps, levels = OBJECTIVES[objective]
@@ -95,10 +95,10 @@ def trained(name: str, objective: str, folder: Path, minutes: float) -> tuple[rd
         state, _ = training.train_step(
             state, jnp.asarray(crops.batch(k, size, config.count(size))), schedule, net=net, config=config
         )
-    return rd.NetPrior(schedule, state.ema, net, to_eps), steps
+    return rd.priors.NetPrior(schedule, state.ema, net, to_eps), steps
 
 
-def judge(prior: rd.NetPrior) -> dict[str, float]:
+def judge(prior: rd.priors.NetPrior) -> dict[str, float]:
     """PSNR as a denoiser at 128 x 128, and in restoring at 64 x 64."""
     row = {}
     photos = np.stack([(x + 1) / 2 for x in _pictures.tuning(112).values()])

@@ -30,7 +30,7 @@ OPERATORS: dict[str, Callable[[tuple[int, int, int]], rd.Operator]] = {
 }
 SOLVERS: dict[str, Callable[[rd.Prior, int], rd.Solver]] = {
     "noise_aware, sample": lambda prior, n: _long_runs.noise_aware(
-        prior, num_steps=n, sample=True, sigma_max=0.5, init=rd.init_smooth
+        prior, num_steps=n, sample=True, sigma_max=0.5, init=rd.solvers.init_smooth
     ),
     "noise_aware, sample from A+ y": lambda prior, n: _long_runs.noise_aware(prior, num_steps=n, sample=True),
     "noise_aware": lambda prior, n: _long_runs.noise_aware(prior, num_steps=n),

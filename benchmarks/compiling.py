@@ -35,7 +35,7 @@ def compile_once(name: str, batch: int) -> dict[str, float]:
     size = NETWORKS[name]
     shape = (size, size, 3)
 
-    def arguments(key: jax.Array, prior: rd.NetPrior) -> tuple[Any, ...]:
+    def arguments(key: jax.Array, prior: rd.priors.NetPrior) -> tuple[Any, ...]:
         def problem(key: jax.Array) -> rd.Problem:
             return rd.measure(
                 key, rd.inpainting(rd.masks.random(key, shape)), rd.gaussian(0.05), jax.numpy.zeros(shape)
@@ -46,7 +46,7 @@ def compile_once(name: str, batch: int) -> dict[str, float]:
 
     if name == "553M":
         net = configs.imagenet256_uncond()
-        prior = rd.NetPrior(rd.schedules.linear(), parameter_shapes(net), net)
+        prior = rd.priors.NetPrior(rd.schedules.linear(), parameter_shapes(net), net)
     else:
         prior = rd.load_prior()
     net: Any = prior.net

@@ -155,7 +155,7 @@ def compare(methods: dict[str, Denoiser], photos: np.ndarray, kind: str, level: 
     return rows
 
 
-def validation(name: str, prior: rd.NetPrior, emoji: Path | None) -> list[dict[str, Any]]:
+def validation(name: str, prior: rd.priors.NetPrior, emoji: Path | None) -> list[dict[str, Any]]:
     """Noise-prediction loss by timestep on pictures that were held out."""
     if name.startswith("emoji"):
         if emoji is None:

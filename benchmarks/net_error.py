@@ -81,7 +81,7 @@ LENGTHS = ((20, 1), (33, 3), (25, 4), (50, 2))  # steps of a run, runs
 LEAST_TASKS = ("denoise", "inpaint_random", "inpaint_freeform", "sr4", "deblur_gauss61", "cs4")
 LEAST_SIGMAS = (0.0, 0.02, 0.05)  # above, runs end at a quarter of sigma
 R_MINS = (0.005, 0.01, 0.02, 0.04)
-VARIATES = {"projected": rd.variate_projected, "published": rd.variate_published}
+VARIATES = {"projected": rd.solvers.variate_projected, "published": rd.solvers.variate_published}
 
 
 @jax.jit
@@ -127,7 +127,7 @@ class WeightByAccuracy(rd.solvers.Weight):
 
 
 @partial(jax.jit, static_argnames=("num_runs", "final_denoising"))
-def restore(solver: rd.RedDiff, problems: rd.Problem, num_runs: int, final_denoising: bool) -> jax.Array:
+def restore(solver: rd.solvers.RedDiff, problems: rd.Problem, num_runs: int, final_denoising: bool) -> jax.Array:
     """Restored pictures (B, H, W, C)."""
 
     def one(key: jax.Array, problem: rd.Problem) -> jax.Array:
@@ -143,7 +143,9 @@ def restore(solver: rd.RedDiff, problems: rd.Problem, num_runs: int, final_denoi
     return jax.vmap(one)(jax.random.split(jax.random.key(0), len(problems.y)), problems)
 
 
-def changed(prior: rd.Prior, evaluations: int, losses: jax.Array, **changes: Any) -> tuple[rd.RedDiff, int, bool]:
+def changed(
+    prior: rd.Prior, evaluations: int, losses: jax.Array, **changes: Any
+) -> tuple[rd.solvers.RedDiff, int, bool]:
     """What ``restore`` takes for a change of the defaults."""
     chosen = {**DEFAULTS, **changes}
     solver = _long_runs.noise_aware(

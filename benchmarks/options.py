@@ -48,7 +48,7 @@ def solvers(prior: rd.Prior, task: str) -> dict[str, rd.Solver]:
         "published": {},
         "decay": {"step": optax.adam(optax.cosine_decay_schedule(0.1, NUM_STEPS, 0.02), b1=0.9, b2=0.99)},
         "grid": {"spacing": schedules.log_even(prior.schedule)},
-        "variate": {"control_variate": rd.variate_projected},
+        "variate": {"control_variate": rd.solvers.variate_projected},
         "weighting": {"lam": 1.0},
         "exact steps": {"step": rd.proximal_step()},
     }

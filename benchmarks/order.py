@@ -29,7 +29,7 @@ def main() -> list[dict]:
     problems = rd.stack([rd.problem(operator(image), operator) for image in x])
     keys = jax.random.split(jax.random.key(0), BATCH)
     rows = []
-    for order in (rd.descending, rd.random, rd.ascending):
+    for order in (rd.solvers.descending, rd.solvers.random, rd.solvers.ascending):
         solver = rd.reddiff(prior, optax.adam(0.1, b1=0.9, b2=0.99), lam=0.25, num_steps=1000, order=order)
         restored = np.asarray(jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))(keys, solver, problems).x)
         seen = np.broadcast_to(np.asarray(mask) == 1, restored.shape)

@@ -41,30 +41,40 @@ class Entry:
 # All start from noise or the gray image: A+ y is far from everything where a singular value is small.
 SOLVERS: dict[str, Entry] = {
     "reddiff": Entry(
-        lambda p, n: rd.reddiff(p, num_steps=n, init=rd.init_zeros), "lam", (0.05, 0.25, 1.0, 5.0, 25.0), 1000
+        lambda p, n: rd.reddiff(p, num_steps=n, init=rd.solvers.init_zeros), "lam", (0.05, 0.25, 1.0, 5.0, 25.0), 1000
     ),
     "reddiff_var": Entry(
-        lambda p, n: rd.reddiff_var(p, num_steps=n, init=rd.init_zeros), "lam", (0.03, 0.1, 0.3, 1.0, 3.0), 1000
+        lambda p, n: rd.reddiff_var(p, num_steps=n, init=rd.solvers.init_zeros), "lam", (0.03, 0.1, 0.3, 1.0, 3.0), 1000
     ),
     # Untuned: at sigma_y its weights are the posterior's own.
-    "noise_aware": Entry(lambda p, n: _long_runs.noise_aware(p, num_steps=n, init=rd.init_zeros), "lam", (1.0,), 20),
+    "noise_aware": Entry(
+        lambda p, n: _long_runs.noise_aware(p, num_steps=n, init=rd.solvers.init_zeros), "lam", (1.0,), 20
+    ),
     "noise_aware_sample": Entry(
-        lambda p, n: _long_runs.noise_aware(p, num_steps=n, init=rd.init_zeros, sample=True), "lam", (1.0,), 20
+        lambda p, n: _long_runs.noise_aware(p, num_steps=n, init=rd.solvers.init_zeros, sample=True), "lam", (1.0,), 20
     ),
     "sds": Entry(lambda p, n: rd.sds(p, num_steps=n), "lam", (1.0,), 1000, sees_y=False),
     "ddim": Entry(lambda p, n: rd.ddim(p, num_steps=n), "eta", (0.0, 0.25, 0.5, 0.75, 1.0), 100, sees_y=False),
-    "dps": Entry(lambda p, n: rd.dps(p, num_steps=n, init=rd.init_zeros), "scale", (0.015, 0.05, 0.15, 0.5, 1.5), 1000),
-    "pigdm": Entry(lambda p, n: rd.pigdm(p, num_steps=n, init=rd.init_zeros), "scale", (0.25, 0.5, 1.0, 2.0, 4.0), 100),
+    "dps": Entry(
+        lambda p, n: rd.dps(p, num_steps=n, init=rd.solvers.init_zeros), "scale", (0.015, 0.05, 0.15, 0.5, 1.5), 1000
+    ),
+    "pigdm": Entry(
+        lambda p, n: rd.pigdm(p, num_steps=n, init=rd.solvers.init_zeros), "scale", (0.25, 0.5, 1.0, 2.0, 4.0), 100
+    ),
     "ddrm": Entry(lambda p, n: rd.ddrm(p, num_steps=n), "eta", (0.25, 0.5, 0.7, 0.85, 1.0), 20),
     "ddnm": Entry(lambda p, n: rd.ddnm(p, num_steps=n), "eta", (0.25, 0.5, 0.7, 0.85, 1.0), 100),
-    "mcg": Entry(lambda p, n: rd.mcg(p, num_steps=n, init=rd.init_zeros), "scale", (0.01, 0.03, 0.1, 0.3, 1.0), 1000),
+    "mcg": Entry(
+        lambda p, n: rd.mcg(p, num_steps=n, init=rd.solvers.init_zeros), "scale", (0.01, 0.03, 0.1, 0.3, 1.0), 1000
+    ),
     "diffpir": Entry(lambda p, n: rd.diffpir(p, num_steps=n), "lam", (0.1, 0.3, 1.0, 3.0, 10.0), 100),
     "daps": Entry(lambda p, n: rd.daps(p, num_steps=n // 5), "step_size", (0.03, 0.1, 0.3, 0.6, 1.0), 1000),
     # As many steps of conjugate gradients as numbers are measured: exact.
     "mmps": Entry(
         lambda p, n: rd.mmps(p, num_steps=n, num_cg=_posteriors.NUM_ROWS), "eta", (0.0, 0.25, 0.5, 0.75, 1.0), 100
     ),
-    "red": Entry(lambda p, n: rd.red(p, num_steps=n, init=rd.init_zeros), "lam", (0.004, 0.02, 0.04, 0.2, 1.0), 200),
+    "red": Entry(
+        lambda p, n: rd.red(p, num_steps=n, init=rd.solvers.init_zeros), "lam", (0.004, 0.02, 0.04, 0.2, 1.0), 200
+    ),
 }
 
 
@@ -74,7 +84,7 @@ def _draw(keys: jax.Array, solver: rd.Solver, problem: rd.Problem) -> jax.Array:
 
     def one(key):
         solution = rd.run(key, solver, problem)
-        if not isinstance(solver, rd.RedDiffVar):
+        if not isinstance(solver, rd.solvers.RedDiffVar):
             return solution.x
         z = jax.random.normal(jax.random.fold_in(key, solver.num_steps + 1), solution.x.shape)
         return solution.x + solver.std(solution.state) * z

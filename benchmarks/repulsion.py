@@ -23,8 +23,8 @@ WEIGHTS = (0.0, 0.03, 0.1, 0.3, 1.0)
 STEPS = 100
 # All start from the gray image, as in benchmarks/posterior.py.
 SOLVERS: dict[str, Callable[[rd.Prior], rd.Solver]] = {
-    "noise_aware": lambda prior: _long_runs.noise_aware(prior, num_steps=STEPS, init=rd.init_zeros),
-    "reddiff": lambda prior: rd.reddiff(prior, num_steps=STEPS, init=rd.init_zeros),
+    "noise_aware": lambda prior: _long_runs.noise_aware(prior, num_steps=STEPS, init=rd.solvers.init_zeros),
+    "reddiff": lambda prior: rd.reddiff(prior, num_steps=STEPS, init=rd.solvers.init_zeros),
 }
 runs = jax.jit(jax.vmap(rd.run, in_axes=(0, None, None)))
 
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
 
     count = args.groups * args.particles
     add("exact", None, lambda case, seed: case.posterior.sample(np.random.default_rng([seed, 1]), count))
-    sampler = _long_runs.noise_aware(family.prior, num_steps=STEPS, init=rd.init_zeros, sample=True)
+    sampler = _long_runs.noise_aware(family.prior, num_steps=STEPS, init=rd.solvers.init_zeros, sample=True)
     add("noise_aware, sample", None, lambda case, seed: posterior.draw(sampler, case, count, seed))
     for name, make in SOLVERS.items():
         together = rd.repulsive(make(family.prior), args.particles)

@@ -189,7 +189,7 @@ def compare(case: Case, args: argparse.Namespace, *, alone: bool) -> list[dict[s
     name, size, dtype, num_devices, batch = case
     net, module = NETWORKS[name][0], network(name, size)
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params_of(module, net))
-    prior = rd.NetPrior(rd.schedules.linear(), params, net.clone(dtype=dtype))
+    prior = rd.priors.NetPrior(rd.schedules.linear(), params, net.clone(dtype=dtype))
     x = np.random.default_rng(0).uniform(-1, 1, (batch, size, size, net.in_channels)).astype(np.float32)
     problems, n = problems_of(x), args.steps
     methods = {

@@ -99,7 +99,7 @@ def best_of(
 
     ``argmin_i |A(x_i) - y|``, x_i the result of a run with the key ``fold_in(key, i)``; results that are not finite
     come last. For problems that are not convex, phase retrieval above all; the solver should start at random
-    (``init=rd.init_noise``). A batch is ``jax.vmap(lambda key, problem: rd.best_of(key, solver, problem, 4))``.
+    (``init=rd.solvers.init_noise``). A batch is ``jax.vmap(lambda key, problem: rd.best_of(key, solver, problem, 4))``.
 
     Args:
         key: PRNG key of the sample.

@@ -378,7 +378,12 @@ SOLVERS = [
         "reddiff_averaged",
         "reddiff",
         lambda prior: rd.reddiff(
-            prior, optax.sgd(0.1, momentum=0.9), num_steps=6, timesteps_per_update=3, order=rd.random, sigma_x0=0.1
+            prior,
+            optax.sgd(0.1, momentum=0.9),
+            num_steps=6,
+            timesteps_per_update=3,
+            order=rd.solvers.random,
+            sigma_x0=0.1,
         ),
         needs_pinv=True,
     ),
@@ -394,7 +399,7 @@ SOLVERS = [
         lambda prior: rd.reddiff(
             prior,
             num_steps=6,
-            control_variate=rd.variate_projected,
+            control_variate=rd.solvers.variate_projected,
             spacing=rd.schedules.log_even(prior.schedule),
         ).replace(weight=rd.solvers.NoiseAwareWeight()),
         needs_pinv=True,
@@ -443,7 +448,7 @@ SOLVERS = [
     SolverCase(
         "red_admm",
         "red",
-        lambda prior: rd.red(prior, form=rd.red_admm, num_steps=6),
+        lambda prior: rd.red(prior, form=rd.solvers.red_admm, num_steps=6),
         needs=ops.LinearOperator,
         walks_timesteps=False,
     ),

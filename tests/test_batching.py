@@ -265,7 +265,7 @@ def test_later_problems_of_another_shape_are_an_error(problems):
 
 
 def test_what_a_user_gave_outlives_the_calls_which_reuse_memory(problems, key):
-    solver = rd.reddiff(PRIOR, num_steps=6, init=rd.init_given)
+    solver = rd.reddiff(PRIOR, num_steps=6, init=rd.solvers.init_given)
     problem = problems[0].replace(init=jnp.ones(SHAPE))
     x = rd.run_with_progress(key, solver, problem).x
     list(rd.run_many(key, solver, [problem], batch_size=1, progress=True))

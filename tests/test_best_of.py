@@ -9,7 +9,7 @@ import reddiff_jax as rd
 
 SHAPE = (6, 6, 1)
 PRIOR = rd.gaussian_prior(jnp.zeros(SHAPE), 0.25, rd.schedules.linear())
-SOLVER = rd.reddiff(PRIOR, num_steps=40, init=rd.init_noise)
+SOLVER = rd.reddiff(PRIOR, num_steps=40, init=rd.solvers.init_noise)
 
 
 def _problem(i: int) -> rd.Problem:

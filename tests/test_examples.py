@@ -43,7 +43,7 @@ def test_red_diff_finds_ground_that_explains_the_wells():
     # The prior knows how smooth the ground is: the covariance of what _ground draws.
     blur = jax.vmap(rd.gaussian_blur(SHAPE, sigma=2.0, size=9))(jnp.eye(144).reshape(144, *SHAPE)).reshape(144, 144) * 4
     prior = rd.gaussian_prior(jnp.zeros(SHAPE), blur.T @ blur, rd.schedules.linear())
-    solver = rd.reddiff(prior, optax.adam(0.1, b2=0.99), lam=0.1, num_steps=60, init=rd.init_zeros)
+    solver = rd.reddiff(prior, optax.adam(0.1, b2=0.99), lam=0.1, num_steps=60, init=rd.solvers.init_zeros)
     keys = jax.random.split(jax.random.key(0), 2)
     truths = jnp.stack([_ground(0), _ground(1)])
     simulate = jax.jit(jax.vmap(rd.measure, in_axes=(0, None, None, 0)))

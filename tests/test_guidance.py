@@ -152,7 +152,7 @@ def test_a_concrete_class_out_of_range_is_an_error(label):
 
 
 def test_a_concrete_class_beyond_the_networks_is_an_error():
-    prior = rd.NetPrior(schedule=LINEAR, params={"gain": jnp.ones(4)}, net=_Labelled())
+    prior = rd.priors.NetPrior(schedule=LINEAR, params={"gain": jnp.ones(4)}, net=_Labelled())
     with pytest.raises(ValueError, match="cond is class 4 but there are 4, 0 to 3"):
         rd.classifier_free(prior, 2.0, null_label=3).eps(X_T, 300, 4)
 
@@ -213,7 +213,7 @@ def test_equal_classifiers_share_a_compilation(classifier):
 def test_a_network_with_classes_is_given_the_class(classifier):
     def conditional(num_classes):
         net = UNet(model_channels=32, num_classes=num_classes)
-        return rd.classifier_guided(rd.NetPrior(schedule=LINEAR, params={}, net=net), classifier).conditional
+        return rd.classifier_guided(rd.priors.NetPrior(schedule=LINEAR, params={}, net=net), classifier).conditional
 
     assert (conditional(5), conditional(None)) == (True, False)
 
@@ -365,6 +365,6 @@ class _Labelled(nn.Module):
     ],
 )
 def test_what_does_not_fit_together_is_an_error(options, message):
-    prior = rd.NetPrior(schedule=LINEAR, params={"gain": jnp.ones(4)}, net=_Labelled())
+    prior = rd.priors.NetPrior(schedule=LINEAR, params={"gain": jnp.ones(4)}, net=_Labelled())
     with pytest.raises(ValueError, match=message):
         rd.classifier_free(prior, 2.0, **options)

@@ -33,7 +33,7 @@ def prior():
     leaves, structure = jax.tree.flatten(io.abstract_params(NET))
     rng = np.random.default_rng(0)
     params = structure.unflatten([jnp.asarray(0.1 * rng.normal(size=leaf.shape), jnp.float32) for leaf in leaves])
-    return rd.NetPrior(schedule=schedules.cosine(200), params=params, net=NET, to_eps=rd.from_v)
+    return rd.priors.NetPrior(schedule=schedules.cosine(200), params=params, net=NET, to_eps=rd.from_v)
 
 
 @pytest.fixture(scope="module")

@@ -47,6 +47,6 @@ def test_all_solvers_lower_for_cpu_cuda_and_tpu(operator_case):
     ids=["UNet", "bfloat16", "DiffusersUNet", "ResidualUNet"],
 )
 def test_networks_lower_for_cpu_cuda_and_tpu(net):
-    prior = rd.NetPrior(schedule=rd.schedules.linear(), params=parameter_shapes(net), net=net)
+    prior = rd.priors.NetPrior(schedule=rd.schedules.linear(), params=parameter_shapes(net), net=net)
     images = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
     _lower(lambda prior, x: jax.vmap(lambda x: prior.eps(x, 10))(x), prior, images)

@@ -235,7 +235,7 @@ def test_params_and_condition_reach_a_denoiser_at_a_noise_level():
 
 def test_params_of_a_function_can_be_batched():
     prior = rd.prior(lambda params, x_t, t, cond: params * x_t, LINEAR, params=jnp.arange(3.0))
-    axes = rd.FunctionPrior(schedule=None, params=0, fn=prior.fn, to_eps=prior.to_eps)  # type: ignore
+    axes = rd.priors.FunctionPrior(schedule=None, params=0, fn=prior.fn, to_eps=prior.to_eps)  # type: ignore
     out = jax.vmap(lambda prior: prior.eps(jnp.ones(SHAPE), 5), in_axes=(axes,))(prior)
     assert np.array_equal(out[:, 0, 0, 0], [0, 1, 2])
 
@@ -271,7 +271,9 @@ class Neighbours(nn.Module):
 
 
 def _net_prior(net, **options):
-    return rd.NetPrior(schedule=LINEAR, params={"gain": jnp.full(getattr(net, "channels", 3), 2.0)}, net=net, **options)
+    return rd.priors.NetPrior(
+        schedule=LINEAR, params={"gain": jnp.full(getattr(net, "channels", 3), 2.0)}, net=net, **options
+    )
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 5), (4, 9), (1, 2)])
@@ -282,14 +284,14 @@ def test_a_network_serves_sizes_that_it_cannot_divide(size):
 
 def test_padding_mirrors_the_picture():
     x_t = _normal(8, 7, 7, 1)
-    eps = rd.NetPrior(schedule=LINEAR, params={"unused": jnp.zeros(())}, net=Neighbours()).eps(x_t, 7)
+    eps = rd.priors.NetPrior(schedule=LINEAR, params={"unused": jnp.zeros(())}, net=Neighbours()).eps(x_t, 7)
     # The last pixel's lower right neighbour is itself, mirrored.
     np.testing.assert_allclose(eps[-1, -1], x_t[-2, -2] + x_t[-1, -1], rtol=1e-6)
 
 
 def test_of_a_network_that_learns_a_variance_the_first_channels_count():
     net = Net(channels=6)
-    prior = rd.NetPrior(schedule=LINEAR, params={"gain": jnp.arange(6.0)}, net=net)
+    prior = rd.priors.NetPrior(schedule=LINEAR, params={"gain": jnp.arange(6.0)}, net=net)
     eps = prior.eps(jnp.ones((4, 4, 3)), 0)
     assert np.array_equal(eps[0, 0], [0, 1, 2])
 
@@ -315,7 +317,7 @@ class Upsampler(nn.Module):
         return x_t[:, :, 3:] + (0.0 if label is None else label)
 
 
-UPSAMPLER = rd.NetPrior(schedule=LINEAR, params={"unused": jnp.zeros(())}, net=Upsampler())
+UPSAMPLER = rd.priors.NetPrior(schedule=LINEAR, params={"unused": jnp.zeros(())}, net=Upsampler())
 
 
 def test_an_upsampler_sees_its_small_image_enlarged_bilinearly():
@@ -351,7 +353,7 @@ def test_a_small_image_that_does_not_fit_is_an_error(cond):
 
 
 def test_a_small_image_given_to_another_network_is_an_error():
-    prior = rd.NetPrior(schedule=LINEAR, params={}, net=Upsampler(in_channels=3))
+    prior = rd.priors.NetPrior(schedule=LINEAR, params={}, net=Upsampler(in_channels=3))
     with pytest.raises(ValueError, match="but a network of 3 channels takes"):
         jax.eval_shape(prior.eps, jnp.zeros((4, 4, 3)), 7, {"low_res": jnp.zeros((2, 2, 3))})
 

@@ -47,7 +47,7 @@ def _numpy_repulsion(xs, r, features=lambda x: x, jacobian=None):
 
 @functools.partial(jax.jit, static_argnames="features")
 def _vmapped(xs, r, features):
-    return jax.vmap(lambda x: rd.repulsion(x, xs, r, features))(xs)
+    return jax.vmap(lambda x: rd.repulsion.repulsion(x, xs, r, features))(xs)
 
 
 def _repulsions(xs, r, features=pixels):
@@ -76,7 +76,7 @@ def test_particles_that_are_one_stay_finite():
 
 
 def _reddiff():
-    return rd.reddiff(_prior(), optax.sgd(0.1), lam=0.5, num_steps=8, init=rd.init_noise)
+    return rd.reddiff(_prior(), optax.sgd(0.1), lam=0.5, num_steps=8, init=rd.solvers.init_noise)
 
 
 @pytest.mark.slow

@@ -174,8 +174,8 @@ def big_net():
     rng = np.random.default_rng(0)
     shapes = parameter_shapes(net)
     params = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0.02, 0.1, leaf.shape), jnp.float32), shapes)
-    prior = rd.NetPrior(schedule=rd.schedules.linear(), params=params, net=net)
-    return rd.reddiff(prior, init=rd.init_zeros, num_steps=2)
+    prior = rd.priors.NetPrior(schedule=rd.schedules.linear(), params=params, net=net)
+    return rd.reddiff(prior, init=rd.solvers.init_zeros, num_steps=2)
 
 
 @pytest.mark.slow

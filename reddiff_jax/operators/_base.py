@@ -61,7 +61,7 @@ class Operator(Repr, abc.ABC):
         """An image that explains ``y``; where none is known, this raises a TypeError that says what to do instead."""
         raise TypeError(
             f"{type(self).__name__} has no pseudo-inverse. Give the operator a pinv, or use rd.reddiff or rd.dps "
-            "started from init=rd.init_zeros, init=rd.init_noise or an image of your own."
+            "started from init=rd.solvers.init_zeros, init=rd.solvers.init_noise or an image of your own."
         )
 
 

@@ -62,7 +62,7 @@ class Demosaicing(SpectralOperator):
         """Fills each colour in by the mean of its measured neighbours. The result explains y too, and is a good start.
 
         For a Bayer pattern this is bilinear interpolation. ``rd.problem(y, operator, init=operator.bilinear(y))`` and
-        ``init=rd.init_given`` start a solver there.
+        ``init=rd.solvers.init_given`` start a solver there.
         """
         seen, weight = _neighbours(self.mask * y), _neighbours(self.mask)
         filled = jnp.where(weight > 0, seen / jnp.where(weight > 0, weight, 1.0), 0.0)

@@ -53,9 +53,9 @@ def phase_retrieval(
     y does not determine whether the image is turned by 180 degrees, nor, where the picture has a margin of zeros, its
     position, nor, with ``unit_range=False``, its sign; each channel has these ambiguities by itself. Descents also end
     in mixtures of an image and its turned copy, which explain y nearly as well. So solve several times and keep the
-    best: ``rd.best_of(key, solver, problem, num_restarts=4)``, with ``init=rd.init_noise`` for different starts. The
-    default start ``pinv(y)`` is the published one. It is the same for all restarts, symmetric, and has a spike in its
-    centre.
+    best: ``rd.best_of(key, solver, problem, num_restarts=4)``, with ``init=rd.solvers.init_noise`` for different
+    starts. The default start ``pinv(y)`` is the published one. It is the same for all restarts, symmetric, and has a
+    spike in its centre.
 
     Args:
         in_shape: ``(H, W, C)`` of one image.

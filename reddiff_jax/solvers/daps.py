@@ -125,7 +125,7 @@ def daps(
 ) -> DAPS:
     """DAPS, for any differentiable operator.
 
-    The paper's setting is ``rd.daps(prior, step_size=1e-4, step_rule=rd.daps_linear, sigma_y=0.01)``.
+    The paper's setting is ``rd.daps(prior, step_size=1e-4, step_rule=rd.solvers.daps_linear, sigma_y=0.01)``.
 
     Args:
         prior: Diffusion prior.

@@ -54,8 +54,8 @@ def ddim(
     """DDIM: samples of the prior; with an initial image, SDEdit.
 
     ``rd.run(key, rd.ddim(prior), rd.unconditional((H, W, C)))`` draws from the prior. SDEdit:
-    ``rd.ddim(prior, init=rd.init_pinv, spacing=schedules.between(500))`` starts from the pseudo-inverse A+ y noised to
-    t = 500, ``init=rd.init_given`` from ``problem.init``.
+    ``rd.ddim(prior, init=rd.solvers.init_pinv, spacing=schedules.between(500))`` starts from the pseudo-inverse A+ y
+    noised to t = 500, ``init=rd.solvers.init_given`` from ``problem.init``.
 
     Args:
         prior: Diffusion prior.

@@ -68,7 +68,7 @@ def dps(
     """DPS, by default in the DDIM form that RED-diff was compared with.
 
     The original is ancestral, from noise, with estimates clipped:
-    ``rd.dps(prior, eta=1.0, clip=True, init=rd.init_zeros)``.
+    ``rd.dps(prior, eta=1.0, clip=True, init=rd.solvers.init_zeros)``.
 
     Args:
         prior: Diffusion prior; it must be differentiable.

@@ -99,7 +99,7 @@ class RED(Solver[REDState]):
         """Returns the state before the first step."""
         check_in_shape("red", problem)
         if self.form is not red_descent:
-            check_linear("red", problem, "Use form=rd.red_descent.")
+            check_linear("red", problem, "Use form=rd.solvers.red_descent.")
         x = self.start(key, problem, *self.prior.schedule(self.t)).astype(float)
         if x.shape != problem.operator.in_shape:
             raise ValueError(

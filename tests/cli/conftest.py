@@ -38,7 +38,7 @@ def prior_folder(tmp_path_factory) -> Path:
         lambda leaf: leaf + 0.02 * jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape), init(jax.random.key(0))
     )
     folder = tmp_path_factory.mktemp("priors") / "tiny"
-    rd.save_prior(rd.NetPrior(schedule=rd.schedules.linear(), params=params, net=net), folder)
+    rd.save_prior(rd.priors.NetPrior(schedule=rd.schedules.linear(), params=params, net=net), folder)
     return folder
 
 

@@ -137,7 +137,9 @@ def test_reddiff_finds_the_posterior_mode_of_a_gaussian_for_a_batch_of_masks():
     assert jnp.any(problems.operator.mask[0] != problems.operator.mask[1])
     # All timesteps in each step, and steps that shrink, leave the mean of the noisy gradient.
     rates = optax.cosine_decay_schedule(1.0, num_steps)
-    solver = rd.reddiff(prior, optax.sgd(rates), lam=lam, num_steps=num_steps, order=_all_timesteps, init=rd.init_zeros)
+    solver = rd.reddiff(
+        prior, optax.sgd(rates), lam=lam, num_steps=num_steps, order=_all_timesteps, init=rd.solvers.init_zeros
+    )
     keys = jax.random.split(jax.random.key(1), 2)
     mu = jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))(keys, solver, problems).x
 

@@ -112,7 +112,7 @@ def test_reddiff_runs_from_the_gridded_picture(key, rng):
     measured = rd.measure(key, operator, rd.gaussian(0.01), x)
     problem = rd.problem(measured.y, operator, measured.noise, init=operator.gridding(measured.y))
     prior = rd.gaussian_prior(jnp.zeros(shape), 1.0, rd.schedules.linear())
-    solution = rd.run(key, rd.reddiff(prior, lam=0.01, num_steps=50, init=rd.init_given), problem)
+    solution = rd.run(key, rd.reddiff(prior, lam=0.01, num_steps=50, init=rd.solvers.init_given), problem)
     assert float(problem.misfit(solution.x)) < 0.1 * float(problem.misfit(problem.init))
 
 

@@ -118,7 +118,7 @@ def test_noise_that_is_not_gaussian_has_reddiff_by_the_likelihood_with_the_opera
     solver, problem = solver_of(rd.super_resolution(SHAPE, 2), noise)
     sigma = float(jnp.sqrt(noise.variance(problem.y)))
     row = interpolate(TUNED["reddiff"][Kind.SUPER_RESOLUTION], sigma)
-    assert isinstance(solver, rd.RedDiff)
+    assert isinstance(solver, rd.solvers.RedDiff)
     assert solver.data_term is rd.likelihood
     assert float(solver.lam) == pytest.approx(row.lam, rel=1e-3)  # of float32's sigma
 
@@ -146,7 +146,7 @@ def test_a_batch_under_vmap_has_the_settings_of_its_numbers(key):
         seen.append((kind_of(problem.operator), noise_level(problem)))
         return rd.run(key, rd.default_solver(prior(), problem), problem).x
 
-    masks = jax.vmap(lambda key: rd.random_mask(key, SHAPE, 0.5))(jax.random.split(key, 2))
+    masks = jax.vmap(lambda key: rd.masks.random(key, SHAPE, 0.5))(jax.random.split(key, 2))
     jax.vmap(solve)(jax.random.split(key, 2), masks, jnp.array([0.1, 0.1]))
     jax.vmap(solve)(jax.random.split(key, 2), masks, jnp.array([0.1, 0.2]))
     jax.jit(solve)(key, masks[0], 0.1)

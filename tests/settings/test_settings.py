@@ -40,7 +40,7 @@ def test_every_solver_is_made_of_its_settings_with_its_steps(name):
     settings = SETTINGS[name](num_steps=3)
     solver = settings.solver(white_prior())
     assert solver.num_steps == 3
-    solver = solver.solver if isinstance(solver, rd.Averaged) else solver
+    solver = solver.solver if isinstance(solver, rd.solvers.Averaged) else solver
     assert type(solver).__name__.lower() == name.replace("_", "")
 
 

@@ -90,7 +90,7 @@ class Scene:
         return np.stack(xs)
 
 
-def check_walk(make: Callable[[rd.Prior], rd.Sampler], scene: Scene, update: Callable[..., np.ndarray]) -> None:
+def check_walk(make: Callable[[rd.Prior], rd.solvers.Sampler], scene: Scene, update: Callable[..., np.ndarray]) -> None:
     """Asserts that the first step, and each of 20 on the solver's own trajectory, is the oracle's."""
     actual, expected = walk(make, scene), scene.walk(update)
     assert np.isfinite(expected).all()
@@ -98,7 +98,7 @@ def check_walk(make: Callable[[rd.Prior], rd.Sampler], scene: Scene, update: Cal
     np.testing.assert_allclose(actual, expected, rtol=SHARP, atol=SHARP)
 
 
-def walk(make: Callable[[rd.Prior], rd.Sampler], scene: Scene, **changes: np.ndarray) -> np.ndarray:
+def walk(make: Callable[[rd.Prior], rd.solvers.Sampler], scene: Scene, **changes: np.ndarray) -> np.ndarray:
     """All the x_s of the library's walk from ``x_start``, (num_steps, n); ``changes`` of the problem, flat."""
     with jax.enable_x64(True):
         problem = scene.problem
@@ -110,7 +110,7 @@ def walk(make: Callable[[rd.Prior], rd.Sampler], scene: Scene, **changes: np.nda
 
 
 @jax.jit
-def _replay(solver: rd.Sampler, problem: rd.Problem, x_start: jax.Array, z: jax.Array) -> jax.Array:
+def _replay(solver: rd.solvers.Sampler, problem: rd.Problem, x_start: jax.Array, z: jax.Array) -> jax.Array:
     def step(x_t, k_z):
         x_s, _ = solver.update(k_z[1], x_t, *solver.levels(k_z[0]), problem)
         return x_s, x_s
@@ -119,6 +119,8 @@ def _replay(solver: rd.Sampler, problem: rd.Problem, x_start: jax.Array, z: jax.
 
 
 @jax.jit
-def one_update(solver: rd.Sampler, problem: rd.Problem, x_t: jax.Array, z: jax.Array, t: int, s: int) -> jax.Array:
+def one_update(
+    solver: rd.solvers.Sampler, problem: rd.Problem, x_t: jax.Array, z: jax.Array, t: int, s: int
+) -> jax.Array:
     """A single update."""
     return solver.update(z, x_t, t, s, problem)[0]

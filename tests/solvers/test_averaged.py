@@ -84,10 +84,10 @@ def test_no_runs_are_an_error():
 def test_the_settings_average_points_and_make_one_run_of_a_sample():
     settings = default_settings(tasks.example("sr4"), "noise_aware")
     solver = settings.solver(_prior())
-    assert isinstance(solver, rd.Averaged)
+    assert isinstance(solver, rd.solvers.Averaged)
     assert solver.num_runs * solver.num_steps == settings.num_evaluations == 100
     sample = settings.changed({"sample": True})
-    assert isinstance(sample.solver(_prior()), rd.RedDiff)
+    assert isinstance(sample.solver(_prior()), rd.solvers.RedDiff)
     assert sample.num_evaluations == sample.num_steps == 100
     assert sample.lam == 1
     denoising = default_settings(tasks.example("denoise"), "noise_aware")

@@ -16,7 +16,7 @@ SETTINGS = {
     "inpainting": (2, {"step_size": 0.3}, lambda r, t: 0.3 / (1 / r**2 + 1 / 0.1**2), 0.1),
     "super_resolution": (
         1,
-        {"step_size": 2e-4, "step_rule": rd.daps_linear, "sigma_y": 0.05},
+        {"step_size": 2e-4, "step_rule": rd.solvers.daps_linear, "sigma_y": 0.05},
         lambda r, t: 2e-4 * (0.01 + 0.99 * t / 999),
         0.05,
     ),
@@ -49,7 +49,7 @@ def test_langevin_steps_without_noise_end_at_the_mean_of_the_product():
     scene = Scene("super_resolution", components=1, sigma_y=0.1)
     r, sigma, x_hat = 0.5, 0.1, scene.x_start
     with jax.enable_x64(True):
-        size = 0.5 * rd.daps_curvature(jnp.asarray(r), jnp.asarray(sigma), jnp.asarray(1.0))
+        size = 0.5 * rd.solvers.daps_curvature(jnp.asarray(r), jnp.asarray(sigma), jnp.asarray(1.0))
         z = jnp.zeros((400, *SHAPE))
         x_0 = jax.jit(langevin)(z, jnp.asarray(x_hat.reshape(SHAPE)), r, sigma, size, scene.problem)
     precision = np.eye(64) / r**2 + scene.matrix.T @ scene.matrix / sigma**2

@@ -61,7 +61,7 @@ def test_with_fresh_noise_the_samples_have_the_priors_mean_and_variance():
 
 
 def test_a_first_guess_is_carried_to_the_middle_level(key):
-    solver = rd.ddim(PRIOR, init=rd.init_given, spacing=schedules.between(500), num_steps=20)
+    solver = rd.ddim(PRIOR, init=rd.solvers.init_given, spacing=schedules.between(500), num_steps=20)
     guess = jnp.arange(16.0).reshape(4, 4, 1)
     given, zero = (solver.init(key, NOTHING.replace(init=image)).x_t for image in (guess, 0 * guess))
     alpha_t, sigma_t = PRIOR.schedule(500)
@@ -72,7 +72,7 @@ def test_a_first_guess_is_carried_to_the_middle_level(key):
 def test_the_guess_survives_a_late_start_and_not_an_early_one(key):
     problem = NOTHING.replace(init=jnp.full((4, 4, 1), -0.6))
     late, early = (
-        rd.run(key, rd.ddim(PRIOR, init=rd.init_given, spacing=schedules.between(t), num_steps=20), problem).x
+        rd.run(key, rd.ddim(PRIOR, init=rd.solvers.init_given, spacing=schedules.between(t), num_steps=20), problem).x
         for t in (20, 999)
     )
     # The flow of x_20 = alpha g + sigma z ends at 0.3 + 0.97 (g - 0.3) + 0.09 z; the mean of 16 z is below 1.

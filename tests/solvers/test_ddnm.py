@@ -89,4 +89,4 @@ def test_an_operator_without_singular_values_is_an_error_that_names_the_noiseles
     problem = rd.problem(jnp.zeros(SHAPE), rd.blur(np.ones((3, 3)), SHAPE))
     with pytest.raises(TypeError, match=r"ddnm needs a SpectralOperator; PaddedBlur .* noisy=False"):
         rd.ddnm(prior).init(key, problem)
-    rd.ddnm(prior, noisy=False, init=rd.init_zeros).init(key, problem)
+    rd.ddnm(prior, noisy=False, init=rd.solvers.init_zeros).init(key, problem)

@@ -79,7 +79,7 @@ def test_the_guidance_is_the_gradient_of_the_norm_for_any_operator(make):
         x_t, x = (jnp.asarray(array.reshape(SHAPE)) for array in (scene.x_start, scene.means[0] + 0.3))
         operator = make(_curve if make is rd.operator else _spectrum, SHAPE)
         problem = rd.problem(operator(x), operator)
-        solver = rd.dps(prior, scale=0.25, init=rd.init_zeros)
+        solver = rd.dps(prior, scale=0.25, init=rd.solvers.init_zeros)
         guided, free = (
             one_update(solver.replace(scale=jnp.asarray(scale)), problem, x_t, 0 * x_t, t, s) for scale in (0.25, 0.0)
         )

@@ -12,7 +12,7 @@ SHAPE = (4, 4, 1)
 SOLVERS = {
     "ddrm": lambda prior: rd.ddrm(prior, eta=0.0, num_steps=1000),
     "ddnm": lambda prior: rd.ddnm(prior, eta=0.0, num_steps=1000),
-    "mcg": lambda prior: rd.mcg(prior, eta=0.0, num_steps=1000, init=rd.init_zeros),
+    "mcg": lambda prior: rd.mcg(prior, eta=0.0, num_steps=1000, init=rd.solvers.init_zeros),
     "diffpir": lambda prior: rd.diffpir(prior, zeta=0.0, num_steps=1000),
 }
 

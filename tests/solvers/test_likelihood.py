@@ -111,7 +111,7 @@ def test_without_a_prior_term_the_most_likely_image_is_found(key):
     counts = np.random.default_rng(0).poisson(40 * 0.8 * TIMES)
     problem = rd.problem(noise.value(jnp.asarray(counts)), operator, noise)
     optimizer = optax.adam(optax.cosine_decay_schedule(0.05, 300))
-    solver = rd.reddiff(_prior(1, 1, 1), LIKELIHOOD(optimizer), lam=0.0, num_steps=300, init=rd.init_zeros)
+    solver = rd.reddiff(_prior(1, 1, 1), LIKELIHOOD(optimizer), lam=0.0, num_steps=300, init=rd.solvers.init_zeros)
     x, y = rd.run(key, solver, problem).x, np.asarray(problem.y)
     # Adam with a decaying step settles to its last digits.
     np.testing.assert_allclose(x, y.sum() / TIMES.sum(), rtol=1e-3)
@@ -154,5 +154,5 @@ def test_a_new_photon_count_is_no_new_trace():
 )
 def test_a_run_from_a_dark_image_stays_finite(noise, key):
     problem = rd.problem(jnp.full(SHAPE, 0.5), rd.denoising(SHAPE), noise)
-    solver = rd.reddiff(_prior(), LIKELIHOOD(), num_steps=8, init=rd.init_zeros)
+    solver = rd.reddiff(_prior(), LIKELIHOOD(), num_steps=8, init=rd.solvers.init_zeros)
     assert bool(rd.run(key, solver, problem).finite)

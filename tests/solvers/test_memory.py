@@ -13,7 +13,7 @@ from reddiff_jax.nets import UNet, parameter_shapes
 SHAPE, BATCH = (16, 16, 3), 4
 IMAGES = BATCH * 4 * math.prod(SHAPE)  # bytes
 NET = UNet(model_channels=32, num_res_blocks=1, channel_mult=(1,))
-PRIOR = rd.NetPrior(schedule=rd.schedules.linear(), params=parameter_shapes(NET), net=NET)
+PRIOR = rd.priors.NetPrior(schedule=rd.schedules.linear(), params=parameter_shapes(NET), net=NET)
 
 
 def _batched(tree):

@@ -44,7 +44,7 @@ def _small(seed=3):
 
 
 # What suits exact priors, where more steps come nearer to the mode.
-EXACT = {"lam": 1.0, "sigma_max": 3.0, "num_steps": 100, "init": rd.init_pinv}
+EXACT = {"lam": 1.0, "sigma_max": 3.0, "num_steps": 100, "init": rd.solvers.init_pinv}
 
 
 def _noise_aware(prior, *step, **options):
@@ -59,7 +59,7 @@ def _pull(z, prior, mu, t, **options):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("variate", [rd.variate_published, rd.variate_none])
+@pytest.mark.parametrize("variate", [rd.solvers.variate_published, rd.solvers.variate_none])
 def test_the_expected_pull_is_the_gradient_of_the_blurred_priors_kl(variate):
     prior, mean, covariance, z = _small()
     mu = jnp.asarray(np.random.default_rng(4).normal(size=SMALL))
@@ -85,7 +85,7 @@ def _drawn_pulls(variate):
 
 @pytest.mark.slow
 def test_the_projected_pull_is_orthogonal_to_the_noise():
-    pulls, z, r, variance = _drawn_pulls(rd.variate_projected)
+    pulls, z, r, variance = _drawn_pulls(rd.solvers.variate_projected)
     inner, squares = np.sum(pulls * z, axis=(1, 2, 3)), np.sum(np.asarray(z, float) ** 2, axis=(1, 2, 3))
     np.testing.assert_array_less(np.abs(inner), 1e-5 * squares)
     expected = r**2 * 0.7 / (variance + r**2)
@@ -96,7 +96,9 @@ def test_the_projected_pull_is_orthogonal_to_the_noise():
 
 @pytest.mark.slow
 def test_the_projected_pull_has_the_mean_of_the_published_one():
-    projected, published = (_drawn_pulls(variate)[0] for variate in (rd.variate_projected, rd.variate_published))
+    projected, published = (
+        _drawn_pulls(variate)[0] for variate in (rd.solvers.variate_projected, rd.solvers.variate_published)
+    )
     error = np.sqrt(projected.var() / 4096 + published.var() / 4096 / projected[0].size)
     difference = projected.mean() - published.mean()
     # Its bias is 1 / n of the pull, taken off here.
@@ -104,7 +106,7 @@ def test_the_projected_pull_has_the_mean_of_the_published_one():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("variate", "c"), [(rd.variate_published, 1.0), (rd.variate_none, 0.0)])
+@pytest.mark.parametrize(("variate", "c"), [(rd.solvers.variate_published, 1.0), (rd.solvers.variate_none, 0.0)])
 def test_the_noise_of_the_pull_is_what_the_variate_leaves(variate, c):
     pulls, _, r, variance = _drawn_pulls(variate)
     left = r * (r**2 / (variance + r**2) - c)
@@ -129,7 +131,13 @@ def test_at_a_fixed_level_the_fixed_point_is_the_mode_of_the_posterior():
     problem = rd.problem(jnp.asarray(rng.normal(size=(4, 4, 1))), operator, rd.gaussian(sigma_y))
     r = float(_ratio(60))
     solver = _noise_aware(
-        prior, gamma=0.0, sigma_max=r, sigma_min=r, num_steps=300, control_variate=_exact_variate, init=rd.init_noise
+        prior,
+        gamma=0.0,
+        sigma_max=r,
+        sigma_min=r,
+        num_steps=300,
+        control_variate=_exact_variate,
+        init=rd.solvers.init_noise,
     )
     x = rd.run(jax.random.key(0), solver, problem).x
     # A A^T = I / 4: the posterior mean is A^T (I / 4 + sigma_y^2 (C + r^2)^-1)^-1 y.
@@ -290,7 +298,11 @@ def test_the_published_form_fits_the_noise():
 @pytest.mark.parametrize("name", ["denoising", "super_resolution"])
 def test_the_published_form_with_its_options_ends_at_the_posterior_mean(name):
     solver = rd.reddiff(
-        _field(), lam=1.0, num_steps=100, spacing=schedules.log_even(SCHEDULE), control_variate=rd.variate_projected
+        _field(),
+        lam=1.0,
+        num_steps=100,
+        spacing=schedules.log_even(SCHEDULE),
+        control_variate=rd.solvers.variate_projected,
     ).replace(weight=NoiseAwareWeight())
     # As an optimizer does in noise_aware; without them 1 to 2 dB are missing.
     assert max(_loss(name, sigma_y, solver) for sigma_y in (0.05, 0.1, 0.2)) <= 0.35
@@ -343,7 +355,7 @@ def test_beside_a_draw_of_a_gaussian_prior_the_pull_has_no_noise():
     expected = r**2 * np.linalg.solve(covariance + r**2 * np.eye(16), np.ravel(mu - anchor))
     beside = Anchored(prior.schedule, prior, mu, anchor)
     for noise in (z, 3 * z + 1):
-        pull = _pull(noise, beside, mu, 300, control_variate=rd.variate_none)
+        pull = _pull(noise, beside, mu, 300, control_variate=rd.solvers.variate_none)
         np.testing.assert_allclose(np.ravel(pull), expected, atol=1e-10)
 
 
@@ -405,7 +417,7 @@ def test_half_steps_spread_as_the_prior_and_published_steps_half_as_much(varianc
     published = shrinking**2 * r2 / (1 - shrinking**2)
     q = (1 + shrinking) / 2
     half_step = q**2 * r2 / (1 - q**2)
-    solvers = [_fixed_level(prior, control_variate=rd.variate_published), _fixed_level(prior, sample=True)]
+    solvers = [_fixed_level(prior, control_variate=rd.solvers.variate_published), _fixed_level(prior, sample=True)]
     spreads = [_spread(solver, 150, nothing) for solver in solvers]
     np.testing.assert_allclose(spreads, [published, half_step], rtol=0.02, atol=1e-6)
     if variance:
@@ -423,7 +435,7 @@ def test_fresh_noise_beside_the_kept_one_restores_the_priors_variance():
 
     def step(mu, key):
         z, xi = jax.random.normal(key, (2, *FIELD))
-        mu = mu - _pull(z, prior, mu, t, control_variate=rd.variate_published) + LEVEL * xi
+        mu = mu - _pull(z, prior, mu, t, control_variate=rd.solvers.variate_published) + LEVEL * xi
         return mu, jnp.mean(mu**2)
 
     _, squares = jax.lax.scan(step, jnp.zeros(FIELD), jax.random.split(jax.random.key(0), 450))
@@ -444,7 +456,7 @@ def test_half_steps_spread_as_the_measurement_where_the_prior_says_nothing():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", [{}, {"sigma_max": 0.5, "init": rd.init_smooth}], ids=["default", "smooth"])
+@pytest.mark.parametrize("start", [{}, {"sigma_max": 0.5, "init": rd.solvers.init_smooth}], ids=["default", "smooth"])
 @every_task
 def test_samples_spread_as_the_posterior_of_a_gaussian_field(name, start):
     coverage, ratio = _calibration(name, 0.1, _noise_aware(_field(), sample=True, **start))
@@ -591,7 +603,7 @@ def test_a_point_estimate_does_not():
 def test_an_operator_that_is_not_linear_gets_the_decayed_optimizer():
     prior, operator = rd.gaussian_prior(jnp.zeros(SMALL), 0.1, SCHEDULE), rd.operator(jnp.tanh, SMALL)
     problem = rd.problem(jnp.full(SMALL, 0.4), operator, rd.gaussian(0.02))
-    solvers = [_noise_aware(prior, *optimizer, init=rd.init_zeros, gamma=0.03) for optimizer in ((), (_ADAM,))]
+    solvers = [_noise_aware(prior, *optimizer, init=rd.solvers.init_zeros, gamma=0.03) for optimizer in ((), (_ADAM,))]
     first, second = (rd.run(jax.random.key(0), solver, problem).x for solver in solvers)
     assert np.array_equal(first, second)
     # Adam's last steps are 0.002 long.
@@ -615,7 +627,7 @@ def test_a_scale_found_by_a_probe_is_that_of_the_svd():
     # Half of the blocks are not measured; the entries of a block are few and equal, so that random signs would cancel.
     operator = rd.super_resolution((32, 32, 3), 2)
     measured = rd.linear_operator(lambda x: operator(x).at[8:].set(0.0), (32, 32, 3))
-    solver = _noise_aware(rd.gaussian_prior(jnp.zeros((32, 32, 3)), 1.0, SCHEDULE), init=rd.init_zeros)
+    solver = _noise_aware(rd.gaussian_prior(jnp.zeros((32, 32, 3)), 1.0, SCHEDULE), init=rd.solvers.init_zeros)
     state = solver.init(jax.random.key(0), rd.problem(jnp.zeros((16, 16, 3)), measured, rd.gaussian(0.1)))
     # The mean of 384 squares of normal numbers has a relative deviation of sqrt(2 / 384) = .07.
     assert float(state.scale) == pytest.approx(1 / 4, rel=0.2)

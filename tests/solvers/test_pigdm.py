@@ -69,7 +69,7 @@ def test_updates_with_all_options_of_the_published_code():
             eta=0.8,
             num_steps=20,
             noisy=False,
-            weight=rd.pigdm_decayed,
+            weight=rd.solvers.pigdm_decayed,
             replace_observed=True,
             recompute_eps=True,
             contrast=2.0,
@@ -93,7 +93,7 @@ def test_the_prior_N_0_I_is_sampled_exactly_given_y_in_the_limit_of_many_steps()
     operator = rd.super_resolution(shape, 2)
     y = jnp.asarray([[0.5, -1.0], [0.2, 0.8]]).reshape(2, 2, 1)
     problem = rd.problem(y, operator, rd.gaussian(sigma_y))
-    solver = rd.pigdm(prior, eta=0.0, num_steps=1000, weight=rd.pigdm_posterior, init=rd.init_zeros)
+    solver = rd.pigdm(prior, eta=0.0, num_steps=1000, weight=rd.solvers.pigdm_posterior, init=rd.solvers.init_zeros)
 
     @jax.jit
     @jax.vmap
@@ -149,7 +149,7 @@ def test_the_noisy_guidance_is_deepinvs():
     # It differentiates by x_t / alpha_t, and has no factor r_t^2.
     expected = -descent.numpy().reshape(SHAPE) * sigma**2 / a
     with jax.enable_x64(True):
-        solver = rd.pigdm(scene.prior, weight=rd.pigdm_alpha_t)
+        solver = rd.pigdm(scene.prior, weight=rd.solvers.pigdm_alpha_t)
         x = scene.x_start.reshape(SHAPE)
         guided, free = (
             np.asarray(one_update(solver.replace(scale=jnp.asarray(scale)), scene.problem, x, 0 * x, t, 300))
@@ -163,7 +163,7 @@ def test_an_operator_without_singular_values_is_an_error_that_names_the_noiseles
     problem = rd.problem(jnp.zeros(SHAPE), PADDED)
     with pytest.raises(TypeError, match=r"pigdm needs a SpectralOperator; PaddedBlur .* noisy=False"):
         rd.pigdm(prior).init(key, problem)
-    rd.pigdm(prior, noisy=False, init=rd.init_zeros).init(key, problem)
+    rd.pigdm(prior, noisy=False, init=rd.solvers.init_zeros).init(key, problem)
 
 
 def test_noise_that_is_not_gaussian_is_an_error(key):

@@ -10,7 +10,7 @@ from dense import SHAPE, N, Scene
 
 import reddiff_jax as rd
 
-FORMS = {"descent": rd.red_descent, "fixed_point": rd.red_fixed_point, "admm": rd.red_admm}
+FORMS = {"descent": rd.solvers.red_descent, "fixed_point": rd.solvers.red_fixed_point, "admm": rd.solvers.red_admm}
 every_form = pytest.mark.parametrize("form", FORMS)
 LAM, BETA, SIGMA_F, STEP_SIZE = 0.3, 0.2, 0.25, 0.8
 
@@ -105,11 +105,13 @@ def test_descent_serves_nonlinear_operators_and_the_other_forms_say_so(key):
     operator = rd.operator(_square, SHAPE)
     x = jnp.asarray(scene.means[0].reshape(SHAPE), jnp.float32) + 0.5
     problem = rd.problem(operator(x), operator, init=0.8 * x)
-    solver = rd.red(scene.prior, form=rd.red_descent, step_size=0.1, init=rd.init_given, num_steps=100)
+    solver = rd.red(scene.prior, form=rd.solvers.red_descent, step_size=0.1, init=rd.solvers.init_given, num_steps=100)
     info = rd.run(key, solver, problem).info
     assert float(info.residual[-1]) < 0.1 * float(info.residual[0])
-    with pytest.raises(TypeError, match=r"red needs a LinearOperator; FunctionOperator .*form=rd\.red_descent"):
-        rd.run(key, solver.replace(form=rd.red_admm), problem)
+    with pytest.raises(
+        TypeError, match=r"red needs a LinearOperator; FunctionOperator .*form=rd\.solvers\.red_descent"
+    ):
+        rd.run(key, solver.replace(form=rd.solvers.red_admm), problem)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from reddiff_jax.solvers._levels import Scene
 SHAPE = (4, 6, 2)
 N = 48
 LINEAR = schedules.linear()
-REDUCTIONS = {"pixel_units": rd.pixel_units, "total": rd.total, "batch_mean": rd.BatchMean(5)}
+REDUCTIONS = {"pixel_units": rd.solvers.pixel_units, "total": rd.solvers.total, "batch_mean": rd.solvers.BatchMean(5)}
 every_reduction = pytest.mark.parametrize("reduction", REDUCTIONS.values(), ids=REDUCTIONS)
 reductions_slowly = pytest.mark.parametrize(
     "reduction",
@@ -117,9 +117,15 @@ def test_with_the_noise_aware_weighting_an_update_is_that_of_noise_aware(name, r
     problem = _problem(name).replace(noise=rd.gaussian(0.3))
     m = problem.y.size * (2 if name == "complex" else 1)
     alpha_t, sigma_t = prior.schedule(t)
-    init = {"init": rd.init_noise}  # not every operator has a pseudo-inverse
+    init = {"init": rd.solvers.init_noise}  # not every operator has a pseudo-inverse
     ours = rd.reddiff(
-        prior, optax.sgd(1.0), lam=1.0, control_variate=rd.variate_projected, reduction=reduction, num_steps=1, **init
+        prior,
+        optax.sgd(1.0),
+        lam=1.0,
+        control_variate=rd.solvers.variate_projected,
+        reduction=reduction,
+        num_steps=1,
+        **init,
     ).replace(weight=NoiseAwareWeight())
     other = rd.noise_aware(
         prior, optax.sgd(reduction(N, m)[0]), lam=1.0, num_steps=1, sigma_max=sigma_t / alpha_t, **init
@@ -148,9 +154,14 @@ every_count = pytest.mark.parametrize("count", [1, pytest.param(3, marks=pytest.
 @every_count
 def test_the_proximal_step_solves_for_the_curvature_of_both_terms(name, count):
     prior, problem, eps, ts = _gaussian(), _problem(name), _normal(5, count, *SHAPE), [300, 400, 600][:count]
-    options = {"lam": 0.7, "obs_weight": 1.3, "weighting": weightings.sqrt, "reduction": rd.total}
+    options = {"lam": 0.7, "obs_weight": 1.3, "weighting": weightings.sqrt, "reduction": rd.solvers.total}
     solver = rd.reddiff(
-        prior, rd.proximal_step(num_cg=N), num_steps=2, init=rd.init_noise, timesteps_per_update=count, **options
+        prior,
+        rd.proximal_step(num_cg=N),
+        num_steps=2,
+        init=rd.solvers.init_noise,
+        timesteps_per_update=count,
+        **options,
     )
     state = solver.init(jax.random.key(0), problem)
     new, info = solver.update(eps, jnp.asarray(ts), state, problem)
@@ -170,16 +181,21 @@ def test_the_proximal_step_solves_for_the_curvature_of_both_terms(name, count):
 def test_with_proximal_steps_an_update_is_that_of_noise_aware(name, reduction, sample):
     prior, z = _gaussian(), _normal(5, *SHAPE)
     problem = _problem(name).replace(noise=rd.gaussian(0.3))
-    level = {"init": rd.init_noise, "to_timestep": schedules.Schedule.fractional, "sigma_max": 0.4, "sigma_min": 0.1}
+    level = {
+        "init": rd.solvers.init_noise,
+        "to_timestep": schedules.Schedule.fractional,
+        "sigma_max": 0.4,
+        "sigma_min": 0.1,
+    }
     ours = rd.reddiff(
         prior,
         rd.proximal_step(),
         lam=1.0,
-        control_variate=rd.variate_projected,
+        control_variate=rd.solvers.variate_projected,
         reduction=reduction,
         num_steps=2,
         spacing=schedules.log_even(prior.schedule, 0.4, 0.1, to_timestep=schedules.Schedule.fractional),
-        init=rd.init_noise,
+        init=rd.solvers.init_noise,
     ).replace(weight=NoiseAwareWeight())
     if sample:
         ours = ours.replace(step_rule=rd.langevin_step())
@@ -230,7 +246,7 @@ def test_pixel_units_are_n_times_the_published_means_of_one_sample():
     problem, prior = _problem("super_resolution"), _gaussian()
     arguments = _normal(5, *SHAPE), prior, problem, _normal(4, *SHAPE), 400
     pixels = rd.reddiff_gradient(*arguments)[0]
-    means = rd.reddiff_gradient(*arguments, reduction=rd.BatchMean())[0]
+    means = rd.reddiff_gradient(*arguments, reduction=rd.solvers.BatchMean())[0]
     np.testing.assert_allclose(pixels, N * means, rtol=1e-5)  # float32
 
 
@@ -243,13 +259,18 @@ def test_gradient_over_timesteps_is_the_mean_of_single_ones():
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("variate", [rd.variate_published, rd.variate_projected, rd.variate_none])
+@pytest.mark.parametrize(
+    "variate", [rd.solvers.variate_published, rd.solvers.variate_projected, rd.solvers.variate_none]
+)
 def test_a_control_variate_says_how_much_of_the_noise_is_subtracted(variate):
     prior, problem, mu, eps = _gaussian(), _problem(), _normal(4, *SHAPE), _normal(5, *SHAPE)
     a, s = prior.schedule(300)
     eps_hat = prior.eps(a * mu + s * eps, 300)
     # What is left is orthogonal to the noise.
-    c = {rd.variate_published: 1.0, rd.variate_projected: jnp.vdot(eps_hat, eps) / jnp.vdot(eps, eps)}.get(variate, 0.0)
+    c = {
+        rd.solvers.variate_published: 1.0,
+        rd.solvers.variate_projected: jnp.vdot(eps_hat, eps) / jnp.vdot(eps, eps),
+    }.get(variate, 0.0)
     grad, _ = rd.reddiff_gradient(eps, prior, problem, mu, 300, lam=0.7, obs_weight=0.0, control_variate=variate)
     np.testing.assert_allclose(grad, 0.7 * s / a * (eps_hat - c * eps), atol=1e-12)  # float64
 
@@ -401,7 +422,7 @@ def test_no_derivative_goes_through_the_network():
 @pytest.mark.parametrize("name", ["inpainting", "nonlinear", "complex"])
 def test_a_run_never_differentiates_the_network(name, key):
     prior = rd.prior(lambda x_t, t, cond: _no_derivative(x_t), LINEAR)
-    assert bool(rd.run(key, rd.reddiff(prior, num_steps=3, init=rd.init_zeros), _problem(name)).finite)
+    assert bool(rd.run(key, rd.reddiff(prior, num_steps=3, init=rd.solvers.init_zeros), _problem(name)).finite)
 
 
 def test_a_run_evaluates_the_network_once_a_step(key):
@@ -438,7 +459,7 @@ def test_a_run_with_several_timesteps_per_update_reports_their_mean(key):
 
 @pytest.mark.parametrize(
     ("order", "expected"),
-    [(rd.descending, [999, 666, 333, 0]), (rd.ascending, [0, 333, 666, 999])],
+    [(rd.solvers.descending, [999, 666, 333, 0]), (rd.solvers.ascending, [0, 333, 666, 999])],
 )
 def test_timesteps_come_in_the_order_asked_for(order, expected, key):
     info = rd.run(key, rd.reddiff(SOLVED, num_steps=4, order=order), _problem()).info
@@ -446,7 +467,7 @@ def test_timesteps_come_in_the_order_asked_for(order, expected, key):
 
 
 def test_random_timesteps_are_drawn_from_the_grid(key):
-    solver = rd.reddiff(SOLVED, num_steps=50, order=rd.random)
+    solver = rd.reddiff(SOLVED, num_steps=50, order=rd.solvers.random)
     drawn = np.asarray(rd.run(key, solver, _problem()).info.t)
     assert set(drawn) <= set(np.asarray(solver.levels.timesteps).ravel().astype(float))
     assert np.unique(drawn).size > 20
@@ -462,10 +483,10 @@ def test_an_order_can_be_a_users_function(key):
 
 ALPHA, SIGMA = map(float, LINEAR(999))
 INITS = {
-    "pinv": (rd.init_pinv, lambda pinv, z: pinv),
-    "zeros": (rd.init_zeros, lambda pinv, z: 0 * z),
-    "noise": (rd.init_noise, lambda pinv, z: z),
-    "noised_pinv": (rd.init_noised_pinv, lambda pinv, z: ALPHA * pinv + SIGMA * z),
+    "pinv": (rd.solvers.init_pinv, lambda pinv, z: pinv),
+    "zeros": (rd.solvers.init_zeros, lambda pinv, z: 0 * z),
+    "noise": (rd.solvers.init_noise, lambda pinv, z: z),
+    "noised_pinv": (rd.solvers.init_noised_pinv, lambda pinv, z: ALPHA * pinv + SIGMA * z),
     "function": (lambda key, problem, alpha_t, sigma_t: jnp.full(SHAPE, sigma_t), lambda pinv, z: 0 * z + SIGMA),
 }
 
@@ -482,16 +503,16 @@ def test_a_run_starts_from_a_given_image(key):
     guess = _normal(6, *SHAPE)
     operator = OPERATORS["inpainting"]()
     problem = rd.problem(jnp.zeros(SHAPE), operator, init=guess)
-    assert np.array_equal(rd.reddiff(SOLVED, num_steps=3, init=rd.init_given).init(key, problem).mu, guess)
+    assert np.array_equal(rd.reddiff(SOLVED, num_steps=3, init=rd.solvers.init_given).init(key, problem).mu, guess)
 
 
 def test_a_missing_first_guess_is_an_error(key):
     with pytest.raises(ValueError, match="needs an initial image"):
-        rd.run(key, rd.reddiff(SOLVED, num_steps=3, init=rd.init_given), _problem())
+        rd.run(key, rd.reddiff(SOLVED, num_steps=3, init=rd.solvers.init_given), _problem())
 
 
 def test_an_operator_without_pinv_says_what_to_start_from(key):
-    with pytest.raises(TypeError, match=r"init=rd\.init_zeros"):
+    with pytest.raises(TypeError, match=r"init=rd\.solvers\.init_zeros"):
         rd.run(key, rd.reddiff(SOLVED, num_steps=3), _problem("nonlinear"))
 
 
@@ -527,7 +548,7 @@ def test_without_prior_or_data_term_nothing_moves(key):
 
 
 def test_without_a_prior_term_the_measurement_is_fitted(key):
-    solver = rd.reddiff(SOLVED, optax.sgd(0.5), num_steps=100, lam=0.0, init=rd.init_noise)
+    solver = rd.reddiff(SOLVED, optax.sgd(0.5), num_steps=100, lam=0.0, init=rd.solvers.init_noise)
     # The residual halves in every step; what is left is float32.
     assert float(_problem().misfit(rd.run(key, solver, _problem()).x)) < 1e-10
 
@@ -544,7 +565,7 @@ OPTIMIZERS = {
 
 @pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_any_optax_optimizer_lowers_the_misfit(make, key):
-    solver = rd.reddiff(SOLVED, make(), num_steps=30, init=rd.init_noise)
+    solver = rd.reddiff(SOLVED, make(), num_steps=30, init=rd.solvers.init_noise)
     solution = rd.run(key, solver, _problem())
     assert bool(solution.finite)
     assert solution.info.residual[-1] < 0.7 * solution.info.residual[0]
@@ -567,7 +588,7 @@ def test_of_a_schedule_free_optimizer_the_average_of_its_iterates_is_returned(ke
 
 def test_proximal_steps_without_a_prior_fit_the_measurement_at_once(key):
     problem = _problem("super_resolution")
-    solver = rd.reddiff(SOLVED, rd.proximal_step(), num_steps=1, lam=0.0, init=rd.init_noise)
+    solver = rd.reddiff(SOLVED, rd.proximal_step(), num_steps=1, lam=0.0, init=rd.solvers.init_noise)
     assert float(problem.misfit(rd.run(key, solver, problem).x)) < 1e-10  # float32
 
 
@@ -584,7 +605,7 @@ def test_the_published_form_has_a_batch_of_at_least_one():
 
 def test_a_proximal_step_of_what_is_not_linear_is_an_error_that_names_the_remedy(key):
     with pytest.raises(TypeError, match=r"needs a LinearOperator.*Use rd\.optax_step"):
-        rd.reddiff(SOLVED, rd.proximal_step(), init=rd.init_zeros).init(key, _problem("nonlinear"))
+        rd.reddiff(SOLVED, rd.proximal_step(), init=rd.solvers.init_zeros).init(key, _problem("nonlinear"))
 
 
 # ---- behaviour on a Gaussian
@@ -599,7 +620,7 @@ def sweeps():
     x = 0.5 * np.random.default_rng(1).normal(size=(batch, *shape)).astype(np.float32)
     problems = rd.stack([rd.problem(mask * image, rd.inpainting(mask)) for image in x])
     keys, results = jax.random.split(jax.random.key(0), batch), {}
-    for order in (rd.descending, rd.random, rd.ascending):
+    for order in (rd.solvers.descending, rd.solvers.random, rd.solvers.ascending):
         solver = rd.reddiff_published(prior, num_steps=1000, order=order, batch_size=batch)
         out = np.asarray(jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))(keys, solver, problems).state.mu)
         seen, unseen = (out - x)[:, mask], out[:, ~mask]
@@ -627,7 +648,7 @@ def test_runs_settle_near_the_modes_of_a_mixture_with_less_than_their_spread():
     shape = (1, 1, 1)
     means = jnp.asarray([-1.0, 1.0]).reshape(2, *shape)
     prior = rd.mixture_prior(jnp.asarray([0.8, 0.2]), means, 0.01, LINEAR)
-    solver = rd.reddiff(prior, num_steps=1000, obs_weight=0.0, init=rd.init_noise)
+    solver = rd.reddiff(prior, num_steps=1000, obs_weight=0.0, init=rd.solvers.init_noise)
     problem = rd.problem(jnp.zeros(shape), rd.inpainting(np.zeros((1, 1)), channels=1))
     keys = jax.random.split(jax.random.key(0), 64)
     x = np.asarray(jax.jit(jax.vmap(rd.run, in_axes=(0, None, None)))(keys, solver, problem).x).ravel()

@@ -23,7 +23,7 @@ def test_whole_runs_with_a_network_are_those_of_pytorch(key):
         model_channels=32, num_res_blocks=1, channel_mult=(1, 2), attention_downsamples=(2,), num_head_channels=32
     )
     module = adm_unet(net, SIZE)
-    prior = rd.NetPrior(rd.schedules.linear(), jax.tree.map(jnp.asarray, params_of(module, net)), net)
+    prior = rd.priors.NetPrior(rd.schedules.linear(), jax.tree.map(jnp.asarray, params_of(module, net)), net)
     shape = (SIZE, SIZE, 3)
     masks = [rd.masks.random(each, shape, keep=0.5) for each in jax.random.split(key, BATCH)]
     y = jnp.stack(masks) * jax.random.uniform(key, (BATCH, *shape), minval=-1)

@@ -246,7 +246,9 @@ def test_20_updates_are_the_formulas(task, components, diagonal):
 @pytest.mark.usefixtures("x64")
 def test_20_published_updates_are_the_published_formulas():
     scene, noise = Scene("inpainting", 1), np.random.default_rng(7).normal(size=(NUM_STEPS, 2, N))
-    solver = rd.sds_var(scene.prior, lam=0.7, weighting=rd.weightings.log, num_steps=NUM_STEPS, init=rd.init_given)
+    solver = rd.sds_var(
+        scene.prior, lam=0.7, weighting=rd.weightings.log, num_steps=NUM_STEPS, init=rd.solvers.init_given
+    )
     nothing = rd.unconditional(SHAPE).replace(init=jnp.asarray(scene.x_start.reshape(SHAPE)))
     mu, s, first = _replay(solver, nothing, noise)
     assert int(solver.timesteps[0]) == 950

@@ -29,7 +29,7 @@ def _published(prior, **options):
 def test_20_updates_are_the_formula(components, make):
     scene = Scene("inpainting", components)
     with jax.enable_x64(True):
-        solver = make(scene.prior, lam=0.7, num_steps=NUM_STEPS, init=rd.init_given)
+        solver = make(scene.prior, lam=0.7, num_steps=NUM_STEPS, init=rd.solvers.init_given)
         state = solver.init(jax.random.key(0), NOTHING.replace(init=jnp.asarray(scene.x_start.reshape(SHAPE))))
         update = jax.jit(lambda eps, t, state: solver.update(eps, t, state, NOTHING)[0])
         for z, t in zip(scene.z, solver.levels.timesteps, strict=True):

@@ -12,7 +12,7 @@ SHAPE = (8, 6, 1)
 
 @jax.jit
 def _first(problem):
-    return rd.init_smooth(jax.random.key(0), problem, jnp.ones(()), jnp.ones(()))
+    return rd.solvers.init_smooth(jax.random.key(0), problem, jnp.ones(()), jnp.ones(()))
 
 
 def _matrix(fn):
