@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +15,18 @@ from flax import linen as nn
 
 from reddiff_jax._checks import is_concrete
 
-_LIMIT = 240
-_MAX_DEPTH = 3
+_LIMIT = 300
+
+
+class Detail(NamedTuple):
+    """How much of a struct is shown."""
+
+    depth: int  # levels of the structs inside
+    functions: bool = True  # whether its functions are named; they are defaults as a rule
+
+
+# From the most to the least: the first that makes a line short enough is taken.
+_DETAILS = [*(Detail(depth, functions) for functions in (True, False) for depth in (3, 2, 1)), Detail(0)]
 
 
 class Repr:
@@ -31,30 +41,32 @@ class Repr:
         if "__repr__" not in cls.__dict__:
             cls.__repr__ = one_line
 
-    def _repr_parts(self, depth: int) -> list[str]:
-        """What stands between the brackets; structs inside are shown with their own parts to this depth."""
-        return field_parts(self, depth)
+    def _repr_parts(self, detail: Detail) -> list[str]:
+        """What stands between the brackets."""
+        return field_parts(self, detail)
 
 
 def one_line(self: Any) -> str:
-    """The repr of a struct, with as many levels of the structs inside as a line has room for."""
-    for depth in range(_MAX_DEPTH, -1, -1):
-        line = _struct(self, depth)
+    """The repr of a struct, with as much detail as a line has room for."""
+    for detail in _DETAILS:
+        line = _struct(self, detail)
         if len(line) <= _LIMIT:
             return line
-    kept = [part for part in _parts_of(self, 0) if len(part) < _LIMIT]
+    kept = [part for part in _parts_of(self, _DETAILS[-1]) if len(part) < _LIMIT]
     while len(line := f"{type(self).__name__}({', '.join([*kept, '...'])})") > _LIMIT:
         kept.pop()
     return line
 
 
-def field_parts(struct: Any, depth: int, *, without: tuple[str, ...] = ()) -> list[str]:
-    """``name=value`` of each field that is not None."""
+def field_parts(struct: Any, detail: Detail, *, without: tuple[str, ...] = ()) -> list[str]:
+    """``name=value`` of each field that is not None; "..." stands for what is left out."""
     values = {field.name: getattr(struct, field.name) for field in fields(struct) if field.name not in without}
-    return [f"{name}={shown(value, depth)}" for name, value in values.items() if value is not None]
+    kept = {name: value for name, value in values.items() if detail.functions or not inspect.isroutine(value)}
+    parts = [f"{name}={shown(value, detail)}" for name, value in kept.items() if value is not None]
+    return parts if len(kept) == len(values) else [*parts, "..."]
 
 
-def shown(value: Any, depth: int) -> str:
+def shown(value: Any, detail: Detail) -> str:
     """One value: small things as they are, arrays by shape and dtype, pytrees by their number of parameters."""
     if isinstance(value, enum.Enum):
         return str(value.value)
@@ -67,13 +79,13 @@ def shown(value: Any, depth: int) -> str:
     if isinstance(value, nn.Module):
         return type(value).__name__
     if is_dataclass(value) and not isinstance(value, type):
-        return _struct(value, depth - 1)
+        return _struct(value, detail._replace(depth=detail.depth - 1))
     if isinstance(value, tuple) and hasattr(value, "init") and hasattr(value, "update"):
         return _optimizer(value)
     if callable(value):
         return _function(value)
     if isinstance(value, tuple | list):
-        return f"({', '.join(shown(item, depth) for item in value)})"
+        return f"({', '.join(shown(item, detail) for item in value)})"
     return type(value).__name__ if jax.tree_util.all_leaves([value]) else count_parameters(value)
 
 
@@ -86,18 +98,18 @@ def count_parameters(tree: Any) -> str:
     return f"{count} parameters"
 
 
-def _struct(struct: Any, depth: int) -> str:
+def _struct(struct: Any, detail: Detail) -> str:
     name = type(struct).__name__
-    return name if depth < 0 else f"{name}({', '.join(_parts_of(struct, depth))})"
+    return name if detail.depth < 0 else f"{name}({', '.join(_parts_of(struct, detail))})"
 
 
-def _parts_of(struct: Any, depth: int) -> list[str]:
+def _parts_of(struct: Any, detail: Detail) -> list[str]:
     if isinstance(struct, Repr):
         try:
-            return struct._repr_parts(depth)
+            return struct._repr_parts(detail)
         except Exception:  # a batch, axes of vmap in the place of arrays, a user's function: a repr never fails
-            return field_parts(struct, depth)
-    return field_parts(struct, depth)
+            return field_parts(struct, detail)
+    return field_parts(struct, detail)
 
 
 def _array(value: Any) -> str:

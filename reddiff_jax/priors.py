@@ -17,7 +17,7 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from reddiff_jax._checks import is_concrete
-from reddiff_jax._repr import Repr, count_parameters, field_parts, shown
+from reddiff_jax._repr import Detail, Repr, count_parameters, field_parts, shown
 from reddiff_jax._types import Condition, Image, Timestep
 from reddiff_jax.schedules import Schedule
 
@@ -35,8 +35,8 @@ class Prior(Repr, abc.ABC):
     def eps(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:
         """Predicts the noise in ``x_t`` at timestep ``t``."""
 
-    def _repr_parts(self, depth: int) -> list[str]:
-        return [*field_parts(self, depth, without=("schedule",)), f"{self.schedule.num_timesteps} timesteps"]
+    def _repr_parts(self, detail: Detail) -> list[str]:
+        return [*field_parts(self, detail, without=("schedule",)), f"{self.schedule.num_timesteps} timesteps"]
 
     def denoise(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:
         """Tweedie estimate of the clean image, E[x_0 | x_t]."""
@@ -87,13 +87,13 @@ class NetPrior(Prior):
     net: nn.Module = struct.field(pytree_node=False)
     to_eps: ToEps = struct.field(pytree_node=False, default=from_eps)
 
-    def _repr_parts(self, depth: int) -> list[str]:
+    def _repr_parts(self, detail: Detail) -> list[str]:
         timesteps = f"{self.schedule.num_timesteps} timesteps"
         return [
             type(self.net).__name__,
             count_parameters(self.params),
             timesteps,
-            f"to_eps={shown(self.to_eps, depth)}",
+            f"to_eps={shown(self.to_eps, detail)}",
         ]
 
     def eps(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:

@@ -10,7 +10,7 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from reddiff_jax import _tree
-from reddiff_jax._repr import Repr, field_parts
+from reddiff_jax._repr import Detail, Repr, field_parts
 from reddiff_jax._types import Key
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers import Solver
@@ -29,9 +29,9 @@ class Solution(Repr):
     finite: jax.Array  # bool, whether x has no NaN or infinity
     record: Any = None  # what ``record`` returned, each leaf (num_steps / record_every, ...)
 
-    def _repr_parts(self, depth: int) -> list[str]:
+    def _repr_parts(self, detail: Detail) -> list[str]:
         num_steps = jax.tree.leaves(self.info)[0].shape[jnp.ndim(self.finite)]
-        return [*field_parts(self, depth, without=("info", "state", "record")), f"{num_steps} steps"]
+        return [*field_parts(self, detail, without=("info", "state", "record")), f"{num_steps} steps"]
 
 
 @partial(jax.jit, static_argnames=("num_steps", "record", "record_every"))

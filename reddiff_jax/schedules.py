@@ -13,7 +13,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int
 
-from reddiff_jax._repr import Repr
+from reddiff_jax._repr import Detail, Repr
 
 Spacing = Callable[[int, int], np.ndarray]
 """``(num_timesteps of the schedule, n) -> (n,)`` timesteps, descending."""
@@ -46,7 +46,7 @@ class Schedule(Repr):
         index = jnp.maximum(t, 0)
         return jnp.where(t < 0, 1.0, self.alphas[index]), jnp.where(t < 0, 0.0, self.sigmas[index])
 
-    def _repr_parts(self, depth: int) -> list[str]:
+    def _repr_parts(self, detail: Detail) -> list[str]:
         return [f"{self.num_timesteps} timesteps"]
 
     @property

@@ -46,7 +46,7 @@ def random_box(
         key: PRNG key.
         shape: ``(H, W)`` or ``(H, W, C)`` of the picture.
         size: Side of the hole in pixels, or (height, width). Published: 128 of 256.
-        margin: Smallest distance to the border; less where the hole does not fit otherwise. DPS: 16, DAPS: 32.
+        margin: Smallest distance to the border; smaller where the hole would not fit. DPS: 16, DAPS: 32.
 
     Raises:
         ValueError: If the hole is empty or larger than the picture.

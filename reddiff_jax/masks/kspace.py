@@ -43,7 +43,7 @@ def cartesian(
     Args:
         key: PRNG key.
         shape: ``(H, W)`` or ``(H, W, C)`` of the picture.
-        acceleration: Lines there are, divided by lines that are measured; at least 1.
+        acceleration: Number of lines, divided by the number of measured lines; at least 1.
         center_fraction: Fraction of all lines that are the autocalibration signal (ACS), contiguous around DC;
             fastMRI's 0.32 / acceleration (8 % at 4x, 4 % at 8x) if ``num_acs`` is not given either.
         num_acs: Number of ACS lines, instead of ``center_fraction``.
@@ -107,7 +107,7 @@ def variable_density(
     Args:
         key: PRNG key.
         shape: ``(H, W)`` or ``(H, W, C)`` of the picture.
-        acceleration: Points there are, divided by points that are measured; at least 1.
+        acceleration: Number of points, divided by the number of measured points; at least 1.
         center_fraction: Sides of the block around DC that is always measured, as a fraction of the picture's.
         power: Points at a fraction r of the way to the corner are drawn in proportion to ``(1 - r)^power``.
 

@@ -34,9 +34,9 @@ class Noise(Repr, abc.ABC):
         """Variance of the noise around a measurement like ``y``: a mean over entries, in squared units of y."""
 
     def misfit(self, y: Array, y_hat: Array) -> Float[Array, ""]:
-        """The nll times the mean variance, so that it has the units of ``|y - y_hat|^2 / 2`` and is that for Gaussians.
+        """The nll times the mean variance: in the units of ``|y - y_hat|^2 / 2``, which it is for Gaussian noise.
 
-        At the true ``y_hat`` both have about the same mean: what weighs a prior against one suits the other.
+        At the true ``y_hat`` both have about the same mean, so a weight of the prior that suits one suits the other.
         """
         return self.variance(y) * self.nll(y, y_hat)
 
@@ -60,7 +60,7 @@ def check_range(name: str, low: Any, high: Any) -> None:
 
 
 def continue_below(x: Array, least: Array, slope: Array | float, curvature: Array | float) -> Array:
-    """What a function, clamped to ``x >= least``, gains below: a parabola of that slope and curvature at ``least``."""
+    """What to add to a function clamped to ``x >= least``: below it, a parabola of that slope and curvature."""
     below = jnp.minimum(x - least, 0.0)
     return slope * below + 0.5 * curvature * below**2
 

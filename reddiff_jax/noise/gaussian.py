@@ -17,7 +17,7 @@ class Gaussian(Noise):
     sigma_y: jax.Array  # scalar, in the units of y
 
     def sample(self, key: Key, y: Array) -> Array:
-        """Adds white noise; for complex y of this standard deviation in each part."""
+        """Adds white noise; for complex y each part has this standard deviation."""
         if jnp.iscomplexobj(y):
             parts = jax.random.normal(key, (2, *y.shape), y.real.dtype)
             return y + self.sigma_y * jax.lax.complex(parts[0], parts[1])

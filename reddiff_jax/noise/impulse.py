@@ -37,7 +37,7 @@ class Impulse(Noise):
         return -jnp.sum(jax.nn.logsumexp(parts, axis=0))
 
     def variance(self, y: Array) -> Float[Array, ""]:
-        """sigma_y^2, that of the entries which were not replaced: the others say nothing about the image."""
+        """sigma_y^2, the variance of the entries that were not replaced; the others say nothing about the image."""
         return self.sigma_y**2
 
 
@@ -54,7 +54,7 @@ def impulse(
     and stop pulling.
 
     Args:
-        probability: p, in [0, 1]: of an entry being replaced.
+        probability: p in [0, 1], the probability that an entry is replaced.
         sigma_y: Standard deviation of the white noise, above 0: without it there is no density. The likelihood treats
             misfits beyond a few of these as impulses.
         low: The pepper; default for images in [-1, 1].

@@ -1,7 +1,7 @@
-"""Photon noise: of images, of magnitudes, of attenuated beams, and together with Gaussian noise of the read-out.
+"""Photon noise of images, of magnitudes, of attenuated beams, and together with Gaussian noise of the read-out.
 
 All of them count: ``k ~ Poisson(rate(y_hat))``, and y is the value whose rate would be k. Their nll is
-``sum rate - k + k log(k / rate)``, zero where the rate is k.
+``sum rate - k + k log(k / rate)``, which is zero where the rate is k.
 """
 
 import abc
@@ -84,7 +84,7 @@ class PoissonGaussian(Noise):
         return y + self.sigma_y * jax.random.normal(key_read, y.shape, y.dtype)
 
     def nll(self, y: Array, y_hat: Array) -> Float[Array, ""]:
-        """That of a Poisson variable whose rate and count are higher by the Gaussian's variance, counted in photons."""
+        """The nll of a Poisson variable whose rate and count are higher by the Gaussian's variance, in photons^2."""
         return self._shifted().nll(y, y_hat)
 
     def variance(self, y: Array) -> Float[Array, ""]:

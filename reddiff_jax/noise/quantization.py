@@ -49,15 +49,15 @@ class UniformQuantization(Noise):
 
 
 def uniform_quantization(step: jax.Array | float, *, edge: jax.Array | float = 0.1) -> UniformQuantization:
-    """Noise of rounding to multiples of ``step``, as independent of y: uniform in ``[-step / 2, step / 2)``.
+    """Noise of rounding to multiples of ``step``, taken as independent of y: uniform in ``[-step / 2, step / 2)``.
 
-    Its likelihood is constant within half a step of y and zero beyond; softened edges make it finite with a gradient,
-    so that it pulls y_hat into the bin and leaves it alone there.
+    Its likelihood is constant within half a step of y and zero beyond. Softened edges make its logarithm finite and
+    give it a gradient, so that it pulls y_hat into the bin and leaves it alone there.
 
     Args:
-        step: Width of a bin in the units of y, above 0; of b bits for images in [-1, 1]: ``2 / (2**b - 1)``.
+        step: Width of a bin in the units of y, above 0; ``2 / (2**b - 1)`` for b bits and images in [-1, 1].
         edge: Standard deviation of the Gaussian that softens the likelihood's edges, as a fraction of the step; the
-            noise that is drawn has sharp ones.
+            noise that is drawn has sharp edges.
 
     Raises:
         ValueError: If ``step`` or ``edge`` is not above 0.

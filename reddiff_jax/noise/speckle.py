@@ -20,7 +20,7 @@ class Speckle(Noise):
     floor: float = struct.field(pytree_node=False)
 
     def sample(self, key: Key, y: Array) -> Array:
-        """Multiplies the intensities, what is below the range being zero."""
+        """Multiplies the intensities; values below the range count as zero."""
         check_real(self, y)
         factor = jax.random.gamma(key, self.looks.astype(y.dtype), y.shape, y.dtype) / self.looks
         return self.low + (self.high - self.low) * self._intensity(y) * factor
@@ -60,8 +60,8 @@ def speckle(
         looks: Number of averaged looks, above 0, not necessarily whole.
         low: Value of y of intensity zero; default for images in [-1, 1].
         high: Value of y of intensity one.
-        floor: Least intensity that the likelihood tells from zero, above 0: without one, a y_hat of zero has
-            infinite likelihood or none.
+        floor: Least intensity that the likelihood tells from zero, above 0: without it, the likelihood of a y_hat of
+            zero is infinite or zero.
 
     Raises:
         ValueError: If a parameter is out of its range.

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from reddiff_jax._checks import is_concrete
 from reddiff_jax._conjugate_gradients import conjugate_gradients
-from reddiff_jax._repr import Repr, field_parts
+from reddiff_jax._repr import Detail, Repr, field_parts
 
 _NUM_CG_STEPS = 30
 
@@ -51,14 +51,14 @@ class Operator(Repr, abc.ABC):
         # Of an object, unlike its method, JAX takes the repr, which asks for this shape.
         return jax.eval_shape(self.__call__, jax.ShapeDtypeStruct(self.in_shape, jnp.float32)).shape
 
-    def _repr_parts(self, depth: int) -> list[str]:
+    def _repr_parts(self, detail: Detail) -> list[str]:
         # Otherwise a batch of masks would be broadcast against one image, to a measurement that does not exist.
         with jax.numpy_rank_promotion("raise"):
             shapes = f"{self.in_shape} -> {self.out_shape}"
-        return [shapes, *field_parts(self, depth, without=("in_shape",))]
+        return [shapes, *field_parts(self, detail, without=("in_shape",))]
 
     def pinv(self, y: Array) -> Float[Array, "H W C"]:
-        """An image that explains ``y``; where none is known, a TypeError that says what to do instead."""
+        """An image that explains ``y``; where none is known, this raises a TypeError that says what to do instead."""
         raise TypeError(
             f"{type(self).__name__} has no pseudo-inverse. Give the operator a pinv, or use rd.reddiff or rd.dps "
             "started from init=rd.solvers.init_zeros, init=rd.solvers.init_noise or an image of your own."
@@ -190,7 +190,7 @@ def compose(*operators: Operator) -> Composition | LinearComposition:
 
     Raises:
         TypeError: If one is not an Operator.
-        ValueError: If there are less than two, or their shapes do not chain.
+        ValueError: If there are fewer than two, or their shapes do not chain.
     """
     check_operators("compose", operators, 2)
     return functools.reduce(_compose, operators)  # type: ignore[return-value]

@@ -6,7 +6,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
-from reddiff_jax._repr import Repr, shown
+from reddiff_jax._repr import Detail, Repr, shown
 from reddiff_jax.operators._base import SpectralOperator
 
 
@@ -19,8 +19,8 @@ class MatrixSVD(Repr):
     s: jax.Array  # (H,), zero beyond the rank
     vt: jax.Array  # (H, H), orthogonal
 
-    def _repr_parts(self, depth: int) -> list[str]:
-        return [shown(self.matrix, depth)]
+    def _repr_parts(self, detail: Detail) -> list[str]:
+        return [shown(self.matrix, detail)]
 
 
 def matrix_svd(matrix: np.ndarray) -> MatrixSVD:

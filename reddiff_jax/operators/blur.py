@@ -121,8 +121,9 @@ def blur(
 ) -> CircularBlur | PaddedBlur:
     """Convolution with any kernel, ``y[i] = sum_j kernel[j] x[i + c - j]``, c = (kh // 2, kw // 2), by FFT.
 
-    This is a true convolution: the measurement of a single bright pixel is the kernel, not mirrored. A kernel for each
-    image of a batch: ``jax.vmap(lambda k: rd.blur(k, in_shape))(kernels)``. A kernel may be larger than the picture.
+    This is a true convolution: the measurement of a single bright pixel is the kernel, not its mirror image. A kernel
+    for each image of a batch: ``jax.vmap(lambda k: rd.blur(k, in_shape))(kernels)``. A kernel may be larger than the
+    picture.
 
     Args:
         kernel: ``(kh, kw)``, shared by the channels, or ``(kh, kw, C)``.

@@ -23,7 +23,7 @@ def pad_mode(boundary: Boundary) -> Any:
 
 
 def check_boundary(name: str, boundary: Boundary) -> Boundary:
-    """Returns ``boundary``, or raises ValueError if it is none."""
+    """Returns ``boundary`` as a Boundary, or raises ValueError."""
     try:
         return Boundary(boundary)
     except ValueError:

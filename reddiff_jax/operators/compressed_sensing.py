@@ -66,10 +66,11 @@ def compressed_sensing(
 ) -> CompressedSensing:
     """Randomly signed pixels, a fast orthonormal transform, and a random part of its coefficients, in each channel.
 
-    The transform is Walsh-Hadamard's where a channel has a power of two of pixels. Otherwise, with H W = 2^k q, it is
-    Walsh-Hadamard's of size 2^k times (Kronecker) Hartley's of the odd size q, so that no picture needs padding, all
-    rows are orthonormal and the pseudo-inverse is exact. O(n log n) time and O(n) memory. Every channel has its own
-    signs and rows; so has every image under ``jax.vmap(lambda key: rd.compressed_sensing(key, in_shape))(keys)``.
+    The transform is Walsh-Hadamard's where the number of pixels is a power of two. Otherwise, with H W = 2^k q, it is
+    the Kronecker product of Walsh-Hadamard's of size 2^k and Hartley's of the odd size q. So no picture needs padding,
+    all rows are orthonormal and the pseudo-inverse is exact. It takes O(n log n) time and O(n) memory. Every channel
+    has its own signs and rows, and so has every image under
+    ``jax.vmap(lambda key: rd.compressed_sensing(key, in_shape))(keys)``.
 
     Args:
         key: PRNG key of the signs and rows.
@@ -105,8 +106,8 @@ def compressed_sensing(
 def gaussian_sensing(key: PRNGKeyArray, in_shape: tuple[int, int, int], num_measurements: int) -> MatrixOperator:
     """Independent Gaussian combinations of all pixels and channels: ``y = A x``, ``A_ij ~ N(0, 1/m)``.
 
-    The textbook's matrix, for small pictures: dense, O(m n) memory, and decomposed when built, O(m^2 n) time. A matrix
-    for each image: ``jax.vmap(lambda key: rd.gaussian_sensing(key, in_shape, m))(keys)``.
+    This is the textbook's dense matrix, for small pictures: it takes O(m n) memory, and O(m^2 n) time to be decomposed
+    when it is built. A matrix for each image: ``jax.vmap(lambda key: rd.gaussian_sensing(key, in_shape, m))(keys)``.
 
     Args:
         key: PRNG key of the matrix.

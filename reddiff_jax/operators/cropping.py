@@ -125,8 +125,8 @@ def pad(in_shape: tuple[int, int, int], margins: Margins, *, boundary: Boundary 
     Args:
         in_shape: ``(H, W, C)`` of one image.
         margins: Pixels to add: on all sides, (vertical, horizontal), or ((top, bottom), (left, right)).
-        boundary: How the picture goes on. With zeros (mid-grey) the pseudo-inverse is the crop; otherwise the mean of
-            all places where a pixel is seen.
+        boundary: How the picture goes on. With zeros (mid-grey) the pseudo-inverse is the crop; otherwise it is the
+            mean of all places where a pixel is seen.
 
     Raises:
         ValueError: If a margin is negative.

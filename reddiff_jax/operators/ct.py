@@ -4,9 +4,9 @@ Coordinates are pixels with the origin in the middle of the picture, p_x to the 
 (j - (W - 1) / 2, (H - 1) / 2 - i). A ray is a line n . p = t.
 
 Both geometries use Joseph's projector: step from row to row along the ray (from column to column if it is flatter than
-45 degrees) and interpolate linearly between the two nearest pixels. Pixel p then has in the ray (n, t) the weight
-``max(0, 1 - |n . p - t| / M) / M``, M = max(|n_x|, |n_y|), n a unit vector: a triangle of the distance. So the
-matched adjoint scatters nothing: each pixel gathers from the few rays that pass within M.
+45 degrees) and interpolate linearly between the two nearest pixels. Pixel p then has the weight
+``max(0, 1 - |n . p - t| / M) / M`` in the ray (n, t), a triangle of the distance, with M = max(|n_x|, |n_y|) and a unit
+vector n. So the matched adjoint scatters nothing: each pixel gathers from the few rays that pass within M.
 """
 
 import abc
@@ -30,7 +30,7 @@ Angles = Float[Array, "A"] | np.ndarray | Sequence[float]
 
 
 class RampWindow(enum.StrEnum):
-    """What the ramp filter of filtered back-projection is multiplied with; f from 0 to 1/2 cycles per detector."""
+    """The window that multiplies the ramp filter of the back-projection; f goes from 0 to 1/2 cycles per detector."""
 
     RAM_LAK = "ram_lak"  # 1: sharp, for clean measurements
     SHEPP_LOGAN = "shepp_logan"  # sin(pi f) / (pi f)
@@ -54,7 +54,7 @@ class _Tomography(LinearOperator):
 
     @abc.abstractmethod
     def _locate(self, angle: Array, p_x: Array, p_y: Array) -> tuple[Array, Array]:
-        """Where points are seen on the detector, u, and the distances source-centre over source-point (in depth)."""
+        """Places u where the detector sees points, and the distances source-centre over source-point (in depth)."""
 
     @abc.abstractmethod
     def _fan_tangents(self) -> Float[Array, "D"]:
@@ -68,7 +68,7 @@ class _Tomography(LinearOperator):
     @property
     @abc.abstractmethod
     def _reach(self) -> float:
-        """How many detectors away from where it is seen a pixel still has weight, at most."""
+        """The largest number of detectors by which a pixel's weight reaches beyond the place where it is seen."""
 
     def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "A D C"]:
         """Measures one image."""
@@ -120,7 +120,7 @@ class _Tomography(LinearOperator):
         return self.scale * x
 
     def pinv(self, y: Float[Array, "A D C"]) -> Float[Array, "H W C"]:
-        """Filtered back-projection: an approximation, which many views make good."""
+        """Filtered back-projection: an approximation, which is good for many views."""
         p_x, p_y = self._points()
         filtered = self._filter(y / self.scale)
 
@@ -240,15 +240,16 @@ def parallel_ct(
     """Parallel-beam tomography: ``y[a, d] = scale * (integral of x along n_a . p = u_d)``, of shape (A, D, C).
 
     n_a = (cos angle, sin angle) in coordinates to the right and up, so the view at angle 0 sums the columns; u_d =
-    (d - (D - 1) / 2) detector_spacing. Views over half a turn determine the picture; few of them, or an arc, are sparse
-    or limited-angle tomography: ``rd.view_angles``. Angles for each image of a batch:
-    ``jax.vmap(lambda a: rd.parallel_ct(in_shape, a))(angles)``.
+    (d - (D - 1) / 2) detector_spacing. Views over half a turn determine the picture. Few of them are sparse-view
+    tomography, an arc is limited-angle tomography; ``rd.view_angles`` gives the angles. Angles for each image of
+    a batch: ``jax.vmap(lambda a: rd.parallel_ct(in_shape, a))(angles)``.
 
     Pictures are in [-1, 1], attenuation is not negative. Line integrals P (in pixels) of an attenuation
     ``(x + 1) / 2 * top`` become a measurement of x by ``y = 2 * scale * P / top - operator(jnp.ones(in_shape))``.
 
-    The pseudo-inverse is filtered back-projection, an approximation: its views are weighted by the gaps between their
-    angles, a widest gap of more than twice the next is a missing wedge, and lines measured twice share their weight.
+    The pseudo-inverse is filtered back-projection, an approximation. It weighs the views by the gaps between their
+    angles, takes a widest gap of more than twice the next for a missing wedge, and lets lines that are measured twice
+    share their weight.
 
     Args:
         in_shape: ``(H, W, C)`` of one image; each channel is measured. What lies beyond the picture is 0.
@@ -258,7 +259,7 @@ def parallel_ct(
             hardly seen.
         scale: Factor of the line integrals in pixels, positive. Default 1 / max(H, W), so that y is of the order of the
             mean along the ray, and RED-diff's data term (n/m) A^T A has a norm near 1 as in denoising.
-        window: Of the ramp filter of the pseudo-inverse.
+        window: Window of the ramp filter of the pseudo-inverse.
 
     Raises:
         ValueError: If an angle is beyond two turns of pi (degrees by mistake?), or a length or number is not positive.
@@ -299,8 +300,8 @@ def fan_ct(
     (cos b, sin b). From afar this is ``parallel_ct`` at the same angle. A full turn, or half a turn and the angle of
     the fan, determines the picture.
 
-    The pseudo-inverse is filtered back-projection for flat detectors, an approximation; of less than a full turn, lines
-    measured twice share their weight smoothly.
+    The pseudo-inverse is filtered back-projection for flat detectors, an approximation. In less than a full turn, lines
+    that are measured twice share their weight smoothly.
 
     Args:
         in_shape: ``(H, W, C)`` of one image; each channel is measured. What lies beyond the picture is 0.
@@ -310,7 +311,7 @@ def fan_ct(
         num_detectors: D. Default: as many as see the whole picture.
         detector_spacing: Distance of neighbouring elements in pixels. Default: 1 pixel at the centre, magnified.
         scale: Factor of the line integrals in pixels, positive. Default 1 / max(H, W); see ``parallel_ct``.
-        window: Of the ramp filter of the pseudo-inverse.
+        window: Window of the ramp filter of the pseudo-inverse.
 
     Raises:
         ValueError: If an angle is beyond two turns of pi (degrees by mistake?), a length or number is not positive, or
@@ -386,7 +387,7 @@ def _ray_weights(angles: Float[Array, "A"], gammas: Float[Array, "D"]) -> Float[
 
 
 def _view_steps(angles: Float[Array, "A"]) -> tuple[Float[Array, "A"], Array, Array]:
-    """How much of the turn each view stands for; and where the arc of views starts, and its length."""
+    """The share of the turn that each view stands for, and the start and length of the arc of views."""
     if angles.shape[0] == 1:
         return jnp.full(1, jnp.pi), angles[0] - jnp.pi / 2, jnp.asarray(jnp.pi)
     wrapped = jnp.mod(angles, _TURN)
@@ -413,7 +414,7 @@ def _window_response(window: RampWindow, frequency: np.ndarray) -> np.ndarray:
 
 
 def _diameter(in_shape: tuple[int, int, int]) -> float:
-    """Of the circle through the centres of the corner pixels."""
+    """Diameter of the circle through the centres of the corner pixels."""
     return math.hypot(in_shape[0] - 1, in_shape[1] - 1)
 
 

@@ -66,15 +66,14 @@ def operator(
 ) -> FunctionOperator:
     """Makes an operator of a differentiable function of one image, ``y = fn(x)`` or ``y = fn(params, x)``.
 
-    Functions are static, compared by identity: define ``fn`` once, at the top of a module, and pass what changes as
-    ``params``; a new ``lambda`` at each call compiles the solver anew.
+    Functions are static and compared by identity. Define ``fn`` once, at the top of a module, and pass what changes as
+    ``params``: a new ``lambda`` at each call compiles the solver anew.
 
     Args:
         fn: Takes one image ``(H, W, C)`` (no batch axis) in [-1, 1]; any shape of y.
         in_shape: ``(H, W, C)`` of one image.
         pinv: Takes y, returns an image to start from; called with ``params`` first like ``fn``. Optional.
-        params: Pytree of arrays handed to all the functions as first argument; params for each image through
-            ``jax.vmap``.
+        params: Pytree of arrays that all functions get as their first argument; ``jax.vmap`` gives each image its own.
 
     Raises:
         TypeError: If ``fn`` or ``pinv`` cannot be called.
@@ -95,7 +94,8 @@ def linear_operator(
 ) -> LinearFunctionOperator:
     """Makes a linear operator of a linear function of one image, ``y = fn(x)`` or ``y = fn(params, x)``.
 
-    The adjoint is derived, and the pseudo-inverse iterates, unless given. As to static functions, see ``operator``.
+    Unless they are given, the adjoint is derived and the pseudo-inverse iterates. ``operator`` says what static
+    functions mean.
 
     Args:
         fn: Takes one image ``(H, W, C)`` (no batch axis) in [-1, 1]; any shape of y, real or complex. It is tried
@@ -103,7 +103,7 @@ def linear_operator(
         in_shape: ``(H, W, C)`` of one image.
         adjoint: Takes y, returns A^T y under the real inner product. Optional.
         pinv: Takes y, returns A^+ y. Optional.
-        params: Pytree of arrays handed to all the functions as first argument.
+        params: Pytree of arrays that all functions get as their first argument.
 
     Raises:
         TypeError: If a function cannot be called.

@@ -59,7 +59,7 @@ class Demosaicing(SpectralOperator):
         return self.mask * y
 
     def bilinear(self, y: Float[Array, "H W 1"]) -> Float[Array, "H W 3"]:
-        """Fills each colour in by the mean of its measured neighbours, which explains y too: a start to restore from.
+        """Fills each colour in by the mean of its measured neighbours. The result explains y too, and is a good start.
 
         For a Bayer pattern this is bilinear interpolation. ``rd.problem(y, operator, init=operator.bilinear(y))`` and
         ``init=rd.solvers.init_given`` start a solver there.
@@ -70,7 +70,7 @@ class Demosaicing(SpectralOperator):
 
 
 def demosaicing(in_shape: tuple[int, int, int], *, pattern: str | Sequence[str] = "RGGB") -> Demosaicing:
-    """A colour filter array: y (H, W, 1) has in each pixel one of the colours of x (H, W, 3).
+    """A colour filter array: each pixel of y (H, W, 1) is one of the colours of x (H, W, 3).
 
     Args:
         in_shape: ``(H, W, 3)`` of one image; any size.
@@ -78,7 +78,7 @@ def demosaicing(in_shape: tuple[int, int, int], *, pattern: str | Sequence[str] 
             the 2 x 2 tile of a Bayer sensor, row by row. ``rd.operators.X_TRANS`` is a 6 x 6 tile.
 
     Raises:
-        ValueError: If the image has not three channels, or the pattern is no tile of R, G and B.
+        ValueError: If the image does not have three channels, or the pattern is not a tile of R, G and B.
 
     Source:
         Bayer 1976, US patent 3971065.

@@ -43,7 +43,7 @@ class Denoising(SpectralOperator):
 
 
 def denoising(in_shape: tuple[int, int, int]) -> Denoising:
-    """The identity, ``y = x``: all that is to be undone is the noise.
+    """The identity, ``y = x``: the noise alone is to be removed.
 
     Args:
         in_shape: ``(H, W, C)`` of one image.

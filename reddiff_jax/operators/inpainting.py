@@ -78,7 +78,7 @@ def inpainting(mask: Num[Array, "H W *C"] | Bool[Array, "H W *C"] | np.ndarray, 
         ValueError: If the mask has another shape, or values other than 0 and 1.
 
     Source:
-        The dense form of the free-form inpainting of Mardani et al. 2023 (arXiv 2305.04391).
+        The free-form inpainting, in dense form, of Mardani et al. 2023 (arXiv 2305.04391).
     """
     shape = np.shape(mask)
     if len(shape) == 2:

@@ -76,8 +76,9 @@ class Jpeg(Operator):
     def project(self, x: Float[Array, "H W C"], y: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
         """The picture nearest to ``x``, in YCbCr, of those that are compressed to ``y``.
 
-        Each coefficient is clipped to the bin of y's, half a quantisation step to either side; what sub-sampling of the
-        chroma lost remains x's. An optional step of data consistency, to put after a solver's own.
+        Each coefficient is clipped to the bin of y's coefficient, half a quantisation step to either side. What the
+        sub-sampling of the chroma lost is taken from x. A solver's own step may be followed by this one, for exact
+        consistency with the data.
 
         Where a side is not divisible by 8 (16 with sub-sampled chroma), the blocks at that border depend on pixels
         beyond it, and the result is only near to the bin.
@@ -127,9 +128,9 @@ def jpeg(
 
     ``y = D(round(E(x)))``: E maps to YCbCr, averages chroma over ``subsampling x subsampling`` pixels, applies the
     orthonormal cosine transform to blocks of 8 x 8 and divides by the quantisation table; D goes back. Entropy coding
-    is lossless and left out. For sides divisible by 8 (16 with sub-sampled chroma) ``A(A(x)) = A(x)``; other sides are
-    padded by repeating the last pixel, and then it holds up to the blocks at that border. A file's decoder also rounds
-    to 8 bits and clips, and may interpolate chroma where D repeats it.
+    is lossless and left out. For sides divisible by 8 (16 with sub-sampled chroma) ``A(A(x)) = A(x)``. Other sides are
+    padded by repeating the last pixel, and then this does not hold for the blocks at that border. A file's
+    decoder also rounds to 8 bits and clips, and may interpolate chroma where D repeats it.
 
     A quality for each image of a batch: ``jax.vmap(lambda q: rd.jpeg(in_shape, q))(qualities)``.
 
@@ -137,17 +138,17 @@ def jpeg(
         in_shape: ``(H, W, C)`` of one image, C = 3 (RGB) or 1 (grey); any H and W.
         quality: 1 (worst) to 100, as in the IJG's library; may be traced. Default: ``jpeg20``.
         subsampling: Side of the squares over which chroma is averaged: 2 is 4:2:0, 1 is 4:4:4.
-        straight_through: Takes the derivative of rounding for 1. The true one is zero, with which a solver that
-            follows gradients has no data term: the published RED-diff code's case.
+        straight_through: Takes the derivative of rounding for 1. The true one is zero, so that a solver that follows
+            gradients has no data term, as in the published RED-diff code.
 
     Raises:
-        ValueError: If the image has other than 1 or 3 channels, a concrete ``quality`` is no whole number from 1 to
+        ValueError: If the image has other than 1 or 3 channels, a concrete ``quality`` is not a whole number from 1 to
             100, or ``subsampling`` is neither 1 nor 2.
 
     Source:
         ITU-T T.81, JFIF 1.02, tables scaled as by the Independent JPEG Group's library; as an inverse problem Kawar et
-        al. 2022 (arXiv 2209.11888). The published RED-diff code keeps every second chroma sample where we, like
-        encoders, average.
+        al. 2022 (arXiv 2209.11888). The published RED-diff code keeps every second chroma sample; we
+        average them, as encoders do.
     """
     in_shape = check_image_shape("jpeg: in_shape", in_shape)
     if in_shape[2] not in (1, 3):

@@ -53,7 +53,7 @@ def radial_trajectory(
     one scan: ``jax.vmap(lambda start: rd.radial_trajectory(20, 64, start=start))(starts)``.
 
     Args:
-        num_spokes: Number of spokes; about ``pi / 2`` times the picture's side measure everything.
+        num_spokes: Number of spokes; about ``pi / 2`` times the picture's side of them measure everything.
         num_readout: Samples of each; the picture's side, or twice that for oversampled readout.
         golden: Whether the increment is the golden angle, 111.25 degrees, or ``pi / num_spokes``.
         start: Angle of the first spoke in radians, 0 = along the columns' axis; may be traced.
@@ -62,7 +62,7 @@ def radial_trajectory(
         Points (spokes, readout, 2): frequency along rows (down) and along columns (to the right), in [-pi, pi].
 
     Raises:
-        ValueError: If there are less than one spoke or two samples.
+        ValueError: If there is no spoke, or there are fewer than two samples.
 
     Source:
         Winkelmann et al. 2007, "An optimal radial profile order based on the golden ratio".

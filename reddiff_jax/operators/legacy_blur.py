@@ -1,4 +1,4 @@
-"""The published separable blurs as their code computes them, for those who must reproduce published numbers.
+"""The published separable blurs as their code computes them, to reproduce published numbers.
 
 They differ from the blurs that they describe (``uniform_blur``, ``gaussian_blur``) in two ways:
 
@@ -6,8 +6,8 @@ They differ from the blurs that they describe (``uniform_blur``, ``gaussian_blur
   picture is darkened to 8/9 and 0.800 of its value on each axis, and moved by half a pixel.
 - Coefficients are sorted by singular value and laid out pixel by pixel, with the channels of a coefficient next to each
   other. The singular values are laid out channel by channel. So coefficient number p of channel c of C is multiplied by
-  the singular value number ``(C p + c) mod H W`` instead of number p: for one channel it is the right one, for three
-  hardly ever. What comes out is not a blur.
+  the singular value number ``(C p + c) mod H W`` instead of number p: for one channel that is the right one, for three
+  it hardly ever is. The result is not a blur.
 """
 
 import jax
@@ -69,16 +69,16 @@ class LegacyBlur(SpectralOperator):
 def legacy_uniform_blur(in_shape: tuple[int, int, int], *, identity_pinv: bool = False) -> LegacyBlur:
     """The published 9-tap box blur (``deblur_uni``) as its code computes it; ``uniform_blur`` is what it describes.
 
-    8 taps of 1/9 at offsets -4 to 3, zeros beyond the border, singular values below 3e-2 on an axis set to zero, and
-    those left misplaced among the channels: see this module's head. Where singular values are equal, the published
-    code's order of them is not known; ours is row by row.
+    It has 8 taps of 1/9 at offsets -4 to 3 and zeros beyond the border. Singular values below 3e-2 on an axis are set
+    to zero, and the others are misplaced among the channels: see this module's head. The published code's order of
+    equal singular values is not known; ours is row by row.
 
     Args:
         in_shape: ``(H, W, C)`` of one image.
         identity_pinv: Whether ``pinv`` returns y itself, as for the published ``bdeblur_uni``.
 
     Source:
-        Mardani et al. 2023 (arXiv 2305.04391), whose published code has this from that of Kawar et al. 2022 (arXiv
+        Mardani et al. 2023 (arXiv 2305.04391), whose published code takes this from that of Kawar et al. 2022 (arXiv
         2201.11793).
     """
     return _legacy_blur("legacy_uniform_blur", in_shape, np.full(9, 1 / 9), identity_pinv)
@@ -87,14 +87,14 @@ def legacy_uniform_blur(in_shape: tuple[int, int, int], *, identity_pinv: bool =
 def legacy_gaussian_blur(in_shape: tuple[int, int, int]) -> LegacyBlur:
     """The published Gaussian blur (``deblur_gauss``) as its code computes it; ``gaussian_blur`` is a Gaussian one.
 
-    A Gaussian of 25 pixels on 5 taps, hence a box, of which 4 are used, at offsets -2 to 1; the rest as in
+    A Gaussian of 25 pixels on 5 taps is nearly a box. Of its taps 4 are used, at offsets -2 to 1. The rest is as in
     ``legacy_uniform_blur``.
 
     Args:
         in_shape: ``(H, W, C)`` of one image.
 
     Source:
-        As ``legacy_uniform_blur``.
+        As for ``legacy_uniform_blur``.
     """
     taps = np.exp(-0.5 * (np.arange(-2, 3) / 25) ** 2)
     return _legacy_blur("legacy_gaussian_blur", in_shape, taps / taps.sum(), False)

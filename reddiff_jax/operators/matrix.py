@@ -75,8 +75,8 @@ class MatrixOperator(SpectralOperator):
 def matrix_operator(matrix: Float[Array, "m n"] | np.ndarray, in_shape: tuple[int, int, int]) -> MatrixOperator:
     """Any dense matrix, ``y = A x`` with the pixels of x in one vector, with its singular value decomposition.
 
-    Takes O(m n) memory (a few times the matrix's) and O(m n min(m, n)) time when built: for small pictures. An operator
-    that is a function goes by ``linear_operator``. A matrix for each image of a batch:
+    It is for small pictures: it takes O(m n) memory (a few times the matrix's), and O(m n min(m, n)) time when it is
+    built. A linear function becomes an operator by ``linear_operator``. A matrix for each image of a batch:
     ``jax.vmap(lambda A: rd.matrix_operator(A, in_shape))(matrices)``.
 
     Args:

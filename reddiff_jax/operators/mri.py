@@ -132,8 +132,8 @@ def mri(
     """Cartesian MRI, ``y_c = M F (S_c x)``: masked orthonormal Fourier transforms, with DC in the middle (fastMRI's).
 
     y is complex and dense, with zeros where nothing is measured: (H, W), or (H, W, coils) with ``coil_maps``. One coil
-    has an exact decomposition, for complex and real unknowns; many have an explicit adjoint and an iterative
-    pseudo-inverse. A mask, and maps, for each image:
+    has an exact decomposition, for complex and for real unknowns. Many coils have an explicit adjoint and an iterative
+    pseudo-inverse. A mask and maps for each image:
     ``jax.vmap(lambda mask, maps: rd.mri(mask, in_shape, coil_maps=maps))(masks, maps)``.
 
     Args:

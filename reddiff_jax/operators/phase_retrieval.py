@@ -1,4 +1,4 @@
-"""Phase retrieval: of the Fourier transform only the magnitude was measured."""
+"""Phase retrieval: only the magnitude of the Fourier transform was measured."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -31,7 +31,7 @@ class PhaseRetrieval(Operator):
         return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, power)))
 
     def pinv(self, y: Float[Array, "H2 W2 C"]) -> Float[Array, "H W C"]:
-        """Magnitude of the inverse transform of y, cropped: the published start, no inverse (see the factory)."""
+        """Magnitude of the inverse transform of y, cropped: the published start, not an inverse (see the factory)."""
         centred = jnp.fft.ifft2(jnp.fft.ifftshift(y, axes=_PIXELS), axes=_PIXELS, norm="ortho")
         x = jnp.abs(jnp.fft.fftshift(centred, axes=_PIXELS))
         (height, width, _), (rows, columns) = self.in_shape, self.padding
@@ -50,18 +50,18 @@ def phase_retrieval(
 
     ``y = |F pad(x)|``, of shape ``(H + 2 p_h, W + 2 p_w, C)``. The norm is kept: ``|y| = |x|``.
 
-    What y cannot tell: with ``unit_range=False`` the image's sign; always, its turn by 180 degrees and, as far as the
-    picture has a margin of zeros, its position; each of them in each channel apart. Descents also end in mixtures of an
-    image and its turned self, which explain y nearly as well. So solve several times and keep the best:
-    ``rd.best_of(key, solver, problem, num_restarts=4)``, with ``init=rd.solvers.init_noise`` for different starts. The
-    default start ``pinv(y)``, the published one, is the same for all restarts, symmetric, and has a spike in its
-    centre.
+    y does not determine whether the image is turned by 180 degrees, nor, where the picture has a margin of zeros, its
+    position, nor, with ``unit_range=False``, its sign; each channel has these ambiguities by itself. Descents also end
+    in mixtures of an image and its turned copy, which explain y nearly as well. So solve several times and keep the
+    best: ``rd.best_of(key, solver, problem, num_restarts=4)``, with ``init=rd.solvers.init_noise`` for different
+    starts. The default start ``pinv(y)`` is the published one. It is the same for all restarts, symmetric, and has a
+    spike in its centre.
 
     Args:
         in_shape: ``(H, W, C)`` of one image.
-        oversampling: Zeros on each side are ``int(oversampling / 8 * side)``, of each axis apart: 2 pads
-            256 to 384 as published (``oversampling`` is no ratio of areas; 4 doubles each side, which is what
-            uniqueness asks for in theory).
+        oversampling: Zeros on each side are ``int(oversampling / 8 * side)``, for each axis by itself: 2 pads
+            256 to 384, as published. ``oversampling`` is not a ratio of areas; 4 doubles each side, which uniqueness
+            needs in theory.
         padding: Zeros on each side in pixels, for both axes or each of (H, W); instead of ``oversampling``.
         unit_range: Transforms (x + 1) / 2, as DAPS does: the constraint x >= 0 of an intensity then
             settles the sign. Default as published for RED-diff: x itself.

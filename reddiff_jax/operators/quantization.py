@@ -44,11 +44,11 @@ def quantization(
     Args:
         in_shape: ``(H, W, C)`` of one image.
         bits: Depth, 1 to 16; may be traced.
-        straight_through: Takes the derivative for 1 everywhere (Bengio et al. 2013). The true one is zero, with which
-            a solver that follows gradients has no data term: the published RED-diff code's case.
+        straight_through: Takes the derivative for 1 everywhere (Bengio et al. 2013). The true one is zero, so that
+            a solver that follows gradients has no data term, as in the published RED-diff code.
 
     Raises:
-        ValueError: If concrete ``bits`` are no whole number from 1 to 16.
+        ValueError: If a concrete ``bits`` is not a whole number from 1 to 16.
 
     Source:
         The quantisation of Kawar et al. 2022 (arXiv 2209.11888); Bengio et al. 2013 (arXiv 1308.3432) for the

@@ -46,7 +46,8 @@ class RadialMri(LinearOperator):
     def gridding(self, y: Complex[Array, "spokes readout *coils"]) -> Float[Array, "H W C"]:
         """The classical picture: the adjoint of the samples times the area of k-space that each stands for.
 
-        One transform, and close to ``pinv`` where spokes are many; a cheap ``init`` of a problem. Not an inverse.
+        It takes one transform and is close to ``pinv`` where there are many spokes. It is not an inverse, but a cheap
+        ``init`` of a problem.
         """
         weights = self.density() / self._scale**2 / (2 * jnp.pi) ** 2
         return self.adjoint(y * weights.reshape(*weights.shape, *(1,) * (y.ndim - 2)))
@@ -84,7 +85,7 @@ def radial_mri(
     """Radial MRI: the Fourier transform at the points of spokes, by non-uniform fast transforms (FINUFFT).
 
     y is complex, (spokes, readout), or (spokes, readout, coils) with ``coil_maps``. The adjoint is exact, the
-    pseudo-inverse iterates, ``operator.gridding(y)`` is the quick approximation. Needs the extra
+    pseudo-inverse iterates, and ``operator.gridding(y)`` is the quick approximation. The operator needs the extra
     ``pip install "reddiff-jax[nufft]"``, which runs on CPUs and, built for them, on NVIDIA GPUs; not on TPUs. A
     trajectory for each image: ``jax.vmap(lambda k: rd.radial_mri(k, in_shape))(trajectories)``.
 

@@ -28,7 +28,7 @@ class SaturatedBlur(Operator):
         return self._from_light(jnp.clip(exposed, 0, 1))
 
     def pinv(self, y: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
-        """Inverts the tone curve, the gain and the blur, each by itself; exact but for what each of them loses."""
+        """Inverts the tone curve, the gain and the blur, each by itself; exact except for what each of them loses."""
         return self._from_light(jnp.maximum(self.blur.pinv(self._to_light(y) / self.gain), 0))
 
     def _to_light(self, x: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
@@ -53,7 +53,7 @@ def saturated_blur(
     boundary: Boundary = Boundary.REFLECT,
     rcond: float = 3e-2,
 ) -> SaturatedBlur:
-    """A camera's blur: light adds up on the sensor, which saturates, and is compressed afterwards.
+    """A camera's blur: light adds up on a sensor that saturates, and is compressed afterwards.
 
     ``y = 2 clip(gain * blur(u^gamma), 0, 1)^(1/gamma) - 1`` with u = (x + 1) / 2 in [0, 1]. Highlights spread into
     bright streaks, which no linear blur of x makes, and saturate. Below half a grey level of 8 bits both powers are
@@ -65,8 +65,8 @@ def saturated_blur(
         kernel: ``(kh, kw)``, shared by the channels, or ``(kh, kw, C)``, not negative; divided by its sum.
         in_shape: ``(H, W, C)`` of one image.
         gamma: Exponent of the camera's response; 1 = none. May be traced. Default as in Nah et al.
-        gain: Exposure: light above ``1 / gain`` saturates. May be traced. Default: that of ``hdr``; 1 = no saturation
-            of x in [-1, 1].
+        gain: Exposure: light above ``1 / gain`` saturates. May be traced. Default as in ``hdr``; with 1 no x in
+            [-1, 1] saturates.
         boundary: How the light goes on beyond the border.
         rcond: As in ``blur``, for ``pinv``.
 

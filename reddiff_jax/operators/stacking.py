@@ -69,13 +69,13 @@ def stacked(
     """Several measurements of one unknown as one flat vector ``y = [weights[0] a(x), weights[1] b(x), ...]``.
 
     ``operator.join(y_a, y_b)`` makes such a vector of measurements, ``operator.split(y)`` takes it apart. Where the
-    noise differs, weights of sigma_y / sigma_i make it one of sigma_y. The pseudo-inverse of linear operators iterates;
-    if one is not linear there is none.
+    noise differs, weights of sigma_y / sigma_i give all of them sigma_y. The pseudo-inverse of linear operators
+    iterates; if one is not linear, there is none.
 
     Args:
         operators: One or more, all of the same unknown ``(H, W, C)``. ``rd.stack`` is another thing: one operator for
             each image of a batch.
-        weights: One positive factor for each. Default 1.
+        weights: One positive factor for each operator. Default 1.
 
     Raises:
         TypeError: If one is not an Operator.

@@ -41,16 +41,16 @@ def varying_blur(
 ) -> VaryingBlur:
     """Blur whose kernel changes over the picture: ``y = sum_k weights[k] * (kernels[k] conv x)``, by FFT.
 
-    With K kernels, of a lens measured in K places for example, and K smooth maps of weights that sum to 1, such as
-    ``rd.grid_weights``. Holds K pictures in memory. The pseudo-inverse iterates.
+    There are K kernels, for example of a lens measured in K places, and K smooth maps of weights that sum to 1, such as
+    ``rd.grid_weights``. The operator holds K pictures in memory. The pseudo-inverse iterates.
 
     Args:
         kernels: ``(K, kh, kw)``, or ``(K, kh, kw, C)`` for one of each channel; each as in ``rd.blur``.
         weights: ``(K, H, W)`` or ``(K, H, W, 1)``.
         in_shape: ``(H, W, C)`` of one image.
-        weights_first: Weights the picture instead, ``y = sum_k kernels[k] conv (weights[k] * x)``: then a bright pixel
-            spreads as the kernels of its own place; otherwise a measured pixel collects by those of its place, and
-            constant pictures stay constant.
+        weights_first: Weighs the picture instead, ``y = sum_k kernels[k] conv (weights[k] * x)``: a bright pixel then
+            spreads by the kernels of its own place. Otherwise a measured pixel collects by the kernels of its place,
+            and constant pictures stay constant.
         boundary: How the picture goes on beyond its border.
         normalize: Divides each kernel by its sum.
 
@@ -78,7 +78,7 @@ def varying_blur(
 def grid_weights(in_shape: tuple[int, int, int], grid: tuple[int, int]) -> Float[Array, "K H W 1"]:
     """Weights that interpolate linearly between the middles of ``rows x columns`` patches; they sum to 1.
 
-    Beyond the outer middles the nearest one counts alone.
+    Beyond the outer middles the nearest kernel counts alone.
 
     Args:
         in_shape: ``(H, W, C)`` of one image.
