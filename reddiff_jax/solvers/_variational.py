@@ -12,7 +12,6 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from reddiff_jax._repr import shown
 from reddiff_jax._types import Condition, Image, Key, Timesteps
 from reddiff_jax.priors import Prior
 from reddiff_jax.problems import Problem, num_entries
@@ -133,10 +132,6 @@ class RedDiff(Solver[RedDiffState]):
     keys: Callable[[Key], Keys] = struct.field(pytree_node=False)
     noise: NoiseSource = struct.field(pytree_node=False)
     returns_perturbed: bool = struct.field(pytree_node=False)
-
-    def _repr_parts(self, depth: int) -> list[str]:
-        parts = [shown(part, depth + 1) for part in (self.levels, self.weight, self.step_rule)]
-        return [type(self.prior).__name__, f"{self.num_steps} steps", *parts, f"lam={shown(self.lam, depth)}"]
 
     @property
     def num_steps(self) -> int:
