@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import reddiff_jax as rd
 from reddiff_jax import tasks
-from reddiff_jax.settings import Kind, Settings, default_settings, kind_of
+from reddiff_jax.settings import Kind, Settings, default_name, default_settings, kind_of
 
 
 def posed(task: str, sigma: float = 0.05) -> rd.Problem:
@@ -15,6 +15,14 @@ def posed(task: str, sigma: float = 0.05) -> rd.Problem:
 def built_in(task: str, sigma: float, solver: str | None = None) -> Settings:
     """Settings of a solver, the task's default if None."""
     return default_settings(posed(task, sigma), solver)
+
+
+def default_of(task: str) -> str:
+    """Name of the solver that a task has by default."""
+    try:
+        return default_name(posed(task))
+    except ValueError:
+        return "noise_aware"  # radial MRI, whose package is not installed: it is linear
 
 
 def kind(task: str) -> Kind | None:

@@ -5,10 +5,10 @@ from functools import cache
 import jax
 import jax.numpy as jnp
 import pytest
-from posed_tasks import posed
+from posed_tasks import BUILDABLE, posed
 
 import reddiff_jax as rd
-from reddiff_jax import settings, tasks
+from reddiff_jax import settings
 from reddiff_jax.settings import (
     TUNED,
     Kind,
@@ -85,8 +85,7 @@ def test_unknown_solvers_are_refused_with_the_known_ones():
 
 
 def test_the_default_is_noise_aware_except_where_the_published_form_is_better():
-    names = [name for name in tasks.TASKS if name != "deblur_nl"]  # needs its weights
-    published = {kind_of(posed(name).operator) for name in names if default_name(posed(name)) == "reddiff"}
+    published = {kind_of(posed(name).operator) for name in BUILDABLE if default_name(posed(name)) == "reddiff"}
     assert published == settings.PUBLISHED_IS_BETTER
     assert default_name(posed("sr4")) == default_settings(posed("sr4")).name == "noise_aware"
 
