@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import reddiff_jax as rd
 from reddiff_jax import tasks
-from reddiff_jax.settings import Kind, Settings, default_name, default_settings, kind_of
+from reddiff_jax.settings import Kind, Settings, default_settings, kind_of
 
 
 def posed(task: str, sigma: float = 0.05) -> rd.Problem:
@@ -17,14 +17,7 @@ def built_in(task: str, sigma: float, solver: str | None = None) -> Settings:
     return default_settings(posed(task, sigma), solver)
 
 
-def default_of(task: str) -> str:
-    """Name of the solver that a task has by default."""
-    try:
-        return default_name(posed(task))
-    except ValueError:
-        return "noise_aware"  # radial MRI, whose package is not installed: it is linear
-
-
 def kind(task: str) -> Kind | None:
     """What the task measures."""
-    return kind_of(posed(task).operator)
+    # The package that poses radial MRI need not be installed.
+    return Kind.MRI if task == "mri_radial" else kind_of(posed(task).operator)
