@@ -404,6 +404,7 @@ SOLVERS = [
         ).replace(weight=rd.solvers.NoiseAwareWeight()),
         needs_pinv=True,
         needs_gaussian=True,
+        noise_named_by="noise_aware",
     ),
     SolverCase(
         "reddiff_prox",
