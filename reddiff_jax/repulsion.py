@@ -26,6 +26,7 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from reddiff_jax._checks import check_non_negative
+from reddiff_jax._repr import Repr
 from reddiff_jax._types import Condition, Image, Key, Timestep
 from reddiff_jax.priors import Prior
 from reddiff_jax.problems import Problem
@@ -85,7 +86,7 @@ class Repelled(Prior):
 
 
 @struct.dataclass
-class RepulsiveInfo:
+class RepulsiveInfo(Repr):
     """Scalars to watch during a run."""
 
     particles: Any  # the solver's Info, each leaf (P,)
@@ -93,7 +94,7 @@ class RepulsiveInfo:
 
 
 @struct.dataclass
-class RepulsiveState:
+class RepulsiveState(Repr):
     """All that the next step needs."""
 
     particles: Any  # the solver's State, each leaf (P, ...)

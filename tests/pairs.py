@@ -56,5 +56,4 @@ def make_solver(case: SolverCase, operator_case: OperatorCase) -> rd.Solver:
     """The solver, with a prior for the operator's pictures."""
     shape = make_operator(operator_case).in_shape
     solver = case.make(rd.gaussian_prior(jnp.zeros(shape), 0.25, rd.schedules.linear()))
-    start = "guess" if hasattr(solver, "guess") else "start"
-    return solver if operator_case.has_pinv else solver.replace(**{start: rd.solvers.init_zeros})
+    return solver if operator_case.has_pinv else solver.replace(initial_image=rd.solvers.init_zeros)

@@ -43,6 +43,18 @@ def test_solvers_are_readable(case, prior):
     assert _is_readable(repr(case.make(prior)))
 
 
+@pytest.mark.parametrize("case", SOLVERS, ids=lambda case: case.name)
+def test_states_and_infos_are_readable(case):
+    shape = (8, 8, 1)
+    solver = case.make(rd.gaussian_prior(jnp.zeros(shape), 0.25, rd.schedules.linear()))
+    problem = rd.problem(jnp.zeros(shape), rd.denoising(shape), rd.gaussian(0.05))
+    state = jax.eval_shape(solver.init, jax.random.key(0), problem)
+    _, info = jax.eval_shape(solver.step, jax.random.key(0), state, problem)
+    for struct in (state, info):
+        assert _is_readable(repr(struct))
+        assert "ShapeDtypeStruct" not in repr(struct)
+
+
 def test_a_problem_says_its_shapes_and_its_noise(problem):
     assert repr(problem) == (
         "Problem(y=float32[16, 16, 3], operator=Inpainting((16, 16, 3) -> (16, 16, 3), mask=float32[16, 16, 1]), "

@@ -67,6 +67,11 @@ def scalar(value: jax.Array | float) -> jax.Array:
     return jnp.asarray(float(value)) if isinstance(value, int | float) else jnp.asarray(value, dtype=float)
 
 
+def scalar_unless_zero(value: jax.Array | float) -> jax.Array | None:
+    """Returns None for the number 0, so that a term without weight is left out of the program."""
+    return None if isinstance(value, int | float) and value == 0 else scalar(value)
+
+
 def check_count(name: str, count: int) -> None:
     """Raises ValueError if a number of inner steps is below 1."""
     if count < 1:

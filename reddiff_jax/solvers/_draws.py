@@ -11,7 +11,7 @@ from reddiff_jax._types import Key
 class Keys(NamedTuple):
     """One key for each thing that is drawn."""
 
-    start: Key  # the initial image
+    initial: Key  # the initial image
     probe: Key  # the estimate of the size of A's rows
     x_0: Key  # the perturbation of mu
     eps: Key  # the noise of the prior term
@@ -26,8 +26,8 @@ def keys_of_all(key: Key) -> Keys:
 
 def keys_of_noise(key: Key) -> Keys:
     """Splits a step's key; the noise of the prior term takes the key itself."""
-    start, probe, x_0, t = jax.random.split(key, 4)
-    return Keys(start, probe, x_0, key, t)
+    initial, probe, x_0, t = jax.random.split(key, 4)
+    return Keys(initial, probe, x_0, key, t)
 
 
 NoiseSource = Callable[[Key, tuple[int, ...], object], jax.Array]

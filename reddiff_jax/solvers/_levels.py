@@ -10,8 +10,9 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 from reddiff_jax._repr import Repr
-from reddiff_jax._types import Key, Timestep, Timesteps
-from reddiff_jax.problems import Problem
+from reddiff_jax._types import Image, Key, Timestep, Timesteps
+from reddiff_jax.operators import LinearOperator, Operator, SpectralOperator
+from reddiff_jax.problems import Problem, num_entries
 from reddiff_jax.schedules import Schedule
 from reddiff_jax.solvers._base import known_sigma_y
 
@@ -30,6 +31,20 @@ class Scene(NamedTuple):
 
 
 REMEDY = "Use rd.reddiff with rd.optax_step(data_term=rd.likelihood)."
+
+
+def mean_squared_row_norm(key: Key, operator: Operator, x: Image) -> Float[Array, ""]:
+    """Mean squared norm of the nonzero rows of A, or of its derivative at x; without an SVD one probe estimates it."""
+    if isinstance(operator, SpectralOperator):
+        squares, count = operator.singulars**2, jnp.sum(operator.singulars > 0)
+    else:
+        # A probe of random signs would cancel in rows of few equal entries, which would then count as zero.
+        probe = jax.random.normal(key, x.shape, x.dtype)
+        image = (
+            operator(probe) if isinstance(operator, LinearOperator) else jax.jvp(operator.__call__, (x,), (probe,))[1]
+        )
+        squares, count = jnp.abs(image) ** 2, jnp.sum(image != 0) * (num_entries(image) // image.size)
+    return jnp.sum(squares) / jnp.maximum(count, 1)
 
 
 @struct.dataclass
@@ -52,6 +67,24 @@ class Levels(Repr, abc.ABC):
         """The (K,) timesteps of a step."""
 
 
+# ---- orders of a grid: (key, step, timesteps (num_steps, K)) -> the (K,) timesteps of this step
+
+
+def descending(key: Key, step: Int[Array, ""], timesteps: Timesteps) -> Timesteps:
+    """Order: from the noisiest level to the cleanest, the paper's choice (section 5.3)."""
+    return timesteps[step]
+
+
+def ascending(key: Key, step: Int[Array, ""], timesteps: Timesteps) -> Timesteps:
+    """Order: from the cleanest level to the noisiest."""
+    return timesteps[timesteps.shape[0] - 1 - step]
+
+
+def random(key: Key, step: Int[Array, ""], timesteps: Timesteps) -> Timesteps:
+    """Order: independent uniform draws from the grid, as in the derivation."""
+    return jax.random.choice(key, timesteps.reshape(-1), timesteps.shape[1:])
+
+
 @struct.dataclass
 class GridLevels(Levels):
     """A grid of timesteps, the same for all problems, in some order."""
@@ -68,6 +101,11 @@ class GridLevels(Levels):
 
     def __call__(self, key: Key, step: Int[Array, ""], scene: Scene) -> Timesteps:
         return self.order(key, step, self.timesteps)
+
+
+def falling(first: jax.Array, last: jax.Array | float, fallen: jax.Array | float) -> jax.Array:
+    """``first (last / first)^fallen``: the level that is first at 0 and last at 1, and falls by a constant factor."""
+    return first * (last / first) ** fallen
 
 
 @struct.dataclass
@@ -98,4 +136,4 @@ class FallingLevels(Levels):
         sigma_x = scene.sigma_y / jnp.sqrt(jnp.maximum(scene.scale, 1.0))
         last = jnp.clip(sigma_x / 4, self.sigma_min, self.sigma_max)
         fallen = step / max(self.total_steps - 1, 1)
-        return jnp.asarray(self.to_timestep(scene.schedule, self.sigma_max * (last / self.sigma_max) ** fallen))[None]
+        return jnp.asarray(self.to_timestep(scene.schedule, falling(self.sigma_max, last, fallen)))[None]

@@ -25,10 +25,8 @@ def proximal(problem: Problem, x: Image, rho: jax.Array | float, num_cg: int) ->
     return x + conjugate_gradients(lambda v: operator.adjoint(operator(v)) + rho * v, operator.adjoint(missing), num_cg)
 
 
-def check_linear(solver: str, problem: Problem, remedy: str) -> None:
-    """Raises TypeError if the operator is not linear."""
+def check_linear(solver: str, problem: Problem, remedy: str) -> LinearOperator:
+    """Returns the operator, or raises TypeError if it is not linear."""
     if not isinstance(problem.operator, LinearOperator):
-        raise TypeError(
-            f"{solver} needs a LinearOperator; {type(problem.operator).__name__} is not one, so its proximal step "
-            f"has no formula. {remedy}"
-        )
+        raise TypeError(f"{solver} needs a LinearOperator; {type(problem.operator).__name__} is not linear. {remedy}")
+    return problem.operator

@@ -1,6 +1,8 @@
 """Base of the samplers, which take a noisy image down the noise levels."""
 
 import abc
+from collections.abc import Callable
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -9,17 +11,18 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 from reddiff_jax._checks import check_non_negative, is_concrete
-from reddiff_jax._types import Image, Key
+from reddiff_jax._repr import Repr
+from reddiff_jax._types import Image, Key, Timestep
 from reddiff_jax.operators import SpectralOperator
 from reddiff_jax.priors import Prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import Solver, check_in_shape, known_sigma_y
-from reddiff_jax.solvers._starts import Init, first_image
+from reddiff_jax.solvers._initial_images import Init, first_image
 from reddiff_jax.solvers._transition import Scales
 
 
 @struct.dataclass
-class SamplerState:
+class SamplerState(Repr):
     """All that the next step needs."""
 
     x_t: jax.Array  # (H, W, C), at the noise level of the next step; clean after the last
@@ -27,7 +30,7 @@ class SamplerState:
 
 
 @struct.dataclass
-class SamplerInfo:
+class SamplerInfo(Repr):
     """Scalars to watch during a run."""
 
     t: jax.Array  # timestep of the step
@@ -38,12 +41,14 @@ class SamplerInfo:
 class Sampler(Solver[SamplerState]):
     """A walk x_T -> ... -> x_t -> x_s -> ... -> x_0 over ``timesteps``, which ends at t = -1, the clean image.
 
-    It starts from the initial image ``guess``, noised: ``x_T = alpha_T guess + sigma_T z``.
+    It starts from the initial image, noised: ``x_T = alpha_T initial + sigma_T z``.
     """
 
     prior: Prior
     timesteps: jax.Array  # (num_steps,) int32, descending
-    guess: Init = struct.field(pytree_node=False)
+    initial_image: Init = struct.field(pytree_node=False)
+
+    remedy: ClassVar[str] = "Use rd.dps or rd.reddiff."  # for problems that the method cannot solve
 
     @property
     def num_steps(self) -> int:
@@ -54,57 +59,61 @@ class Sampler(Solver[SamplerState]):
         """Returns the state before the first step."""
         check_in_shape(self._name, problem)
         self.check(problem)
-        key_guess, key_z = jax.random.split(key)
-        guess = first_image(self.guess, key_guess, problem, *self.prior.schedule(self.timesteps[0]))
-        z = jax.random.normal(key_z, guess.shape, guess.dtype)
-        return SamplerState(self.start(z, guess, problem).astype(float), jnp.zeros((), jnp.int32))
+        key_initial, key_z = jax.random.split(key)
+        initial = first_image(self.initial_image, key_initial, problem, *self.prior.schedule(self.timesteps[0]))
+        z = jax.random.normal(key_z, initial.shape, initial.dtype)
+        return SamplerState(self.start(z, initial, problem).astype(float), jnp.zeros((), jnp.int32))
 
     def step(self, key: Key, state: SamplerState, problem: Problem) -> tuple[SamplerState, SamplerInfo]:
         """Draws the noise of one step and goes to the next level."""
         t, s = self.levels(state.step)
-        x_s, info = self.update(self.draw(key, state.x_t), state.x_t, t, s, problem)
+        x_s, x_hat = self.update(self.draw(key, state.x_t), state.x_t, t, s, problem)
         # The scanned state keeps its type even where an operator works in another.
-        return SamplerState(x_s.astype(state.x_t.dtype), state.step + 1), info
+        new = SamplerState(x_s.astype(state.x_t.dtype), state.step + 1)
+        return new, SamplerInfo(t=t, residual=problem.rms_residual(x_hat))
 
     def estimate(self, state: SamplerState) -> Image:
         """Returns x_t: the restored image after the last step, and a noisy one before."""
         return state.x_t
 
-    def levels(self, step: Int[Array, ""]) -> tuple[Int[Array, ""], Int[Array, ""]]:
-        """Returns the timestep t of a step and the next one s, -1 after the last."""
-        following = jnp.append(self.timesteps[1:], -1)
-        return self.timesteps[step], following[step]
+    def check(self, problem: Problem) -> None:
+        """Raises TypeError if the problem lacks what the method needs; here all serve."""
 
-    def scales(self, t: Int[Array, ""], s: Int[Array, ""]) -> tuple[Scales, Scales]:
-        """Returns (alpha_t, alpha_s) and (sigma_t, sigma_s)."""
-        (alpha_t, sigma_t), (alpha_s, sigma_s) = self.prior.schedule(t), self.prior.schedule(s)
-        return (alpha_t, alpha_s), (sigma_t, sigma_s)
-
-    def start(self, z: Image, guess: Image, problem: Problem) -> Image:
-        """``x_T = alpha_T guess + sigma_T z``."""
+    def start(self, z: Image, initial: Image, problem: Problem) -> Image:
+        """``x_T = alpha_T initial + sigma_T z``."""
         alpha_t, sigma_t = self.prior.schedule(self.timesteps[0])
-        return alpha_t * guess + sigma_t * z
+        return alpha_t * initial + sigma_t * z
 
     def draw(self, key: Key, x_t: Image) -> Float[Array, "*K H W C"]:
         """Draws the noise of one step, one image unless a method says otherwise."""
         return jax.random.normal(key, x_t.shape, x_t.dtype)
 
     @abc.abstractmethod
-    def update(
-        self, z: Image, x_t: Image, t: Int[Array, ""], s: Int[Array, ""], problem: Problem
-    ) -> tuple[Image, SamplerInfo]:
-        """One step with its noise ``z`` given: returns x_s, and scalars to watch."""
+    def update(self, z: Image, x_t: Image, t: Timestep, s: Timestep, problem: Problem) -> tuple[Image, Image]:
+        """One step with its noise ``z`` given: returns x_s, and the estimate x_hat whose residual is watched."""
 
-    @abc.abstractmethod
-    def check(self, problem: Problem) -> None:
-        """Raises TypeError if the problem lacks what the method needs."""
+    def levels(self, step: Int[Array, ""]) -> tuple[jax.Array, jax.Array]:
+        """Returns the timestep t of a step and the next one s, -1 after the last."""
+        following = jnp.append(self.timesteps[1:], -1)
+        return self.timesteps[step], following[step]
 
-    def report(self, t: Int[Array, ""], x_hat: Image, problem: Problem) -> SamplerInfo:
-        """The scalars to watch at the estimate ``x_hat``."""
-        residual = problem.rms_residual(x_hat)
-        return SamplerInfo(t=t, residual=residual)
+    def scales(self, t: Timestep, s: Timestep) -> tuple[Scales, Scales]:
+        """Returns (alpha_t, alpha_s) and (sigma_t, sigma_s)."""
+        (alpha_t, sigma_t), (alpha_s, sigma_s) = self.prior.schedule(t), self.prior.schedule(s)
+        return (alpha_t, alpha_s), (sigma_t, sigma_s)
 
-    def spectrum(self, problem: Problem, remedy: str) -> tuple[SpectralOperator, Float[Array, "..."], Array]:
+    def tweedie(self, x_t: Image, t: Timestep, problem: Problem) -> tuple[Image, Image]:
+        """Returns ``x_hat = E[x_0 | x_t] = (x_t - sigma_t eps_hat) / alpha_t`` and eps_hat, by one evaluation."""
+        alpha_t, sigma_t = self.prior.schedule(t)
+        eps_hat = self.prior.eps(x_t, t, problem.cond)
+        return (x_t - sigma_t * eps_hat) / alpha_t, eps_hat
+
+    def tweedie_vjp(self, x_t: Image, t: Timestep, problem: Problem) -> tuple[Image, Image, Callable[[Image], Image]]:
+        """Returns x_hat, eps_hat and the map ``v -> (d x_hat / d x_t)^T v``."""
+        x_hat, pull, eps_hat = jax.vjp(lambda x_t: self.tweedie(x_t, t, problem), x_t, has_aux=True)
+        return x_hat, eps_hat, lambda v: pull(v.astype(x_hat.dtype))[0]
+
+    def spectrum(self, problem: Problem) -> tuple[SpectralOperator, Float[Array, "..."], Array]:
         """Returns the operator, its singular values, and which of them its pseudo-inverse keeps.
 
         Raises:
@@ -114,18 +123,14 @@ class Sampler(Solver[SamplerState]):
         if not isinstance(operator, SpectralOperator):
             raise TypeError(
                 f"{self._name} needs a SpectralOperator; {type(operator).__name__} has no singular value "
-                f"decomposition. {remedy}"
+                f"decomposition. {self.remedy}"
             )
         s = operator.singulars
         return operator, s, s > operator.rcond * jnp.max(s)
 
-    def sigma_y(self, problem: Problem, remedy: str) -> Float[Array, ""]:
-        """Returns the standard deviation of the measurement noise.
-
-        Raises:
-            TypeError: If the noise is not Gaussian.
-        """
-        return known_sigma_y(self._name, problem, remedy)
+    def sigma_y(self, problem: Problem) -> Float[Array, ""]:
+        """Returns the standard deviation of the measurement noise, or raises TypeError if it is not Gaussian."""
+        return known_sigma_y(self._name, problem, self.remedy)
 
     @property
     def _name(self) -> str:

@@ -71,11 +71,9 @@ class OptaxStep(Step):
     gamma = 0.03
 
     def init(self, mu: Image) -> Any:
-        """The optimizer's state."""
         return self.optimizer.init(mu)
 
     def __call__(self, terms: Terms, mu: Image, opt_state: Any, problem: Problem) -> tuple[Image, Any]:
-        """The new mu and the optimizer's new state."""
         grad = gradient(terms, problem, self.data_term)
         # The scanned state keeps its type even where an operator works in another (x64, complex measurements).
         updates, opt_state = self.optimizer.update(grad.astype(mu.dtype), opt_state, mu)
@@ -102,7 +100,6 @@ class ProximalStep(Step):
     gamma = 1e-3
 
     def on(self, problem: Problem) -> Step:
-        """The step itself, if the operator is linear."""
         check_linear("proximal_step", problem, "Use rd.optax_step.")
         return self
 
@@ -121,7 +118,6 @@ class LangevinStep(Step):
     heat = 2
 
     def on(self, problem: Problem) -> Step:
-        """The step itself, if the operator is linear."""
         check_linear("sample=True", problem, "Use rd.daps or rd.dps.")
         return self
 
@@ -144,11 +140,9 @@ class StepByOperator(Step):
     gamma = 0.0  # that of the step that serves
 
     def on(self, problem: Problem) -> Step:
-        """The step that serves the operator."""
         return (self.linear if isinstance(problem.operator, LinearOperator) else self.nonlinear).on(problem)
 
     def __call__(self, terms: Terms, mu: Image, opt_state: Any, problem: Problem) -> tuple[Image, Any]:
-        """Applies the step that serves the operator."""
         return self.on(problem)(terms, mu, opt_state, problem)
 
 
@@ -196,7 +190,7 @@ def langevin_step(*, num_cg: int = 10) -> Step:
     """The noisy half step for linear operators, whose iterates are draws from the posterior; see ``noise_aware``.
 
     Args:
-        num_cg: Steps of conjugate gradients where the operator is no SpectralOperator.
+        num_cg: As for ``proximal_step``.
 
     Raises:
         ValueError: If ``num_cg`` is below 1.

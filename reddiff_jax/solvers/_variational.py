@@ -1,7 +1,8 @@
 """The one variational solver: RED-diff of parts.
 
 *Levels* say at which timesteps the prior is evaluated, a *weight* how much it counts there, a *control variate* what
-stands in place of the 1 before eps, and a *step* how mu moves. See ``reddiff`` for the mathematics.
+stands in place of the 1 before eps, a *noise source* where eps comes from, and a *step* how mu moves. See ``reddiff``
+for the mathematics.
 """
 
 from collections.abc import Callable
@@ -12,22 +13,22 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
+from reddiff_jax._repr import Repr
 from reddiff_jax._types import Condition, Image, Key, Timesteps
 from reddiff_jax.priors import Prior
 from reddiff_jax.problems import Problem, num_entries
 from reddiff_jax.solvers._base import Solver, check_in_shape
 from reddiff_jax.solvers._control_variates import ControlVariate, variate_published
-from reddiff_jax.solvers._draws import Keys, NoiseSource
-from reddiff_jax.solvers._levels import Levels, Scene
+from reddiff_jax.solvers._draws import Keys, NoiseSource, fresh
+from reddiff_jax.solvers._initial_images import Init, first_image
+from reddiff_jax.solvers._levels import Levels, Scene, mean_squared_row_norm
 from reddiff_jax.solvers._reductions import Reduction
-from reddiff_jax.solvers._row_norms import mean_squared_row_norm
-from reddiff_jax.solvers._starts import Init, first_image
 from reddiff_jax.solvers._steps import Step, Terms
 from reddiff_jax.solvers._weights import AtLevel, Weight
 
 
 @struct.dataclass
-class RedDiffInfo:
+class RedDiffInfo(Repr):
     """Scalars to watch during a run."""
 
     t: jax.Array  # mean timestep of the step
@@ -37,7 +38,7 @@ class RedDiffInfo:
 
 
 @struct.dataclass
-class RedDiffState:
+class RedDiffState(Repr):
     """All that the next step needs."""
 
     mu: jax.Array  # (H, W, C)
@@ -125,13 +126,13 @@ class RedDiff(Solver[RedDiffState]):
     step_rule: Step
     lam: jax.Array
     obs_weight: jax.Array
-    sigma_x0: jax.Array | None  # scalar; None draws nothing
     control_variate: ControlVariate = struct.field(pytree_node=False)
     reduction: Reduction = struct.field(pytree_node=False)
-    start: Init = struct.field(pytree_node=False)
+    initial_image: Init = struct.field(pytree_node=False)
     keys: Callable[[Key], Keys] = struct.field(pytree_node=False)
-    noise: NoiseSource = struct.field(pytree_node=False)
-    returns_perturbed: bool = struct.field(pytree_node=False)
+    noise: NoiseSource = struct.field(pytree_node=False, default=fresh)
+    sigma_x0: jax.Array | None = None  # scalar; None draws nothing
+    returns_perturbed: bool = struct.field(pytree_node=False, default=False)
 
     @property
     def num_steps(self) -> int:
@@ -142,7 +143,7 @@ class RedDiff(Solver[RedDiffState]):
         """Returns the state before the first step."""
         check_in_shape("reddiff", problem)
         step, keys, schedule = self.step_rule.on(problem), self.keys(key), self.prior.schedule
-        mu = first_image(self.start, keys.start, problem, *schedule(self.levels.first(schedule)))
+        mu = first_image(self.initial_image, keys.initial, problem, *schedule(self.levels.first(schedule)))
         scale = None
         if self.levels.follow_noise or self.weight.follow_noise:
             scale = mean_squared_row_norm(keys.probe, problem.operator, mu).astype(mu.dtype)

@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image, Key
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import Solver, check_count
 
 
 @struct.dataclass
-class AveragedState:
+class AveragedState(Repr):
     """All that the next step needs."""
 
     runs: Any  # the solver's State, each leaf (K, ...)

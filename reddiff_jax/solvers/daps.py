@@ -17,20 +17,18 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from reddiff_jax import schedules
 from reddiff_jax._checks import check_positive
-from reddiff_jax._types import Image, Key
+from reddiff_jax._types import Image, Key, Timestep
 from reddiff_jax.priors import Prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import check_count, scalar
-from reddiff_jax.solvers._sampler import Sampler, SamplerInfo
-from reddiff_jax.solvers._starts import Init, init_zeros
+from reddiff_jax.solvers._initial_images import Init, init_zeros
+from reddiff_jax.solvers._sampler import Sampler
 from reddiff_jax.solvers._transition import ddim_transition
-from reddiff_jax.solvers._tweedie import tweedie
 
-_REMEDY = "Give rd.daps(..., sigma_y=...) the level at which residuals are to be trusted, or use rd.reddiff."
 _LEAST_SIGMA = 0.01
 
 # ---- sizes of the Langevin steps: (r_t, sigma, t / T) -> h, before the factor ``step_size``
@@ -61,28 +59,27 @@ class DAPS(Sampler):
     num_ode: int = struct.field(pytree_node=False)
     num_langevin: int = struct.field(pytree_node=False)
 
+    remedy = "Give rd.daps(..., sigma_y=...) the level at which residuals are to be trusted, or use rd.reddiff."
+
     def draw(self, key: Key, x_t: Image) -> Float[Array, "K H W C"]:
         """Draws the noise of the Langevin steps, and last that of the next level."""
         return jax.random.normal(key, (self.num_langevin + 1, *x_t.shape), x_t.dtype)
 
-    def update(
-        self, z: Float[Array, "K H W C"], x_t: Image, t: Int[Array, ""], s: Int[Array, ""], problem: Problem
-    ) -> tuple[Image, SamplerInfo]:
+    def update(self, z: Array, x_t: Image, t: Timestep, s: Timestep, problem: Problem) -> tuple[Image, Image]:
         """Follows the flow, does the Langevin steps, noises the result to the next level; ``z`` is ``draw``'s."""
         (alpha_t, alpha_s), (sigma_t, sigma_s) = self.scales(t, s)
         sigma, r_t = self._sigma(problem), sigma_t / alpha_t
         size = self.step_size * self.step_rule(r_t, sigma, t / jnp.maximum(self.timesteps[0], 1).astype(float))
         x_hat = self.flow(x_t, t, problem)
         x_0 = langevin(z[:-1], x_hat, r_t, sigma, size, problem)
-        return alpha_s * x_0 + sigma_s * z[-1], self.report(t, x_0, problem)
+        return alpha_s * x_0 + sigma_s * z[-1], x_0
 
-    def flow(self, x_t: Image, t: Int[Array, ""], problem: Problem) -> Image:
+    def flow(self, x_t: Image, t: Timestep, problem: Problem) -> Image:
         """Follows the probability flow from level t to the clean image in ``num_ode`` even steps."""
-        ts = jnp.round(t * (1 - jnp.arange(self.num_ode) / self.num_ode)).astype(jnp.int32)
-        ts = jnp.append(ts, -1)
+        ts = jnp.append(jnp.round(t * (1 - jnp.arange(self.num_ode) / self.num_ode)).astype(jnp.int32), -1)
 
         def step(x_t: Image, levels: tuple) -> tuple[Image, None]:
-            x_hat, eps_hat = tweedie(self.prior, x_t, levels[0], problem.cond)
+            x_hat, eps_hat = self.tweedie(x_t, levels[0], problem)
             alphas, sigmas = self.scales(*levels)
             x_s = ddim_transition(jnp.zeros_like(x_t), x_hat, eps_hat, alphas, sigmas, 0.0)
             return x_s.astype(x_t.dtype), None
@@ -96,7 +93,7 @@ class DAPS(Sampler):
     def _sigma(self, problem: Problem) -> Float[Array, ""]:
         if self.likelihood_sigma is not None:
             return self.likelihood_sigma
-        return jnp.maximum(self.sigma_y(problem, _REMEDY), _LEAST_SIGMA)
+        return jnp.maximum(self.sigma_y(problem), _LEAST_SIGMA)
 
 
 def langevin(
@@ -137,8 +134,7 @@ def daps(
         step_rule: ``daps_curvature``, ``daps_linear`` or a function (r_t, sigma, t / T) -> size.
         sigma_y: Noise level of the likelihood in the units of y; None takes ``problem.noise.sigma_y``, but at least
             0.01, the value that the paper's code has for any noise.
-        init: Initial image, which the run noises to ``alpha_T init + sigma_T z``; ``init_zeros`` for pure noise, as in
-            the paper.
+        init: Initial image, noised as in ``ddim``; ``init_zeros`` for pure noise, as in the paper.
         spacing: How the grid of timesteps is chosen, see ``Schedule.timesteps``.
 
     Raises:
@@ -154,10 +150,11 @@ def daps(
         check_positive("sigma_y", sigma_y)
     check_count("num_ode", num_ode)
     check_count("num_langevin", num_langevin)
+    timesteps = prior.schedule.timesteps(num_steps, spacing=spacing)
     return DAPS(
-        prior=prior,
-        timesteps=prior.schedule.timesteps(num_steps, spacing=spacing),
-        guess=init,
+        prior,
+        timesteps,
+        init,
         step_size=scalar(step_size),
         likelihood_sigma=None if sigma_y is None else scalar(sigma_y),
         step_rule=step_rule,

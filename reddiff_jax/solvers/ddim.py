@@ -12,17 +12,15 @@ level it keeps the large structures of the initial image and redraws the small o
 
 import jax
 from flax import struct
-from jaxtyping import Array, Int
 
 from reddiff_jax import schedules
-from reddiff_jax._types import Image
+from reddiff_jax._types import Image, Timestep
 from reddiff_jax.priors import Prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import scalar
-from reddiff_jax.solvers._sampler import Sampler, SamplerInfo, check_sampler
-from reddiff_jax.solvers._starts import Init, init_zeros
+from reddiff_jax.solvers._initial_images import Init, init_zeros
+from reddiff_jax.solvers._sampler import Sampler, check_sampler
 from reddiff_jax.solvers._transition import ddim_transition
-from reddiff_jax.solvers._tweedie import tweedie
 
 
 @struct.dataclass
@@ -31,16 +29,11 @@ class DDIM(Sampler):
 
     eta: jax.Array
 
-    def update(
-        self, z: Image, x_t: Image, t: Int[Array, ""], s: Int[Array, ""], problem: Problem
-    ) -> tuple[Image, SamplerInfo]:
+    def update(self, z: Image, x_t: Image, t: Timestep, s: Timestep, problem: Problem) -> tuple[Image, Image]:
         """``x_s = alpha_s x_hat + c1 z + c2 eps_hat``."""
         alphas, sigmas = self.scales(t, s)
-        x_hat, eps_hat = tweedie(self.prior, x_t, t, problem.cond)
-        return ddim_transition(z, x_hat, eps_hat, alphas, sigmas, self.eta), self.report(t, x_hat, problem)
-
-    def check(self, problem: Problem) -> None:
-        """Any operator serves."""
+        x_hat, eps_hat = self.tweedie(x_t, t, problem)
+        return ddim_transition(z, x_hat, eps_hat, alphas, sigmas, self.eta), x_hat
 
 
 def ddim(
@@ -74,9 +67,5 @@ def ddim(
         Song et al. 2021 (arXiv 2010.02502), eq. 12; Meng et al. 2022 (arXiv 2108.01073), algorithm 1.
     """
     check_sampler(eta)
-    return DDIM(
-        prior=prior,
-        timesteps=prior.schedule.timesteps(num_steps, spacing=spacing),
-        guess=init,
-        eta=scalar(eta),
-    )
+    timesteps = prior.schedule.timesteps(num_steps, spacing=spacing)
+    return DDIM(prior, timesteps, init, eta=scalar(eta))

@@ -17,19 +17,15 @@ No network is differentiated.
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Int
 
 from reddiff_jax import schedules
-from reddiff_jax._types import Image
+from reddiff_jax._types import Image, Timestep
 from reddiff_jax.priors import Prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import scalar
-from reddiff_jax.solvers._sampler import Sampler, SamplerInfo, check_sampler
-from reddiff_jax.solvers._starts import Init, init_zeros
+from reddiff_jax.solvers._initial_images import Init, init_zeros
+from reddiff_jax.solvers._sampler import Sampler, check_sampler
 from reddiff_jax.solvers._transition import ddim_scales, ddim_transition
-from reddiff_jax.solvers._tweedie import tweedie
-
-_REMEDY = "Use rd.ddnm(..., noisy=False), which ignores the noise and needs only a pinv, or rd.dps or rd.reddiff."
 
 
 @struct.dataclass
@@ -39,34 +35,33 @@ class DDNM(Sampler):
     eta: jax.Array
     noisy: bool = struct.field(pytree_node=False)
 
-    def update(
-        self, z: Image, x_t: Image, t: Int[Array, ""], s: Int[Array, ""], problem: Problem
-    ) -> tuple[Image, SamplerInfo]:
+    remedy = "Use rd.ddnm(..., noisy=False), which ignores the noise and needs only a pinv, or rd.dps or rd.reddiff."
+
+    def update(self, z: Image, x_t: Image, t: Timestep, s: Timestep, problem: Problem) -> tuple[Image, Image]:
         """``x_s ~ q(x_s | x_t, x_hat')``, where the noise in y replaces a part of the drawn noise."""
         alphas, sigmas = self.scales(t, s)
-        x_hat, _ = tweedie(self.prior, x_t, t, problem.cond)
-        info = self.report(t, x_hat, problem)
+        x_hat, _ = self.tweedie(x_t, t, problem)
         if self.noisy:
             c1, c2 = ddim_scales(alphas, sigmas, self.eta)
-            x_hat, z = self._share_noise(z, x_hat, c1, alphas[1] - c2 * alphas[0] / sigmas[0], problem)
+            x_y, z = self._share_noise(z, x_hat, c1, alphas[1] - c2 * alphas[0] / sigmas[0], problem)
         else:
-            x_hat = x_hat - problem.operator.pinv(problem.residual(x_hat))
-        eps_hat = (x_t - alphas[0] * x_hat) / sigmas[0]
-        return ddim_transition(z, x_hat, eps_hat, alphas, sigmas, self.eta), info
+            x_y = x_hat - problem.operator.pinv(problem.residual(x_hat))
+        eps_y = (x_t - alphas[0] * x_y) / sigmas[0]
+        return ddim_transition(z, x_y, eps_y, alphas, sigmas, self.eta), x_hat
 
     def check(self, problem: Problem) -> None:
         """The noisy form needs singular values and Gaussian noise."""
         if self.noisy:
-            self.spectrum(problem, _REMEDY)
-            self.sigma_y(problem, _REMEDY)
+            self.spectrum(problem)
+            self.sigma_y(problem)
 
     def _share_noise(
         self, z: Image, x_hat: Image, c1: jax.Array, a: jax.Array, problem: Problem
     ) -> tuple[Image, Image]:
         """Returns x_hat' and a z' such that c1 z' plus the noise of y in a x_hat' has standard deviation c1."""
-        operator, s, kept = self.spectrum(problem, _REMEDY)
+        operator, s, kept = self.spectrum(problem)
         inverse = jnp.where(kept, 1 / jnp.where(kept, s, 1.0), 0.0)
-        brought = a * self.sigma_y(problem, _REMEDY) * inverse  # by lambda = 1
+        brought = a * self.sigma_y(problem) * inverse  # by lambda = 1
         too_noisy = c1 < brought
         lam = jnp.where(too_noisy, c1 / jnp.where(too_noisy, brought, 1.0), 1.0)
         share = lam * brought / jnp.where(c1 > 0, c1, 1.0)
@@ -92,8 +87,7 @@ def ddnm(
         num_steps: Number of network evaluations (100 in the paper's comparisons).
         noisy: DDNM+, which uses ``problem.noise.sigma_y``: needs a SpectralOperator and Gaussian noise. False is DDNM
             for any linear operator with a pinv.
-        init: Initial image, which the run noises to ``alpha_T init + sigma_T z``; ``init_zeros`` for pure noise, as in
-            the paper.
+        init: Initial image, noised as in ``ddim``; ``init_zeros`` for pure noise, as in the paper.
         spacing: How the grid of timesteps is chosen, see ``Schedule.timesteps``.
 
     Raises:
@@ -104,10 +98,5 @@ def ddnm(
         (1 is the paper's); the time-travel of its section 3.3 is left out.
     """
     check_sampler(eta)
-    return DDNM(
-        prior=prior,
-        timesteps=prior.schedule.timesteps(num_steps, spacing=spacing),
-        guess=init,
-        eta=scalar(eta),
-        noisy=noisy,
-    )
+    timesteps = prior.schedule.timesteps(num_steps, spacing=spacing)
+    return DDNM(prior, timesteps, init, eta=scalar(eta), noisy=noisy)

@@ -14,19 +14,16 @@ so that each level would have exactly its own noise if x_hat were the true image
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Int
+from jaxtyping import Array
 
 from reddiff_jax import schedules
-from reddiff_jax._types import Image
+from reddiff_jax._types import Image, Timestep
 from reddiff_jax.operators import SpectralOperator
 from reddiff_jax.priors import Prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import scalar
-from reddiff_jax.solvers._sampler import Sampler, SamplerInfo, check_sampler
-from reddiff_jax.solvers._starts import init_zeros
-from reddiff_jax.solvers._tweedie import tweedie
-
-_REMEDY = "Use rd.dps or rd.reddiff."
+from reddiff_jax.solvers._initial_images import init_zeros
+from reddiff_jax.solvers._sampler import Sampler, check_sampler
 
 
 @struct.dataclass
@@ -36,13 +33,11 @@ class DDRM(Sampler):
     eta: jax.Array
     eta_b: jax.Array
 
-    def update(
-        self, z: Image, x_t: Image, t: Int[Array, ""], s: Int[Array, ""], problem: Problem
-    ) -> tuple[Image, SamplerInfo]:
+    def update(self, z: Image, x_t: Image, t: Timestep, s: Timestep, problem: Problem) -> tuple[Image, Image]:
         """The three cases of the module's formula."""
         operator, y_bar, noise, kept = self._measurement(problem)
         (_, alpha_s), (_, sigma_s) = self.scales(t, s)
-        x_hat, eps_hat = tweedie(self.prior, x_t, t, problem.cond)
+        x_hat, eps_hat = self.tweedie(x_t, t, problem)
         x_bar, eps_bar, z = operator.Vt(x_hat), operator.Vt(eps_hat), operator.Vt(z)
         sigma = sigma_s / alpha_s
         along, fresh = jnp.sqrt(1 - self.eta**2) * sigma, self.eta * sigma * z
@@ -52,15 +47,15 @@ class DDRM(Sampler):
         spread = jnp.sqrt(jnp.maximum(sigma**2 - (self.eta_b * noise) ** 2, 0.0))
         cleaner = (1 - self.eta_b) * x_bar + self.eta_b * y_bar + spread * z
         x_bar = jnp.where(kept, jnp.where(is_noisier, noisier, cleaner), missing)
-        return alpha_s * operator.V(x_bar), self.report(t, x_hat, problem)
+        return alpha_s * operator.V(x_bar), x_hat
 
-    def start(self, z: Image, guess: Image, problem: Problem) -> Image:
+    def start(self, z: Image, initial: Image, problem: Problem) -> Image:
         """Noise around y_bar where y is cleaner than the first level, around the initial image elsewhere."""
         operator, y_bar, noise, kept = self._measurement(problem)
         alpha_t, sigma_t = self.prior.schedule(self.timesteps[0])
         sigma, z = sigma_t / alpha_t, operator.Vt(z)
         known = y_bar + jnp.sqrt(jnp.maximum(sigma**2 - noise**2, 0.0)) * z
-        return alpha_t * operator.V(jnp.where(kept & (sigma > noise), known, operator.Vt(guess) + sigma * z))
+        return alpha_t * operator.V(jnp.where(kept & (sigma > noise), known, operator.Vt(initial) + sigma * z))
 
     def check(self, problem: Problem) -> None:
         """Singular values and Gaussian noise are needed."""
@@ -68,9 +63,9 @@ class DDRM(Sampler):
 
     def _measurement(self, problem: Problem) -> tuple[SpectralOperator, Array, Array, Array]:
         """The operator, y_bar, its noise sigma_y / s, and which coefficients are measured."""
-        operator, s, kept = self.spectrum(problem, _REMEDY)
+        operator, s, kept = self.spectrum(problem)
         inverse = jnp.where(kept, 1 / jnp.where(kept, s, 1.0), 0.0)
-        return operator, inverse * operator.Ut(problem.y), self.sigma_y(problem, _REMEDY) * inverse, kept
+        return operator, inverse * operator.Ut(problem.y), self.sigma_y(problem) * inverse, kept
 
 
 def ddrm(
@@ -100,10 +95,5 @@ def ddrm(
     """
     check_sampler(eta)
     check_sampler(eta_b, name="eta_b")
-    return DDRM(
-        prior=prior,
-        timesteps=prior.schedule.timesteps(num_steps, spacing=spacing),
-        guess=init_zeros,
-        eta=scalar(eta),
-        eta_b=scalar(eta_b),
-    )
+    timesteps = prior.schedule.timesteps(num_steps, spacing=spacing)
+    return DDRM(prior, timesteps, init_zeros, eta=scalar(eta), eta_b=scalar(eta_b))

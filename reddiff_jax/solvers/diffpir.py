@@ -15,18 +15,15 @@ differentiated.
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Int
 
 from reddiff_jax import schedules
-from reddiff_jax._types import Image
+from reddiff_jax._types import Image, Timestep
 from reddiff_jax.priors import Prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import check_count, scalar
+from reddiff_jax.solvers._initial_images import Init, init_zeros
 from reddiff_jax.solvers._proximal import check_linear, proximal
-from reddiff_jax.solvers._sampler import Sampler, SamplerInfo, check_sampler
-from reddiff_jax.solvers._starts import Init, init_zeros
-
-_REMEDY = "Use rd.daps, rd.dps or rd.reddiff."
+from reddiff_jax.solvers._sampler import Sampler, check_sampler
 
 
 @struct.dataclass
@@ -38,22 +35,22 @@ class DiffPIR(Sampler):
     clip: bool = struct.field(pytree_node=False)
     num_cg: int = struct.field(pytree_node=False)
 
-    def update(
-        self, z: Image, x_t: Image, t: Int[Array, ""], s: Int[Array, ""], problem: Problem
-    ) -> tuple[Image, SamplerInfo]:
+    remedy = "Use rd.daps, rd.dps or rd.reddiff."
+
+    def update(self, z: Image, x_t: Image, t: Timestep, s: Timestep, problem: Problem) -> tuple[Image, Image]:
         """The four lines of the module's formula."""
         (alpha_t, alpha_s), (sigma_t, sigma_s) = self.scales(t, s)
         x_0 = self.prior.denoise(x_t, t, problem.cond)
-        rho = self.lam * (self.sigma_y(problem, _REMEDY) * alpha_t / sigma_t) ** 2
+        rho = self.lam * (self.sigma_y(problem) * alpha_t / sigma_t) ** 2
         x_hat = proximal(problem, jnp.clip(x_0, -1, 1) if self.clip else x_0, rho, self.num_cg)
         eps_hat = (x_t - alpha_t * x_hat) / sigma_t
         noise = jnp.sqrt(1 - self.zeta) * eps_hat + jnp.sqrt(self.zeta) * z
-        return alpha_s * x_hat + sigma_s * noise, self.report(t, x_hat, problem)
+        return alpha_s * x_hat + sigma_s * noise, x_hat
 
     def check(self, problem: Problem) -> None:
         """A linear operator and Gaussian noise are needed."""
-        check_linear("diffpir", problem, _REMEDY)
-        self.sigma_y(problem, _REMEDY)
+        check_linear("diffpir", problem, self.remedy)
+        self.sigma_y(problem)
 
 
 def diffpir(
@@ -78,8 +75,7 @@ def diffpir(
         num_steps: Number of network evaluations (at most 100 in the paper).
         clip: Clip the prior's estimate to [-1, 1] before the proximal step, as the authors' code does.
         num_cg: Steps of conjugate gradients in the proximal step where the operator is no SpectralOperator.
-        init: Initial image, which the run noises to ``alpha_T init + sigma_T z``; ``init_zeros`` for pure noise, as in
-            the paper.
+        init: Initial image, noised as in ``ddim``; ``init_zeros`` for pure noise, as in the paper.
         spacing: How the grid of timesteps is chosen, see ``Schedule.timesteps``.
 
     Raises:
@@ -91,12 +87,5 @@ def diffpir(
     """
     check_sampler(zeta, name="zeta", lam=lam)
     check_count("num_cg", num_cg)
-    return DiffPIR(
-        prior=prior,
-        timesteps=prior.schedule.timesteps(num_steps, spacing=spacing),
-        guess=init,
-        lam=scalar(lam),
-        zeta=scalar(zeta),
-        clip=clip,
-        num_cg=num_cg,
-    )
+    timesteps = prior.schedule.timesteps(num_steps, spacing=spacing)
+    return DiffPIR(prior, timesteps, init, lam=scalar(lam), zeta=scalar(zeta), clip=clip, num_cg=num_cg)

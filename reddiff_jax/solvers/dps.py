@@ -12,17 +12,15 @@ activations.
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Int
 
 from reddiff_jax import schedules
-from reddiff_jax._types import Image
+from reddiff_jax._types import Image, Timestep
 from reddiff_jax.priors import Prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import scalar
-from reddiff_jax.solvers._sampler import Sampler, SamplerInfo, check_sampler, safe_norm
-from reddiff_jax.solvers._starts import Init, init_pinv
+from reddiff_jax.solvers._initial_images import Init, init_pinv
+from reddiff_jax.solvers._sampler import Sampler, check_sampler, safe_norm
 from reddiff_jax.solvers._transition import ddim_transition
-from reddiff_jax.solvers._tweedie import tweedie_vjp
 
 
 @struct.dataclass
@@ -34,12 +32,10 @@ class DPS(Sampler):
     normalized: bool = struct.field(pytree_node=False)
     clip: bool = struct.field(pytree_node=False)
 
-    def update(
-        self, z: Image, x_t: Image, t: Int[Array, ""], s: Int[Array, ""], problem: Problem
-    ) -> tuple[Image, SamplerInfo]:
+    def update(self, z: Image, x_t: Image, t: Timestep, s: Timestep, problem: Problem) -> tuple[Image, Image]:
         """``x_s = alpha_s x_hat + c1 z + c2 eps_hat - weight * grad |r|^2``."""
         alphas, sigmas = self.scales(t, s)
-        x_hat, eps_hat, pull = tweedie_vjp(self.prior, x_t, t, problem.cond)
+        x_hat, eps_hat, pull = self.tweedie_vjp(x_t, t, problem)
         inside = jnp.abs(x_hat) <= 1
         if self.clip:
             x_hat = jnp.clip(x_hat, -1, 1)
@@ -48,10 +44,7 @@ class DPS(Sampler):
         gradient = pull(jnp.where(inside, towards, 0) if self.clip else towards)
         weight = 1 / safe_norm(problem.misfit(x_hat)) if self.normalized else alphas[0] * alphas[1]
         x_s = ddim_transition(z, x_hat, eps_hat, alphas, sigmas, self.eta)
-        return x_s - self.scale * weight * gradient, self.report(t, x_hat, problem)
-
-    def check(self, problem: Problem) -> None:
-        """Any differentiable operator serves."""
+        return x_s - self.scale * weight * gradient, x_hat
 
 
 def dps(
@@ -82,8 +75,7 @@ def dps(
             alpha_t alpha_s instead (with ``scale=1`` the published ``original=False``).
         clip: Clip x_hat to [-1, 1] in the transition (eps_hat then follows from it) and in the residual, as the
             authors' code does.
-        init: Initial image, which the run noises to ``alpha_T init + sigma_T z``; the pseudo-inverse as published with
-            RED-diff.
+        init: Initial image, noised as in ``ddim``; the pseudo-inverse as published with RED-diff.
         spacing: How the grid of timesteps is chosen, see ``Schedule.timesteps``.
 
     Raises:
@@ -95,12 +87,5 @@ def dps(
         ``init=init_zeros``.
     """
     check_sampler(eta, scale=scale)
-    return DPS(
-        prior=prior,
-        timesteps=prior.schedule.timesteps(num_steps, spacing=spacing),
-        guess=init,
-        scale=scalar(scale),
-        eta=scalar(eta),
-        normalized=normalized,
-        clip=clip,
-    )
+    timesteps = prior.schedule.timesteps(num_steps, spacing=spacing)
+    return DPS(prior, timesteps, init, scale=scalar(scale), eta=scalar(eta), normalized=normalized, clip=clip)

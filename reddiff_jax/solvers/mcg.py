@@ -11,18 +11,16 @@ range of P and the other inside. MCG assumes that y has no noise.
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Int
 
 from reddiff_jax import schedules
-from reddiff_jax._types import Image
-from reddiff_jax.operators import LinearOperator
+from reddiff_jax._types import Image, Timestep
 from reddiff_jax.priors import Prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import scalar
-from reddiff_jax.solvers._sampler import Sampler, SamplerInfo, check_sampler, safe_norm
-from reddiff_jax.solvers._starts import Init, init_pinv
+from reddiff_jax.solvers._initial_images import Init, init_pinv
+from reddiff_jax.solvers._proximal import check_linear
+from reddiff_jax.solvers._sampler import Sampler, check_sampler, safe_norm
 from reddiff_jax.solvers._transition import ddim_transition
-from reddiff_jax.solvers._tweedie import tweedie_vjp
 
 
 @struct.dataclass
@@ -33,31 +31,25 @@ class MCG(Sampler):
     eta: jax.Array
     normalized: bool = struct.field(pytree_node=False)
 
-    def update(
-        self, z: Image, x_t: Image, t: Int[Array, ""], s: Int[Array, ""], problem: Problem
-    ) -> tuple[Image, SamplerInfo]:
+    def update(self, z: Image, x_t: Image, t: Timestep, s: Timestep, problem: Problem) -> tuple[Image, Image]:
         """``x_s = (I - P) (x' - weight * grad) + P (alpha_s A+ y + sigma_s z)``."""
         alphas, sigmas = self.scales(t, s)
 
         def project(x: Image) -> Image:
             return problem.operator.pinv(problem.operator(x))
 
-        x_hat, eps_hat, pull = tweedie_vjp(self.prior, x_t, t, problem.cond)
+        x_hat, eps_hat, pull = self.tweedie_vjp(x_t, t, problem)
         measured = problem.operator.pinv(problem.y)
         difference = project(x_hat) - measured
         gradient = pull(2 * project(difference))
         weight = 1 / safe_norm(0.5 * jnp.sum(difference**2)) if self.normalized else alphas[0]
         unseen = ddim_transition(z, x_hat, eps_hat, alphas, sigmas, self.eta) - self.scale * weight * gradient
         seen = alphas[1] * measured + sigmas[1] * z
-        return unseen + project(seen - unseen), self.report(t, x_hat, problem)
+        return unseen + project(seen - unseen), x_hat
 
     def check(self, problem: Problem) -> None:
-        """A linear operator is needed."""
-        if not isinstance(problem.operator, LinearOperator):
-            raise TypeError(
-                f"mcg needs a LinearOperator; {type(problem.operator).__name__} is not linear, so A+ A is no "
-                "projection. Use rd.dps or rd.reddiff."
-            )
+        """A linear operator is needed, or A+ A is no projection."""
+        check_linear("mcg", problem, self.remedy)
 
 
 def mcg(
@@ -79,8 +71,7 @@ def mcg(
         num_steps: Number of network evaluations, each differentiated (1000 in the paper).
         normalized: Divide the gradient of the squared norm by the norm; False multiplies it by alpha_t, as
             published with RED-diff, whose authors report NaNs.
-        init: Initial image, which the run noises to ``alpha_T init + sigma_T z``; the pseudo-inverse as published with
-            RED-diff.
+        init: Initial image, noised as in ``ddim``; the pseudo-inverse as published with RED-diff.
         spacing: How the grid of timesteps is chosen, see ``Schedule.timesteps``.
 
     Raises:
@@ -91,11 +82,5 @@ def mcg(
         2305.04391). Departure: any linear operator with a pseudo-inverse serves, not only masks.
     """
     check_sampler(eta, scale=scale)
-    return MCG(
-        prior=prior,
-        timesteps=prior.schedule.timesteps(num_steps, spacing=spacing),
-        guess=init,
-        scale=scalar(scale),
-        eta=scalar(eta),
-        normalized=normalized,
-    )
+    timesteps = prior.schedule.timesteps(num_steps, spacing=spacing)
+    return MCG(prior, timesteps, init, scale=scalar(scale), eta=scalar(eta), normalized=normalized)

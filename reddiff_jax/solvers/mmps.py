@@ -19,21 +19,18 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Int
+from jaxtyping import Array
 
 from reddiff_jax import schedules
 from reddiff_jax._conjugate_gradients import conjugate_gradients
-from reddiff_jax._types import Image
+from reddiff_jax._types import Image, Timestep
 from reddiff_jax.operators import LinearOperator, Operator
 from reddiff_jax.priors import Prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import check_count, scalar
-from reddiff_jax.solvers._sampler import Sampler, SamplerInfo, check_sampler
-from reddiff_jax.solvers._starts import Init, init_zeros
+from reddiff_jax.solvers._initial_images import Init, init_zeros
+from reddiff_jax.solvers._sampler import Sampler, check_sampler
 from reddiff_jax.solvers._transition import ddim_transition
-from reddiff_jax.solvers._tweedie import tweedie_vjp
-
-_REMEDY = "Use rd.dps, or rd.reddiff with rd.optax_step(data_term=rd.likelihood)."
 
 
 @struct.dataclass
@@ -44,14 +41,14 @@ class MMPS(Sampler):
     num_cg: int = struct.field(pytree_node=False)
     clip: bool = struct.field(pytree_node=False)
 
-    def update(
-        self, z: Image, x_t: Image, t: Int[Array, ""], s: Int[Array, ""], problem: Problem
-    ) -> tuple[Image, SamplerInfo]:
+    remedy = "Use rd.dps, or rd.reddiff with rd.optax_step(data_term=rd.likelihood)."
+
+    def update(self, z: Image, x_t: Image, t: Timestep, s: Timestep, problem: Problem) -> tuple[Image, Image]:
         """DDIM's step with x_y in place of x_hat."""
         alphas, sigmas = self.scales(t, s)
-        x_hat, _, pull = tweedie_vjp(self.prior, x_t, t, problem.cond)
+        x_hat, _, pull = self.tweedie_vjp(x_t, t, problem)
         forward, adjoint = _linearized(problem.operator, x_hat)
-        sigma_y = self.sigma_y(problem, _REMEDY)
+        sigma_y = self.sigma_y(problem)
 
         def covariance(v: Image) -> Image:
             # The pull-back applies J^T, which equals J where the prior is exact.
@@ -68,11 +65,11 @@ class MMPS(Sampler):
         x_y = x_hat + covariance(adjoint(weights))
         x_y = jnp.clip(x_y, -1, 1) if self.clip else x_y
         eps_y = (x_t - alphas[0] * x_y) / sigmas[0]
-        return ddim_transition(z, x_y, eps_y, alphas, sigmas, self.eta), self.report(t, x_y, problem)
+        return ddim_transition(z, x_y, eps_y, alphas, sigmas, self.eta), x_y
 
     def check(self, problem: Problem) -> None:
         """Gaussian noise is needed; any differentiable operator serves."""
-        self.sigma_y(problem, _REMEDY)
+        self.sigma_y(problem)
 
 
 def _linearized(operator: Operator, x: Image) -> tuple[Callable[[Image], Array], Callable[[Array], Image]]:
@@ -105,7 +102,7 @@ def mmps(
         num_cg: Steps of conjugate gradients; the paper finds that few suffice. Too few understate the pull of y.
         clip: Clip x_y to [-1, 1]. A trained network's derivative is not exact, and at high noise sigma_t^2 / alpha_t
             multiplies its errors by thousands: without it some pictures diverge.
-        init: Initial image, which the run noises to ``alpha_T init + sigma_T z``; ``init_zeros`` for pure noise.
+        init: Initial image, noised as in ``ddim``; ``init_zeros`` for pure noise.
         spacing: How the grid of timesteps is chosen, see ``Schedule.timesteps``.
 
     Raises:
@@ -118,11 +115,5 @@ def mmps(
     """
     check_sampler(eta)
     check_count("num_cg", num_cg)
-    return MMPS(
-        prior=prior,
-        timesteps=prior.schedule.timesteps(num_steps, spacing=spacing),
-        guess=init,
-        eta=scalar(eta),
-        num_cg=num_cg,
-        clip=clip,
-    )
+    timesteps = prior.schedule.timesteps(num_steps, spacing=spacing)
+    return MMPS(prior, timesteps, init, eta=scalar(eta), num_cg=num_cg, clip=clip)

@@ -40,10 +40,10 @@ from reddiff_jax.priors import Prior
 from reddiff_jax.schedules import Schedule
 from reddiff_jax.solvers._base import check_count, scalar
 from reddiff_jax.solvers._control_variates import ControlVariate, variate_projected
-from reddiff_jax.solvers._draws import fresh, keys_of_noise
+from reddiff_jax.solvers._draws import keys_of_noise
+from reddiff_jax.solvers._initial_images import Init, init_smooth_if_linear
 from reddiff_jax.solvers._levels import FallingLevels
 from reddiff_jax.solvers._reductions import total
-from reddiff_jax.solvers._starts import Init, init_smooth_if_linear
 from reddiff_jax.solvers._steps import (
     Step,
     StepByOperator,
@@ -148,11 +148,8 @@ def noise_aware(
         step_rule=as_step(step),
         lam=scalar(lam),
         obs_weight=scalar(1.0),
-        sigma_x0=None,
         control_variate=control_variate,
         reduction=total,
-        start=init,
+        initial_image=init,
         keys=keys_of_noise,
-        noise=fresh,
-        returns_perturbed=False,
     )

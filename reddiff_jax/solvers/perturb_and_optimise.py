@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
+from reddiff_jax._repr import Repr
 from reddiff_jax._types import Condition, Image, Key, Timestep
 from reddiff_jax.priors import Prior
 from reddiff_jax.problems import Problem
@@ -39,7 +40,7 @@ class Anchored(Prior):
 
 
 @struct.dataclass
-class PerturbedState:
+class PerturbedState(Repr):
     """All that the next step needs."""
 
     run: Any  # the solver's State

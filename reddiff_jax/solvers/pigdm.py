@@ -19,19 +19,15 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Int
 
 from reddiff_jax import schedules
-from reddiff_jax._types import Image
+from reddiff_jax._types import Image, Timestep
 from reddiff_jax.priors import Prior
 from reddiff_jax.problems import Problem
-from reddiff_jax.solvers._base import scalar
-from reddiff_jax.solvers._sampler import Sampler, SamplerInfo, check_sampler
-from reddiff_jax.solvers._starts import Init, init_pinv
+from reddiff_jax.solvers._base import scalar, scalar_unless_zero
+from reddiff_jax.solvers._initial_images import Init, init_pinv
+from reddiff_jax.solvers._sampler import Sampler, check_sampler
 from reddiff_jax.solvers._transition import Scales, ddim_scales, ddim_transition
-from reddiff_jax.solvers._tweedie import tweedie_vjp
-
-_REMEDY = "Use rd.pigdm(..., noisy=False), which ignores the noise and needs only a pinv, or rd.dps or rd.reddiff."
 
 # ---- weights of the guidance: ((alpha_t, alpha_s), (sigma_t, sigma_s), c2) -> factor of g
 
@@ -75,36 +71,35 @@ class PiGDM(Sampler):
     replace_observed: bool = struct.field(pytree_node=False)
     recompute_eps: bool = struct.field(pytree_node=False)
 
-    def update(
-        self, z: Image, x_t: Image, t: Int[Array, ""], s: Int[Array, ""], problem: Problem
-    ) -> tuple[Image, SamplerInfo]:
+    remedy = "Use rd.pigdm(..., noisy=False), which ignores the noise and needs only a pinv, or rd.dps or rd.reddiff."
+
+    def update(self, z: Image, x_t: Image, t: Timestep, s: Timestep, problem: Problem) -> tuple[Image, Image]:
         """``x_s = alpha_s x_hat + c1 z + c2 eps_hat + scale * weight * g``."""
         alphas, sigmas = self.scales(t, s)
-        x_hat, eps_hat, pull = tweedie_vjp(self.prior, x_t, t, problem.cond)
-        info = self.report(t, x_hat, problem)
+        x_hat, eps_hat, pull = self.tweedie_vjp(x_t, t, problem)
         v = self._noisy_residual(x_hat, alphas[0], sigmas[0], problem) if self.noisy else _residual(x_hat, problem)
         if self.contrast is not None:
             v = v + self.contrast * jax.grad(lambda x: jnp.std(x, ddof=1))(x_hat)
-        g = pull(v)
+        g, x_0 = pull(v), x_hat
         if self.replace_observed:
-            x_hat = x_hat + _residual(x_hat, problem)
+            x_0 = x_hat + _residual(x_hat, problem)
             g = g - problem.operator.pinv(problem.operator(g))
         if self.recompute_eps:
-            eps_hat = (x_t - alphas[0] * x_hat) / sigmas[0]
+            eps_hat = (x_t - alphas[0] * x_0) / sigmas[0]
         _, c2 = ddim_scales(alphas, sigmas, self.eta)
-        x_s = ddim_transition(z, x_hat, eps_hat, alphas, sigmas, self.eta)
-        return x_s + self.scale * self.weight(alphas, sigmas, c2) * g, info
+        x_s = ddim_transition(z, x_0, eps_hat, alphas, sigmas, self.eta)
+        return x_s + self.scale * self.weight(alphas, sigmas, c2) * g, x_hat
 
     def check(self, problem: Problem) -> None:
         """The noisy form needs singular values and Gaussian noise."""
         if self.noisy:
-            self.spectrum(problem, _REMEDY)
-            self.sigma_y(problem, _REMEDY)
+            self.spectrum(problem)
+            self.sigma_y(problem)
 
     def _noisy_residual(self, x_hat: Image, alpha_t: jax.Array, sigma_t: jax.Array, problem: Problem) -> Image:
-        operator, s, kept = self.spectrum(problem, _REMEDY)
+        operator, s, kept = self.spectrum(problem)
         r2 = sigma_t**2 / (alpha_t**2 + sigma_t**2)
-        denominator = r2 * s**2 + self.sigma_y(problem, _REMEDY) ** 2
+        denominator = r2 * s**2 + self.sigma_y(problem) ** 2
         filtered = jnp.where(kept, r2 * s / jnp.where(kept, denominator, 1.0), 0.0)
         return operator.V(filtered * operator.Ut(-problem.residual(x_hat)))
 
@@ -147,8 +142,8 @@ def pigdm(
             inpainting.
         recompute_eps: Let eps_hat follow from the replaced x_hat, as published with ``pigdm_decayed``.
         contrast: Weight of the standard deviation of x_hat's entries as a further guide; published: 1500 for HDR.
-        init: Initial image, which the run noises to ``alpha_T init + sigma_T z``; the pseudo-inverse as published. For
-            super-resolution the paper starts at t = 500: ``spacing=schedules.between(500)``.
+        init: Initial image, noised as in ``ddim``; the pseudo-inverse as published. For super-resolution the paper
+            starts at t = 500: ``spacing=schedules.between(500)``.
         spacing: How the grid of timesteps is chosen, see ``Schedule.timesteps``.
 
     Raises:
@@ -160,14 +155,14 @@ def pigdm(
         ``replace_observed`` is for masks; here it is the projection A+ A, the same for them.
     """
     check_sampler(eta, scale=scale, contrast=contrast)
-    is_zero = isinstance(contrast, int | float) and contrast == 0
+    timesteps = prior.schedule.timesteps(num_steps, spacing=spacing)
     return PiGDM(
-        prior=prior,
-        timesteps=prior.schedule.timesteps(num_steps, spacing=spacing),
-        guess=init,
+        prior,
+        timesteps,
+        init,
         scale=scalar(scale),
         eta=scalar(eta),
-        contrast=None if is_zero else scalar(contrast),
+        contrast=scalar_unless_zero(contrast),
         noisy=noisy,
         weight=weight,
         replace_observed=replace_observed,

@@ -22,16 +22,17 @@ from flax import struct
 from jaxtyping import Array, Int
 
 from reddiff_jax._checks import check_non_negative, check_positive
+from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image, Key
 from reddiff_jax.priors import Prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import Solver, check_count, check_in_shape, scalar
+from reddiff_jax.solvers._initial_images import Init, first_image, init_pinv
 from reddiff_jax.solvers._proximal import check_linear, proximal
-from reddiff_jax.solvers._starts import Init, init_pinv
 
 
 @struct.dataclass
-class REDState:
+class REDState(Repr):
     """All that the next step needs."""
 
     x: jax.Array  # (H, W, C)
@@ -41,7 +42,7 @@ class REDState:
 
 
 @struct.dataclass
-class REDInfo:
+class REDInfo(Repr):
     """Scalars to watch during a run."""
 
     residual: jax.Array  # root mean square of A(x) - y, after the step
@@ -88,7 +89,7 @@ class RED(Solver[REDState]):
     form: Form = struct.field(pytree_node=False)
     total_steps: int = struct.field(pytree_node=False)
     num_cg: int = struct.field(pytree_node=False)
-    start: Init = struct.field(pytree_node=False)
+    initial_image: Init = struct.field(pytree_node=False)
 
     @property
     def num_steps(self) -> int:
@@ -100,21 +101,13 @@ class RED(Solver[REDState]):
         check_in_shape("red", problem)
         if self.form is not red_descent:
             check_linear("red", problem, "Use form=rd.solvers.red_descent.")
-        x = self.start(key, problem, *self.prior.schedule(self.t)).astype(float)
-        if x.shape != problem.operator.in_shape:
-            raise ValueError(
-                f"init returned shape {x.shape} but the image has shape {problem.operator.in_shape}; "
-                "return one such image."
-            )
+        x = first_image(self.initial_image, key, problem, *self.prior.schedule(self.t))
         return REDState(x, x, jnp.zeros_like(x), jnp.zeros((), jnp.int32))
 
     def step(self, key: Key, state: REDState, problem: Problem) -> tuple[REDState, REDInfo]:
         """Does one iteration, without any draw."""
         x, v, u = (image.astype(state.x.dtype) for image in self.form(self, state, problem))
-        info = REDInfo(
-            residual=problem.rms_residual(x),
-            change=jnp.sqrt(jnp.mean((x - state.x) ** 2)),
-        )
+        info = REDInfo(residual=problem.rms_residual(x), change=jnp.sqrt(jnp.mean((x - state.x) ** 2)))
         return REDState(x, v, u, state.step + 1), info
 
     def estimate(self, state: REDState) -> Image:
@@ -177,5 +170,5 @@ def red(
         form=form,
         total_steps=num_steps,
         num_cg=num_cg,
-        start=init,
+        initial_image=init,
     )

@@ -9,10 +9,9 @@ and 2):
 with one timestep t and one noise draw eps at a time, given to an optimizer. The result is a mode, not a sample of the
 posterior: s = 0 has no spread, and runs with other keys differ little.
 
-``RedDiff`` is made of parts: the *levels* at which the prior is evaluated, its *weight* at a level, the *control
-variate* c in place of the 1 before eps, where the noise comes from, and the *step* that moves mu. ``reddiff`` and
-``reddiff_published`` put together the paper's form and the published code's, ``sds`` the same without a measurement,
-``noise_aware`` the form that knows the measurement noise.
+``RedDiff`` is made of parts, see ``solvers/_variational.py``: ``reddiff`` and ``reddiff_published`` put together the
+paper's form and the published code's, ``sds`` the same without a measurement, ``noise_aware`` the form that knows the
+measurement noise.
 """
 
 from collections.abc import Callable
@@ -27,13 +26,12 @@ from reddiff_jax._checks import check_non_negative, check_positive
 from reddiff_jax._types import Image, Timesteps
 from reddiff_jax.priors import Prior
 from reddiff_jax.problems import DataTerm, Problem, least_squares
-from reddiff_jax.solvers._base import check_count, scalar
+from reddiff_jax.solvers._base import check_count, scalar, scalar_unless_zero
 from reddiff_jax.solvers._control_variates import ControlVariate, variate_published
-from reddiff_jax.solvers._draws import fresh, keys_of_all
-from reddiff_jax.solvers._levels import GridLevels
-from reddiff_jax.solvers._orders import descending
+from reddiff_jax.solvers._draws import keys_of_all
+from reddiff_jax.solvers._initial_images import Init, init_noise, init_pinv
+from reddiff_jax.solvers._levels import GridLevels, descending
 from reddiff_jax.solvers._reductions import BatchMean, Reduction, pixel_units
-from reddiff_jax.solvers._starts import Init, init_noise, init_pinv
 from reddiff_jax.solvers._steps import LangevinStep, ProximalStep, Step, as_step, gradient
 from reddiff_jax.solvers._variational import RedDiff, RedDiffInfo, info_of, prior_term, scaled
 from reddiff_jax.solvers._weights import SnrWeight, snr_weight
@@ -158,13 +156,11 @@ def reddiff(
         step_rule=step,
         lam=scalar(lam),
         obs_weight=scalar(obs_weight),
-        sigma_x0=None if isinstance(sigma_x0, int | float) and sigma_x0 == 0 else scalar(sigma_x0),
         control_variate=control_variate,
         reduction=reduction,
-        start=init,
+        initial_image=init,
         keys=keys_of_all,
-        noise=fresh,
-        returns_perturbed=False,
+        sigma_x0=scalar_unless_zero(sigma_x0),
     )
 
 

@@ -41,12 +41,13 @@ from jaxtyping import Array, Float, Int
 
 from reddiff_jax import schedules, weightings
 from reddiff_jax._checks import check_non_negative, check_positive
+from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image, Key
 from reddiff_jax.priors import Prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import Solver, check_count, check_in_shape, known_sigma_y, scalar
-from reddiff_jax.solvers._levels import REMEDY
-from reddiff_jax.solvers._starts import Init, first_image, init_noise, init_pinv
+from reddiff_jax.solvers._initial_images import Init, first_image, init_noise, init_pinv
+from reddiff_jax.solvers._levels import REMEDY, falling
 from reddiff_jax.solvers._steps import ADAM, decayed_adam
 from reddiff_jax.weightings import Weighting
 
@@ -54,7 +55,7 @@ _LEAST_SIGMA = 0.01
 
 
 @struct.dataclass
-class RedDiffVarInfo:
+class RedDiffVarInfo(Repr):
     """Scalars to watch during a run."""
 
     t: jax.Array  # timestep of the step
@@ -63,7 +64,7 @@ class RedDiffVarInfo:
 
 
 @struct.dataclass
-class RedDiffVarState:
+class RedDiffVarState(Repr):
     """All that the next step needs."""
 
     mu: jax.Array  # (H, W, C)
@@ -146,7 +147,7 @@ class RedDiffVar(Solver[RedDiffVarState]):
     first_std: jax.Array
     optimizer: optax.GradientTransformation = struct.field(pytree_node=False)
     weighting: Weighting = struct.field(pytree_node=False)  # of the published form
-    start: Init = struct.field(pytree_node=False)
+    initial_image: Init = struct.field(pytree_node=False)
     diagonal: bool = struct.field(pytree_node=False)
     published: bool = struct.field(pytree_node=False)
 
@@ -161,7 +162,7 @@ class RedDiffVar(Solver[RedDiffVarState]):
         if not self.published:
             self._sigma_y(problem)
         key_mu, key_s = jax.random.split(key)
-        mu = first_image(self.start, key_mu, problem, *self.prior.schedule(self.timesteps[0]))
+        mu = first_image(self.initial_image, key_mu, problem, *self.prior.schedule(self.timesteps[0]))
         first = jnp.full(mu.shape if self.diagonal else (1, 1, 1), self.first_std.astype(mu.dtype))
         spread = first * jnp.abs(jax.random.normal(key_s, first.shape, mu.dtype)) if self.published else jnp.log(first)
         return RedDiffVarState(mu, spread, self.optimizer.init((mu, spread)), jnp.zeros((), jnp.int32))
@@ -187,11 +188,7 @@ class RedDiffVar(Solver[RedDiffVarState]):
         new_mu, spread = jax.tree.map(jnp.add, (mu, state.spread), updates)
         if not self.published:
             spread = jnp.maximum(spread, jnp.log(jnp.minimum(self.first_std, sigma_t / alpha_t / 2)))
-        info = RedDiffVarInfo(
-            t=t,
-            residual=problem.rms_residual(mu),
-            std=jnp.sqrt(jnp.mean(s**2)),
-        )
+        info = RedDiffVarInfo(t=t, residual=problem.rms_residual(mu), std=jnp.sqrt(jnp.mean(s**2)))
         return RedDiffVarState(new_mu, spread, opt_state, state.step + 1), info
 
     def estimate(self, state: RedDiffVarState) -> Image:
@@ -253,14 +250,15 @@ def reddiff_var(
     for name, value in (("first_std", first_std), ("sigma_max", sigma_max), ("sigma_min", sigma_min)):
         check_positive(name, value)
     check_count("num_steps", num_steps)
+    fallen = jnp.minimum(jnp.arange(num_steps) / (0.8 * num_steps), 1.0)
     return RedDiffVar(
         prior=prior,
-        timesteps=jax.vmap(prior.schedule.nearest)(_levels(sigma_max, sigma_min, num_steps)),
+        timesteps=jax.vmap(prior.schedule.nearest)(falling(jnp.asarray(sigma_max), sigma_min, fallen)),
         lam=scalar(lam),
         first_std=scalar(first_std),
         optimizer=decayed_adam(num_steps) if optimizer is None else optimizer,
         weighting=weightings.linear,
-        start=init,
+        initial_image=init,
         diagonal=diagonal,
         published=False,
     )
@@ -306,13 +304,7 @@ def sds_var(
         first_std=scalar(first_std),
         optimizer=ADAM if optimizer is None else optimizer,
         weighting=weighting,
-        start=init,
+        initial_image=init,
         diagonal=False,
         published=True,
     )
-
-
-def _levels(sigma_max: jax.Array | float, sigma_min: jax.Array | float, num_steps: int) -> Float[Array, "N"]:
-    """Levels that fall by one factor a step from sigma_max, and stay at sigma_min for the last fifth of the steps."""
-    fallen = jnp.minimum(jnp.arange(num_steps) / (0.8 * num_steps), 1.0)
-    return sigma_max * (sigma_min / jnp.asarray(sigma_max)) ** fallen

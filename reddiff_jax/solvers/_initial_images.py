@@ -12,6 +12,7 @@ from reddiff_jax._types import Image, Key
 from reddiff_jax.noise import Gaussian
 from reddiff_jax.operators import LinearOperator
 from reddiff_jax.problems import Problem
+from reddiff_jax.solvers._proximal import check_linear
 
 Init = Callable[[Key, Problem, jax.Array, jax.Array], jax.Array]
 
@@ -73,9 +74,7 @@ def init_smooth(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Arr
     Raises:
         TypeError: If the operator is not linear.
     """
-    operator = problem.operator
-    if not isinstance(operator, LinearOperator):
-        raise TypeError(f"init_smooth needs a LinearOperator; {type(operator).__name__} is not one. Use init_pinv.")
+    operator = check_linear("init_smooth", problem, "Use init_pinv.")
     h, w, _ = operator.in_shape
     probe = jax.random.normal(key, operator.in_shape)
     # Where nothing is measured the initial image is gray; without the floor it would be NaN.
