@@ -164,8 +164,8 @@ class BatchSolver:
         self.steps_per_call = steps_per_call
         self._shared = dict.fromkeys(["operator"] * shared_operator + ["noise"] * shared_noise)
         self._example = _without(problem, self._shared)
-        fields: dict[str, Any] = {**dict.fromkeys(("y", "operator", "noise", "cond", "init"), 0), **self._shared}
-        axes = Problem(**fields)
+        fields: dict[str, Any] = dict.fromkeys((field.name for field in dataclasses.fields(Problem)), 0)
+        axes = Problem(**{**fields, **self._shared})
         self._key = jax.random.key(0) if key is None else key
         keys, batch = self._filled([self._key], [problem])
         self._run = CompiledRun(keys, solver, batch, steps_per_call=steps_per_call, axes=axes, mesh=mesh, keep=keep)
@@ -320,7 +320,7 @@ def _stream(
                 # One transfer; else taking each item would be a collective.
                 solutions = jax.device_put(solutions, mesh.devices.flat[0])
             for i in range(len(chunk)):
-                yield jax.tree.map(lambda leaf, i=i: leaf[i], solutions)
+                yield _tree.index(solutions, i)
             done += len(chunk)
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from reddiff_jax import schedules, weightings
-from reddiff_jax.operators import LinearOperator, Operator
+from reddiff_jax.operators import LinearOperator, Operator, SpectralOperator
 from reddiff_jax.priors import Prior, gaussian_prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers import (
@@ -166,11 +166,15 @@ class Settings:
     def fitted(self, operator: Operator) -> Self:
         """The settings in the form of the solver that serves an operator, where there is one.
 
-        A run starts from the gray image where the operator has no pseudo-inverse.
+        A run starts from the gray image where the operator has no pseudo-inverse, and leaves the noise out of account
+        (``noisy=False``) where it has no SVD.
         """
+        changes: dict[str, Any] = {}
         if getattr(self, "init", "") in ("pinv", "noised_pinv") and not _has_pinv(operator):
-            return replace(self, init="zeros")  # type: ignore[call-arg]
-        return self
+            changes["init"] = "zeros"
+        if getattr(self, "noisy", False) and not isinstance(operator, SpectralOperator):
+            changes["noisy"] = False
+        return replace(self, **changes)
 
     def obstacle(self, problem: Problem) -> str | None:
         """What a problem lacks for the solver, in a few words; None if it lacks nothing. Nothing is computed."""

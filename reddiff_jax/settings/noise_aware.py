@@ -28,7 +28,7 @@ class NoiseAwareSettings(Settings):
     sample: bool = False
     num_steps: int = POINT.num_steps
     num_runs: int = 4
-    num_cg: int = 10
+    num_cg: int = default_of(noise_aware, "num_cg")
     init: str = "smooth"
 
     name = "noise_aware"

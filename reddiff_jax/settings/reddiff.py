@@ -14,7 +14,7 @@ from reddiff_jax import weightings
 from reddiff_jax._types import Image, Key
 from reddiff_jax.priors import Prior
 from reddiff_jax.problems import DataTerm, Problem, least_squares
-from reddiff_jax.settings.base import INITS, Choice, Range, Settings
+from reddiff_jax.settings.base import INITS, Choice, Range, Settings, default_of
 from reddiff_jax.solvers import RedDiff, RedDiffInfo, RedDiffState, Solver, optax_step, reddiff
 
 
@@ -34,7 +34,7 @@ class ReddiffSettings(Settings):
     The tuned rows are for 50 steps, half the evaluations of the other solvers.
     """
 
-    lam: float = 0.25
+    lam: float = default_of(reddiff, "lam")
     learning_rate: float = 0.1
     lr_schedule: Literal["constant", "cosine"] = "constant"
     num_steps: int = 50

@@ -5,11 +5,9 @@ differentiates each ``num_cg + 1`` times, so that its 25 steps cost the 100 deri
 from the noised pseudo-inverse, whatever their own default is, so that starts make no difference between them.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Self
 
-from reddiff_jax.operators import Operator, SpectralOperator
 from reddiff_jax.settings.base import EVALUATIONS, Range, Settings, default_of
 from reddiff_jax.solvers import daps, ddnm, ddrm, diffpir, dps, mcg, mmps, pigdm
 
@@ -50,11 +48,6 @@ class PigdmSettings(Settings):
     help = "guided by the pseudo-inverse, through the network; any operator with one"
     space = MappingProxyType({"scale": Range(0.05, 5.0, log=True), "eta": _ETA, "start_timestep": _START})
 
-    def fitted(self, operator: Operator) -> Self:
-        """In the noiseless form where the operator has no SVD."""
-        noisy = self.noisy and isinstance(operator, SpectralOperator)
-        return super(PigdmSettings, replace(self, noisy=noisy)).fitted(operator)
-
 
 @dataclass(frozen=True)
 class DdrmSettings(Settings):
@@ -85,11 +78,6 @@ class DdnmSettings(Settings):
     factory = staticmethod(ddnm)
     help = "keeps the null space of the estimate; any operator with a pseudo-inverse"
     space = MappingProxyType({"eta": _ETA, "start_timestep": _START})
-
-    def fitted(self, operator: Operator) -> Self:
-        """In the noiseless form where the operator has no SVD."""
-        noisy = self.noisy and isinstance(operator, SpectralOperator)
-        return super(DdnmSettings, replace(self, noisy=noisy)).fitted(operator)
 
 
 @dataclass(frozen=True)
