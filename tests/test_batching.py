@@ -6,34 +6,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from masked_problems import PRIOR, ROUNDING, SHAPE, SHORT, equal, masked_problem
 
 import reddiff_jax as rd
 from reddiff_jax import batching, schedules
 
-SHAPE = (8, 8, 3)
 LINEAR = schedules.linear()
-PRIOR = rd.gaussian_prior(jnp.full(SHAPE, 0.1), 0.25, LINEAR)
-SHORT = rd.reddiff(PRIOR, num_steps=6)
-
-# One vmapped call against single ones: XLA fuses differently, so mu of order 1 is rounded differently in each step.
-ROUNDING = 1e-5
-
-
-def _problem(i: int) -> rd.Problem:
-    """Another mask, image, noise level and noise for each i."""
-    rng = np.random.default_rng(i)
-    operator = rd.inpainting(rng.random(SHAPE[:2]) > 0.3 + 0.05 * i)
-    x = jnp.asarray(0.5 * rng.normal(size=SHAPE), jnp.float32)
-    return rd.measure(jax.random.key(100 + i), operator, rd.gaussian(0.02 * i), x)
 
 
 @pytest.fixture(scope="module")
 def problems():
-    return [_problem(i) for i in range(8)]
-
-
-def _equal(a, b) -> bool:
-    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+    return [masked_problem(i) for i in range(8)]
 
 
 # ---- a batch
@@ -243,7 +226,7 @@ def test_a_progress_bar_changes_nothing(source, problems, singles, capsys):
 def test_a_run_with_progress_is_the_run_bit_for_bit(problems, monkeypatch, capsys):
     monkeypatch.setattr(batching, "steps_per_call", lambda num_steps: 2)
     key = jax.random.key(1)
-    assert _equal(rd.run_with_progress(key, SHORT, problems[1]), rd.run(key, SHORT, problems[1]))
+    assert equal(rd.run_with_progress(key, SHORT, problems[1]), rd.run(key, SHORT, problems[1]))
     assert "step 6/6, residual" in capsys.readouterr().out
 
 

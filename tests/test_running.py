@@ -7,26 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from masked_problems import PRIOR, ROUNDING, SHAPE, SHORT, equal, masked_problem
 
 import reddiff_jax as rd
 from reddiff_jax import schedules
 
-SHAPE = (8, 8, 3)
 LINEAR = schedules.linear()
-PRIOR = rd.gaussian_prior(jnp.full(SHAPE, 0.1), 0.25, LINEAR)
 SOLVER = rd.reddiff(PRIOR, num_steps=200)
-SHORT = rd.reddiff(PRIOR, num_steps=6)
-
-# One vmapped call against single ones: XLA fuses differently, so mu of order 1 is rounded differently in each step.
-ROUNDING = 1e-5
-
-
-def _problem(i: int) -> rd.Problem:
-    """Another mask, image, noise level and noise for each i."""
-    rng = np.random.default_rng(i)
-    operator = rd.inpainting(rng.random(SHAPE[:2]) > 0.3 + 0.05 * i)
-    x = jnp.asarray(0.5 * rng.normal(size=SHAPE), jnp.float32)
-    return rd.measure(jax.random.key(100 + i), operator, rd.gaussian(0.02 * i), x)
 
 
 runs = jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))
@@ -34,7 +21,7 @@ runs = jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))
 
 @pytest.fixture(scope="module")
 def batch():
-    problems = [_problem(i) for i in range(8)]
+    problems = [masked_problem(i) for i in range(8)]
     keys = jax.random.split(jax.random.key(0), 8)
     return keys, problems, rd.stack(problems)
 
@@ -43,10 +30,6 @@ def batch():
 def solved(batch):
     keys, _, stacked = batch
     return runs(keys, SOLVER, stacked)
-
-
-def _equal(a, b) -> bool:
-    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
 # ---- batches
@@ -76,7 +59,7 @@ def test_particles_of_one_measurement_are_runs_with_their_keys(batch):
 def test_each_sample_may_have_its_own_prior_weight(key):
     with jax.enable_x64(True):
         solver = rd.reddiff(rd.gaussian_prior(jnp.full(SHAPE, 0.1), 0.25, schedules.linear()), num_steps=6)
-        problem, lams = _problem(2), jnp.asarray([0.1, 1.0, 10.0])
+        problem, lams = masked_problem(2), jnp.asarray([0.1, 1.0, 10.0])
         sweep = jax.jit(jax.vmap(lambda lam: rd.run(key, solver.replace(lam=lam), problem).x))(lams)
         for lam, x in zip(lams, sweep, strict=True):
             # float64; in float32 the same runs are 4e-5 apart.
@@ -101,7 +84,7 @@ def test_nan_in_one_item_leaves_its_neighbours_as_they_are(batch):
 
 def test_same_key_same_bits(batch):
     keys, problems, _ = batch
-    assert _equal(rd.run(keys[0], SHORT, problems[0]), rd.run(keys[0], SHORT, problems[0]))
+    assert equal(rd.run(keys[0], SHORT, problems[0]), rd.run(keys[0], SHORT, problems[0]))
 
 
 def test_another_key_another_result(batch):
@@ -130,7 +113,7 @@ def test_a_resumed_run_is_the_whole_run_bit_for_bit(batch):
     first = rd.run(keys[1], SOLVER, problems[1], num_steps=120)
     second = rd.run(keys[1], SOLVER, problems[1], state=first.state, num_steps=80)
     info = jax.tree.map(lambda *parts: jnp.concatenate(parts), first.info, second.info)
-    assert _equal((second.x, second.state, info), (whole.x, whole.state, whole.info))
+    assert equal((second.x, second.state, info), (whole.x, whole.state, whole.info))
 
 
 def test_a_batch_resumes(batch):

@@ -1,26 +1,9 @@
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_operators import GREYED, RGB, SMALL, SQUARE
 
 import reddiff_jax.operators as ops
-
-RGB = (8, 12, 3)
-GREY = (8, 12, 1)
-
-
-@pytest.fixture
-def x(rng) -> jax.Array:
-    return jnp.asarray(rng.uniform(-1, 1, RGB), dtype=jnp.float32)
-
-
-def _square(x: jax.Array) -> jax.Array:
-    return x**2
-
-
-SQUARE = ops.operator(_square, RGB)
-GREYED = ops.colorization(RGB)
-SMALL = ops.super_resolution(GREY, 2)
 
 
 def test_split_undoes_join(x):
