@@ -46,8 +46,8 @@ class OutOfMemoryError(RuntimeError):
 class CompiledRun:
     """``run`` compiled ahead of time, whole or in calls of a few steps, for one problem or for a batch of one size.
 
-    A single run is the same bits however its steps are divided into calls. Of a batch the whole run is rounded
-    otherwise: there the timestep is one for all, and in calls each problem has its own.
+    A single run is the same bits however its steps are divided into calls. A batch's whole run rounds differently from
+    the same run in calls: in the former all problems share one timestep, in the latter each has its own.
 
     Args:
         key: PRNG key; of a batch one for each problem, (B,).
@@ -128,8 +128,8 @@ class CompiledRun:
 class BatchSolver:
     """A solver compiled for batches of one size, whose empty slots are filled up by repetition.
 
-    A problem's result depends on the batch size and on its slot by rounding at most, on what the other slots hold not
-    at all.
+    A problem's result depends on the batch size and on its slot by rounding at most, and does not depend on what the
+    other slots hold.
 
     Args:
         solver: The method.
