@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reddiff_jax.cli._cache import keep_programs
-from reddiff_jax.cli._errors import FAILED, FAILED_PARTLY, UserError, fail
+from reddiff_jax.cli._errors import FAILED, FAILED_PARTLY, UserError, fail, lacks_memory, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,6 +61,8 @@ def load_prior(folder: Path | None) -> tuple[Any, int, str]:
     except UserError:
         raise
     except Exception as error:
+        if lacks_memory(error):
+            raise
         # Orbax and TensorStore raise nearly anything for a broken checkpoint.
         reason = (str(error) or type(error).__name__).strip().splitlines()[0]
         raise UserError(f"no prior could be loaded from {folder}: {reason}") from error
@@ -83,35 +85,17 @@ def show_settings(settings: Any) -> str:
 @contextmanager
 def progress_bar(description: str) -> Iterator[Any]:
     """A progress bar on stderr; yields ``update(fraction, text)``, whose ``console`` is for what is said meanwhile."""
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from reddiff_jax import _bars
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
     console = stderr()
-    # Drawing takes milliseconds of a core that the solver could use.
-    options = {"refresh_per_second": 1, "transient": True, "disable": not console.is_terminal}
-    with Progress(*columns, console=console, **options) as bar:
-        task = bar.add_task(description, total=1.0)
+    with _bars.progress(description, console) as move:
 
-        def update(fraction: float, text: str) -> None:
-            bar.update(task, completed=fraction, description=f"{description}: {text}")
+        def update(fraction: float, text: str, left: float | None = None) -> None:
+            move(fraction, printable(text), left)
 
         # On a terminal only the bar's own console can write above the bar.
         above = console.is_terminal and stdout().is_terminal
-        update.console = bar.console if above else stdout()  # type: ignore[attr-defined]
+        update.console = console if above else stdout()  # type: ignore[attr-defined]
         yield update
 
 

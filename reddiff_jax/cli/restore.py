@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reddiff_jax import pictures
 from reddiff_jax.cli._cache import cache_folder, compiled
 from reddiff_jax.cli._common import (
     SIGMA,
@@ -41,7 +40,7 @@ def restore(
     sigma: Annotated[
         float | None,
         typer.Option(
-            help=f"{SIGMA} For pictures at least {pictures.ROUNDING_SIGMA}, that of rounding to 8 bits.",
+            help=f"{SIGMA} For pictures at least that of rounding to 8 bits, 0.0023.",
             show_default="what the measurement file says",
         ),
     ] = None,
