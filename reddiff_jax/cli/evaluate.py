@@ -24,6 +24,7 @@ def evaluate(
 
     pairs = jobs.pair(restored, reference)
     scores, failures = jobs.score(pairs.pairs)
+    failures += [failure.reason for failure in pairs.failures]
     failures += [f"{path} has no original in {reference}." for path in pairs.without_original]
     failures += [f"{path} has no restored picture in {restored}." for path in pairs.without_restored]
     if csv is not None and scores:
