@@ -1,6 +1,7 @@
 """What several commands share: options, consoles, the prior, the end of a job."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +14,7 @@ from reddiff_jax.cli._errors import FAILED, FAILED_PARTLY, UserError, fail, lack
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from reddiff_jax.jobs import Outcome
+    from reddiff_jax.jobs import Failure, Outcome
 
 SIGMA = "Standard deviation of the noise, for pixels in [-1, 1] (twice that of pixels in [0, 1])."
 PRIOR = "Folder of a prior, or name of a bundled one; photo64 if left out."
@@ -48,6 +49,13 @@ def stderr() -> "Console":
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
+
+
+def check_exist(*paths: Path | None) -> None:
+    """Raises UserError if none of some files and folders exists: before anything is loaded that takes a second."""
+    if any(path is None or os.path.lexists(path) for path in paths):
+        return  # what is wrong with some of them is theirs alone
+    raise UserError(f"{paths[0]} does not exist; check the name.")
 
 
 def load_prior(folder: Path | None) -> tuple[Any, int, str]:
@@ -108,9 +116,13 @@ def conclude(outcome: "Outcome", done: str) -> None:
     if outcome.failures:
         parts.append(f"{len(outcome.failures)} failed")
     if outcome.done or outcome.skipped:
-        console.print(", ".join(parts), soft_wrap=True)
-    status = FAILED_PARTLY if outcome.done or outcome.skipped else FAILED
-    for failure in outcome.failures:
+        console.print(", ".join(parts), soft_wrap=True, markup=False)
+    conclude_with(outcome.failures, FAILED_PARTLY if outcome.done or outcome.skipped else FAILED)
+
+
+def conclude_with(failures: "Sequence[Failure]", status: int) -> None:
+    """Names what failed, and exits with the status if anything did."""
+    for failure in failures:
         fail(failure.reason, status)
-    if outcome.failures:
+    if failures:
         raise typer.Exit(status)

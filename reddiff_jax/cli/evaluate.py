@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from reddiff_jax.cli._common import FAILED, FAILED_PARTLY, UserError, fail, stdout
+from reddiff_jax.cli._common import FAILED, FAILED_PARTLY, UserError, check_exist, fail, stdout
 
 
 def evaluate(
@@ -18,6 +18,8 @@ def evaluate(
     PSNR in dB and SSIM for pixels in [0, 1]: higher is nearer. LPIPS (AlexNet): lower is nearer; it needs
     the extra `lpips` of this package.
     """
+    check_exist(restored)
+    check_exist(reference)
     from rich.table import Table
 
     from reddiff_jax import jobs

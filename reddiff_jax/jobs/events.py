@@ -26,7 +26,7 @@ class Event:
         done: Fraction of the whole work that is done.
         detail: More, in words.
         settings: Those of the group.
-        left: Seconds that the rest will take, where that is known.
+        left: Seconds that the rest will take, of "compile" the compilation, where that is known.
     """
 
     kind: str

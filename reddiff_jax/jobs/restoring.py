@@ -142,9 +142,15 @@ def restore(
                 report(Event("changed", plan.item.name, 0.0, f"its {' and its '.join(changed)} changed"))
         work.total = max(1, len(plans) - len(work.finished_before))
         # The largest first: what does not fit into memory shows at once.
-        for group in sorted(groups.values(), key=lambda group: -np.prod(group[0].frame.in_shape)):
-            if any(plan.item.name not in work.finished_before for plan in group):
-                _Group(work, group).restore()
+        by_size = sorted(groups.values(), key=lambda group: -np.prod(group[0].frame.in_shape))
+        to_do = [
+            _Group(work, group)
+            for group in by_size
+            if any(plan.item.name not in work.finished_before for plan in group)
+        ]
+        work.steps_left = sum(group.num_left * options.samples * group.steps_of_sample for group in to_do)
+        for group in to_do:
+            group.restore()
     return work.outcome
 
 
@@ -171,6 +177,7 @@ class _Work:
     finished_before: set[str] = field(default_factory=set)
     total: int = 1
     finished: int = 0
+    steps_left: float = 0.0  # of all samples, each times its pixels: what time is taken to be in proportion to
 
     @property
     def done(self) -> float:
@@ -240,13 +247,15 @@ class _Group:
         self.results: dict[str, list[_Restored]] = {}
         self.noted: set[str] = set()
         self.given_up: set[str] = set()
+        self.num_left = sum(plan.item.name not in work.finished_before for plan in plans)
+        self.steps_of_sample = self.solver.num_steps * h * w
+        self.began = 0.0  # the batch under way
 
     def restore(self) -> None:
         """Restores what is not finished."""
-        finished = self.work.finished_before
-        left = sum(plan.item.name not in finished for plan in self.plans)
         h, w, _ = self.frame.in_shape
-        detail = f"{left} of {w} x {h}" if self.frame == self.plans[0].header else f"{left} within {w} x {h}"
+        within = "of" if self.frame == self.plans[0].header else "within"
+        detail = f"{self.num_left} {within} {w} x {h}"
         self.work.report(Event("settings", self.name, self.work.done, detail, self.plans[0].settings))
         units = self._units()
         first: list[_Unit | None] = []
@@ -325,8 +334,9 @@ class _Group:
         return self.work.prior_name, solver, self.frame.task, self.frame.in_shape, tile, self.shared
 
     def _compile(self, problem: Problem, size: int) -> BatchSolver:
-        work = self.work
-        work.report(Event("compile", self.name, work.done, f"batches of {size}"))
+        work, kept_as = self.work, ("compile seconds", size, *self._identity())
+        before = work.sizes.get(*kept_as)
+        work.report(Event("compile", self.name, work.done, f"batches of {size}", left=before))
         batch = BatchSolver(
             self.solver,
             problem,
@@ -337,6 +347,8 @@ class _Group:
             mesh=local_mesh(size),
         )
         devices = f" on {batch.num_devices} devices" if batch.num_devices > 1 else ""
+        if (took := max(1, round(batch.compile_seconds))) != before:
+            work.sizes.put(took, *kept_as)
         seconds = f"batches of {size}{devices} in {batch.compile_seconds:.1f} s"
         work.report(Event("compiled", self.name, work.done, seconds))
         return batch
@@ -384,11 +396,12 @@ class _Group:
         present = [unit for unit in units if unit is not None]
         if self.batch is None or self.batch.batch_size != self.size:
             self.batch = self._compile(present[0].problem, self.size)
-        began = time.perf_counter()
+        began = self.began = time.perf_counter()
         problems = [unit and unit.problem for unit in units]
         xs = self.batch([unit and unit.key for unit in units], problems, partial(self._report_step, units)).x
         residuals, images = self.batch.rms_residuals(problems, xs), np.asarray(xs)
         seconds = (time.perf_counter() - began) / len(present)
+        self.work.steps_left -= len(present) * self.steps_of_sample
         restored = []
         for slot, unit in enumerate(units):
             if unit is not None:
@@ -407,7 +420,9 @@ class _Group:
         if work.film is not None:
             self._film(units, step, estimate)
         said = describe_step(step, num_steps, {name: values[present] for name, values in scalars.items()})
-        work.report(Event("step", self.name, done, said))
+        steps_done = len(present) * self.steps_of_sample * step / num_steps
+        left = (time.perf_counter() - self.began) / steps_done * max(0.0, work.steps_left - steps_done)
+        work.report(Event("step", self.name, done, said, left=left))
 
     def _film(self, units: Sequence[_Unit | None], step: int, estimate: Callable[[int], np.ndarray]) -> None:
         film: Film = self.work.film  # type: ignore[assignment]
