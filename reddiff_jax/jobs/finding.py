@@ -213,7 +213,7 @@ def _kind_of(path: Path) -> str:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        if path.is_symlink():
+        if os.path.islink(path):
             return "a link to nothing"
         return (
             "missing" if isinstance(error, FileNotFoundError | NotADirectoryError) else error.strerror or brief(error)
