@@ -56,7 +56,8 @@ class _Progress:
 
     def line(self) -> str:
         left = self.left()
-        said = f"{self.title}: {100 * self.fraction:.0f} %, {duration(time.monotonic() - self.began)}"
+        minutes, seconds = divmod(round(time.monotonic() - self.began), 60)
+        said = f"{self.title}: {100 * self.fraction:.0f} %, {minutes}:{seconds:02}"
         if left is not None and self.fraction < 1:
             said += f", about {duration(left)} left"
         return f"{said}: {self.text}" if self.text else said
@@ -121,20 +122,23 @@ def _terminal_bar(title: str, console: "Console", stays: bool) -> Iterator[Updat
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
 
     columns = (
-        TextColumn("{task.description}", markup=False),  # names of files may have brackets
+        TextColumn(title),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        # Names of files may have brackets, and are long: they must not take the bar's room.
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
     )
     options: dict[str, Any] = {"refresh_per_second": 1 / _SECONDS_BETWEEN_REDRAWINGS, "transient": not stays}
     with Progress(*columns, console=console, **options) as bar:
-        task = bar.add_task(title, total=1.0)
+        task = bar.add_task("", total=1.0)
 
         def update(fraction: float, text: str, left: float | None = None) -> None:
-            bar.update(task, completed=fraction, description=f"{title}: {text}")
+            bar.update(task, completed=fraction, description=text)
 
         yield update

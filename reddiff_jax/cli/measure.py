@@ -16,6 +16,7 @@ from reddiff_jax.cli._common import (
     printable,
     progress_bar,
 )
+from reddiff_jax.cli._names import check_names
 
 
 def measure(
@@ -39,6 +40,7 @@ def measure(
     Writes OUT/NAME.npz (lossless, with all that `restore` must know), OUT/preview/NAME.png to look at, and
     OUT/reference/NAME.png, the original as it was measured. Whole pictures are cut to what the task divides by.
     """
+    check_names(task)
     check_exist(*images)
     from reddiff_jax import jobs
 

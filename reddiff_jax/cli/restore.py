@@ -22,6 +22,7 @@ from reddiff_jax.cli._common import (
     progress_bar,
     show_settings,
 )
+from reddiff_jax.cli._names import check_names
 from reddiff_jax.cli._processes import ProcessesOption, ProcessOption, choose_share, parse_batch_size, use_cores
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def restore(
 
     With --samples K: NAME_0.png, ..., NAME_mean.png, NAME_std.png (its metadata says what white is), NAME_panel.png.
     """
+    check_names(task, solver)
     check_exist(*inputs)
     if settings is not None:
         check_exist(settings)

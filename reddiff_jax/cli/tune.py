@@ -19,6 +19,7 @@ from reddiff_jax.cli._common import (
     show_settings,
     stdout,
 )
+from reddiff_jax.cli._names import check_names
 
 _SHOWN = 8
 
@@ -54,6 +55,7 @@ def tune(
     Settings that are numbers are tried several at once in one compiled call. Score: PSNR - 10 LPIPS, or PSNR alone
     without the extra `lpips`. The search optuna needs the extra `tune`.
     """
+    check_names(task, solver)
     check_exist(*images)
     from dataclasses import asdict
 

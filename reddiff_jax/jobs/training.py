@@ -200,7 +200,7 @@ def train_prior(
             losses = training.loss_by_noise_level(prior, held_out)
             _append(out / _VALIDATION, step=int(state.step), **{f"t{t}": f"{loss:.6f}" for t, loss in losses.items()})
 
-    say("starting")
+    say("initialising, or reading the last checkpoint")
     state = training.train(
         begun.net,
         begun.schedule,

@@ -162,4 +162,4 @@ def test_what_is_said_meanwhile_stands_above_the_bar_on_a_terminal(monkeypatch, 
         update.console.print("said")
     written = capsys.readouterr()
     assert ("said\n" in written.err, "said\n" in written.out) == (terminal, not terminal)
-    assert ("restoring: a picture" in written.err) == terminal
+    assert ("a picture" in written.err) == terminal

@@ -9,7 +9,10 @@ import pytest
 from rich.console import Console
 
 import reddiff_jax as rd
-from reddiff_jax import _bars
+from reddiff_jax import _bars, tasks
+from reddiff_jax.cli import _names
+from reddiff_jax.settings import SETTINGS
+from reddiff_jax.tasks.catalogue import NUMBERED
 
 HEAVY = ("jax", "flax", "optax", "orbax", "numpy", "PIL")
 
@@ -36,6 +39,32 @@ def test_help_loads_nothing_heavy(args):
 
 def test_the_version_is_told():
     assert loaded_by("--version") == (0, set(), f"reddiff-jax {rd.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("restore", ".", "--task", "denoize", "--out", "o"), "unknown task 'denoize'; did you mean denoise?"),
+        (("restore", ".", "--solver", "noise-aware", "--out", "o"), "did you mean noise_aware?"),
+        (("restore", "nowhere.png", "--task", "sr3", "--out", "o"), "nowhere.png does not exist"),
+        (("restore", ".", "--settings", "nowhere.json", "--out", "o"), "nowhere.json does not exist"),
+        (("restore", ".", "--batch-size", "few", "--out", "o"), "must be a whole number or auto"),
+        (("train", "nowhere", "--out", "o"), "nowhere does not exist"),
+        (("measure", ".", "--task", "blur", "--out", "o"), "unknown task 'blur'"),
+        (("restore", ".", "--steps", "many", "--out", "o"), "--steps"),
+    ],
+)
+def test_mistakes_are_told_before_anything_heavy_is_loaded(args, said):
+    status, loaded, printed = loaded_by(*args)
+    assert (status, loaded) == (2, set())
+    assert said in printed
+    assert printed.startswith("error: ")
+
+
+def test_the_names_known_without_jax_are_those_of_the_tasks_and_solvers():
+    assert list(tasks.TASKS) == _names.TASKS
+    assert list(NUMBERED) == _names.NUMBERED
+    assert list(SETTINGS) == _names.SOLVERS
 
 
 # ---- bars
