@@ -1,5 +1,6 @@
 """Files that appear only when complete, whatever happens meanwhile."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +11,11 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """Yields where to write; at the end the file takes its place, and is safe from a loss of power.
 
-    After an error nothing is left; after a kill ``.NAME.partial``, which the next attempt overwrites.
+    After an error nothing is left; after a kill ``.DIGEST.partial``, which the next attempt overwrites.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    # Not the name itself: of 255 bytes, which a file system allows, a longer name could not be written.
+    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]
+    partial = path.with_name(f".{digest}.partial")
     try:
         yield partial
         with partial.open("rb+") as file:

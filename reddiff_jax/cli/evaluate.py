@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from reddiff_jax.cli._common import FAILED, FAILED_PARTLY, UserError, fail, stdout
+from reddiff_jax.cli._common import FAILED, FAILED_PARTLY, UserError, check_exist, fail, printable, stdout
 
 
 def evaluate(
@@ -18,12 +18,16 @@ def evaluate(
     PSNR in dB and SSIM for pixels in [0, 1]: higher is nearer. LPIPS (AlexNet): lower is nearer; it needs
     the extra `lpips` of this package.
     """
+    check_exist(restored)
+    check_exist(reference)
+    from rich.markup import escape
     from rich.table import Table
 
     from reddiff_jax import jobs
 
     pairs = jobs.pair(restored, reference)
     scores, failures = jobs.score(pairs.pairs)
+    failures += [failure.reason for failure in pairs.failures]
     failures += [f"{path} has no original in {reference}." for path in pairs.without_original]
     failures += [f"{path} has no restored picture in {restored}." for path in pairs.without_restored]
     if csv is not None and scores:
@@ -40,7 +44,7 @@ def evaluate(
         means = {name: jobs.mean(score[name] for _, score in scores if name in score) for name in columns}
         for index, (name, score) in enumerate([*scores, ("mean", means)]):
             cells = (f"{score[each]:.{2 if each == 'psnr' else 4}f}" if each in score else "-" for each in columns)
-            table.add_row(name, *cells, end_section=index == len(scores) - 1)
+            table.add_row(escape(printable(name)), *cells, end_section=index == len(scores) - 1)
         console.print(table)
         if "lpips" not in columns:
             console.print('LPIPS left out: pip install "reddiff-jax\\[lpips]" for it.', soft_wrap=True)

@@ -7,15 +7,20 @@ from typing import Annotated, Any
 import typer
 
 from reddiff_jax.cli._common import (
+    FAILED_PARTLY,
     SIGMA,
     PriorOption,
     SeedOption,
     SolverOption,
+    check_exist,
+    check_found,
+    conclude_with,
     load_prior,
     progress_bar,
     show_settings,
     stdout,
 )
+from reddiff_jax.cli._names import check_names
 
 _SHOWN = 8
 
@@ -51,6 +56,8 @@ def tune(
     Settings that are numbers are tried several at once in one compiled call. Score: PSNR - 10 LPIPS, or PSNR alone
     without the extra `lpips`. The search optuna needs the extra `tune`.
     """
+    check_names(task, solver)
+    check_exist(*images)
     from dataclasses import asdict
 
     from rich.table import Table
@@ -62,7 +69,9 @@ def tune(
     fields = None if vary is None else [field_name(each) for each in vary]
     tasks.check_sigma(sigma)
     solver = jobs.settings_class(solver, task).name
+    check_found(images, measured=False)
     loaded, channels, prior_name = load_prior(prior)
+    failures: list[jobs.Failure] = []
     with progress_bar("tuning") as update:
         update(0.0, f"{solver} on {task}")
 
@@ -86,6 +95,7 @@ def tune(
             prior_name=prior_name,
             channels=channels,
             report=report,
+            fail=failures.append,
         )
     searched = list(tuned.settings.space)
     table = Table("score", *(word(name) for name in searched), "")
@@ -100,3 +110,4 @@ def tune(
     gain = f"{said} {tuned.score:.2f} after {len(tuned.trials)} trials, {before.score:.2f} before"
     console.print(f"{gain}: {show_settings(tuned.settings)}", soft_wrap=True, markup=False)
     console.print(f"settings: {out}", soft_wrap=True, markup=False)
+    conclude_with(failures, FAILED_PARTLY)
