@@ -8,6 +8,7 @@ of another picture. Pixels are float32 (H, W, C) with -1 = 0 (black) and 1 = whi
 from reddiff_jax.pictures.arrays import ROUNDING_SIGMA as ROUNDING_SIGMA
 from reddiff_jax.pictures.arrays import center_crop as center_crop
 from reddiff_jax.pictures.arrays import shrink as shrink
+from reddiff_jax.pictures.arrays import to_channels as to_channels
 from reddiff_jax.pictures.arrays import to_float as to_float
 from reddiff_jax.pictures.arrays import to_uint8 as to_uint8
 from reddiff_jax.pictures.form import FLOAT as FLOAT

@@ -291,7 +291,7 @@ def test_profile_exif_and_alpha_go_out_as_they_came_in(tmp_path, rgb, bits):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     exif = Image.Exif()
     exif[274], exif[0x010F] = 6, "A camera"
-    exif.get_ifd(0x8769)[0x9003] = "2024:05:06 07:08:09"
+    exif[0x8769] = {0x9003: "2024:05:06 07:08:09"}
     layers = np.concatenate([rgb, rgb[..., :1]], axis=2)
     Image.fromarray(layers).save(tmp_path / "x.png", icc_profile=profile, exif=exif)
     picture = pictures.read(tmp_path / "x.png")
