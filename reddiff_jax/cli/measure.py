@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from reddiff_jax.cli._common import SIGMA, KernelOption, MaskOption, OutOption, SeedOption, conclude, progress_bar
+from reddiff_jax.cli._pictures import HoleOption, PageOption, WhiteOption, parse_hole
 
 
 def measure(
@@ -15,7 +16,10 @@ def measure(
     sigma: Annotated[float, typer.Option(help=SIGMA)] = 0.0,
     seed: SeedOption = 0,
     mask: MaskOption = None,
+    hole: HoleOption = "auto",
     kernel: KernelOption = None,
+    white: WhiteOption = None,
+    page: PageOption = None,
     size: Annotated[
         int | None,
         typer.Option(
@@ -39,7 +43,10 @@ def measure(
             out=out,
             seed=seed,
             mask=mask,
+            hole=parse_hole(hole),
             kernel=kernel,
+            white=white,
+            page=page,
             size=size,
             channels=1 if gray else 3,
             report=lambda event: update(event.done, event.name),

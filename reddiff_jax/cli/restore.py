@@ -20,6 +20,15 @@ from reddiff_jax.cli._common import (
     progress_bar,
     show_settings,
 )
+from reddiff_jax.cli._pictures import (
+    BitsOption,
+    GrowOption,
+    HoleOption,
+    PageOption,
+    WhiteOption,
+    parse_bits,
+    parse_hole,
+)
 from reddiff_jax.cli._processes import ProcessesOption, ProcessOption, choose_share, parse_batch_size, use_cores
 
 if TYPE_CHECKING:
@@ -37,6 +46,8 @@ def restore(
         typer.Option(help="What to undo; `reddiff-jax info` lists the tasks. Measurement files say it themselves."),
     ] = None,
     mask: MaskOption = None,
+    hole: HoleOption = "auto",
+    grow: GrowOption = None,
     kernel: KernelOption = None,
     sigma: Annotated[
         float | None,
@@ -45,6 +56,9 @@ def restore(
             show_default="what the measurement file says",
         ),
     ] = None,
+    white: WhiteOption = None,
+    page: PageOption = None,
+    bits: BitsOption = None,
     prior: PriorOption = None,
     solver: SolverOption = None,
     settings: Annotated[
@@ -90,6 +104,9 @@ def restore(
 ) -> None:
     """Restores pictures: OUT/NAME.png for each input, and OUT/manifest.jsonl.
 
+    Bits, grayness, alpha, colour profile and EXIF of a picture come out as they came in; floating-point pictures as
+    OUT/NAME.tif. A photo with transparent pixels is its own mask for `--task inpaint`.
+
     Settings are tuned for what is measured and the noise level, and are printed. Killed and started again with the same
     options, it continues and gives the same files, bit for bit on the same devices. Started once on each of several
     machines (srun, a TPU pod, or --processes and --process), each does its share.
@@ -107,7 +124,12 @@ def restore(
         task=task,
         sigma=sigma,
         mask=mask,
+        hole=parse_hole(hole),
+        grow=grow,
         kernel=kernel,
+        white=white,
+        page=page,
+        bits=parse_bits(bits),
         solver=solver,
         changes={name: value for name, value in changes.items() if value is not None},
         samples=samples,
@@ -126,6 +148,8 @@ def restore(
     with progress_bar("restoring") as update:
 
         def report(event: "Event") -> None:
+            if event.kind == "decided":
+                update.console.print(event.detail, soft_wrap=True)
             if event.kind == "settings":
                 text = f"{event.name} ({event.detail}): {show_settings(event.settings)}"
                 update.console.print(text, soft_wrap=True)

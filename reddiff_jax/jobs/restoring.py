@@ -23,7 +23,15 @@ from reddiff_jax.jobs.inputs import Item, find_inputs
 from reddiff_jax.jobs.manifest import MANIFEST, Manifest
 from reddiff_jax.jobs.options import Options
 from reddiff_jax.jobs.outputs import REFERENCES, prepare_folder, writing
-from reddiff_jax.jobs.planning import Plan, check_not_onto_inputs, is_finished, load, make_plan, tile_size
+from reddiff_jax.jobs.planning import (
+    Plan,
+    check_not_onto_inputs,
+    is_finished,
+    load,
+    make_plan,
+    picture_like,
+    tile_size,
+)
 from reddiff_jax.jobs.scoring import score_arrays
 from reddiff_jax.jobs.shares import Share
 from reddiff_jax.jobs.watching import Film, ScalarEvents, ScalarLog
@@ -51,6 +59,9 @@ def restore(
     report: Report = lambda event: None,
 ) -> Outcome:
     """Restores degraded pictures and measurement files: ``NAME.png`` each, and ``manifest.jsonl``.
+
+    A picture comes out as it came in: bits, grayness, alpha, colour profile and EXIF; floating-point numbers, and what
+    ``options.bits`` wants so, as ``NAME.tif``.
 
     With several samples ``NAME_0.png``, ``NAME_1.png``, ..., their mean ``NAME_mean.png``, the standard deviation
     ``NAME_std.png`` (a gray picture, white = its largest value, which its metadata and the manifest tell), and
@@ -108,9 +119,13 @@ def restore(
         own = share.of(items)
         plans = []
         looked = pool.map(partial(_attempt, partial(make_plan, options, prior_name, channels)), own)
+        said = set()
         for item, plan in zip(own, looked, strict=True):
             if isinstance(plan, Plan):
                 plans.append(plan)
+                if plan.said not in ("", *said):  # one mask of many pictures is worth one line
+                    said.add(plan.said)
+                    report(Event("decided", plan.item.name, 0.0, plan.said))
             else:
                 work.fail(item, plan)
         groups: dict[tuple[Settings, Header, bool], list[Plan]] = {}
@@ -441,10 +456,16 @@ class _Group:
                 plan.outputs[-2]: {"Comment": f"standard deviation of pixels in [-1, 1]: black 0, white {white:.6g}"}
             }
             written += [mean, std, pictures.to_float(_samples_panel(images, mean, std, white))]
+        like = _attempt(picture_like, work.options, plan)
+        if isinstance(like, Exception):
+            work.fail(plan.item, like, **entry)
+            return
+        bits, num_images = plan.record["bits"], len(images) + (len(images) > 1)  # samples and their mean
         with writing(work.out / plan.outputs[0]):
             (work.out / plan.outputs[0]).parent.mkdir(parents=True, exist_ok=True)
-            for output, x in zip(plan.outputs, written, strict=True):
-                pictures.write_picture(work.out / output, x, text=words.get(output))
+            for i, (output, x) in enumerate(zip(plan.outputs, written, strict=True)):
+                options = {"like": like, "bits": bits} if i < num_images else {}
+                pictures.write_picture(work.out / output, x, text=words.get(output), **options)
         entry["residual"] = [round(sample.residual, 6) for sample in samples]
         entry["seconds"] = round(sum(sample.seconds for sample in samples), 3)
         work.manifest.add({**entry, **_scores(plan, written[0]), "status": "restored"})
