@@ -16,6 +16,7 @@ from reddiff_jax.jobs.events import Event as Event
 from reddiff_jax.jobs.events import Failure as Failure
 from reddiff_jax.jobs.events import Outcome as Outcome
 from reddiff_jax.jobs.gallery import draw_gallery as draw_gallery
+from reddiff_jax.jobs.inputs import GROWTH as GROWTH
 from reddiff_jax.jobs.inputs import Item as Item
 from reddiff_jax.jobs.inputs import find_inputs as find_inputs
 from reddiff_jax.jobs.inputs import read_kernel as read_kernel
