@@ -49,9 +49,11 @@ def picture_size(path: str | Path) -> tuple[int, int]:
     """(height, width) of a picture file as it is read, without decoding it.
 
     Raises:
-        PictureError: If it is not a readable picture.
+        PictureError: If it is not a readable picture, or has no scale of its own.
     """
     form = look(path)
+    if form.white is None:
+        raise PictureError(f"{path} has numbers of {form.bits} bits without a scale; save it with 8 or 16 bits.")
     return form.height, form.width
 
 

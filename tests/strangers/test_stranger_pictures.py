@@ -200,6 +200,8 @@ def test_floats_are_read_on_the_scale_that_is_named(tmp_path, rng, shape, white)
     values = (white * rng.random(shape)).astype(np.float32)
     tifffile.imwrite(tmp_path / "x.tif", values, photometric="rgb" if len(shape) == 3 else None)
     assert "--white" in refusal(tmp_path / "x.tif")
+    with pytest.raises(pictures.PictureError, match="without a scale; save it with 8 or 16 bits"):
+        pictures.picture_size(tmp_path / "x.tif")
     picture = pictures.read(tmp_path / "x.tif", white=white)
     np.testing.assert_allclose(picture.pixels, values.reshape(H, W, -1) / white * 2 - 1, atol=1e-6)
     rd.write_picture(tmp_path / "y.tif", picture.pixels, like=picture)
@@ -251,7 +253,8 @@ def test_the_camera_s_rotation(tmp_path, rgb, kind, orientation):
         error = 2 if kind == "jpg" else 0
         Image.fromarray(stored).save(path, exif=exif, **more)
     expected = TURNS[orientation](stored)
-    assert pictures.picture_size(path) == expected.shape[:2]
+    form = pictures.look(path)
+    assert (form.height, form.width) == expected.shape[:2]
     picture = pictures.read(path, **options)
     assert picture.pixels.shape == expected.shape
     assert abs(numbers(picture.pixels, white) - expected).max() <= error
