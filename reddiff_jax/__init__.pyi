@@ -68,6 +68,8 @@ from reddiff_jax.operators import super_resolution as super_resolution
 from reddiff_jax.operators import uniform_blur as uniform_blur
 from reddiff_jax.operators import varying_blur as varying_blur
 from reddiff_jax.operators import view_angles as view_angles
+from reddiff_jax.pictures import read_picture as read_picture
+from reddiff_jax.pictures import write_picture as write_picture
 from reddiff_jax.priors import Prior as Prior
 from reddiff_jax.priors import edm_prior as edm_prior
 from reddiff_jax.priors import from_eps as from_eps

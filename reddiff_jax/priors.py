@@ -365,7 +365,7 @@ class TiledPrior(Prior):
         h, w, c = x_t.shape
         if max(h, w) > self.size and isinstance(cond, Mapping) and "low_res" in cond:
             raise ValueError(
-                f"cond has low_res, which belongs to the whole picture, but {h} x {w} pixels make several tiles of "
+                f"cond has low_res, which belongs to the whole picture, but {w} x {h} pixels make several tiles of "
                 f"{self.size}; use the prior without tiled(), or with tiles as large as the picture."
             )
         size_h, size_w = min(h, self.size), min(w, self.size)

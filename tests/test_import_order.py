@@ -17,8 +17,8 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 # Each part may import those of the rows above it, never one of its own row.
 ORDER = [
     {"_bars", "_types", "_checks", "_tree", "_conjugate_gradients", "_files"},
-    {"_repr"},
-    {"schedules", "weightings", "nets", "noise", "masks", "kernels", "metrics", "pictures", "sharding"},
+    {"_repr", "pictures"},
+    {"schedules", "weightings", "nets", "noise", "masks", "kernels", "metrics", "sharding"},
     {"operators"},
     {"priors", "problems", "panels"},
     {"guidance"},

@@ -28,7 +28,7 @@ SolverOption = Annotated[
 OutOption = Annotated[Path, typer.Option("--out", help="Output folder.")]
 MaskOption = Annotated[
     Path | None,
-    typer.Option("--mask", help="Mask: a picture (black = missing), .npy or .npz; or a folder with one a picture."),
+    typer.Option("--mask", help="Mask: a picture, .npy or .npz; or a folder with one a picture."),
 ]
 KernelOption = Annotated[
     Path | None,

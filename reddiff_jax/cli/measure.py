@@ -17,6 +17,7 @@ from reddiff_jax.cli._common import (
     progress_bar,
 )
 from reddiff_jax.cli._names import check_names
+from reddiff_jax.cli._pictures import HoleOption, PageOption, WhiteOption, parse_hole
 
 
 def measure(
@@ -26,7 +27,10 @@ def measure(
     sigma: Annotated[float, typer.Option(help=SIGMA)] = 0.0,
     seed: SeedOption = 0,
     mask: MaskOption = None,
+    hole: HoleOption = "auto",
     kernel: KernelOption = None,
+    white: WhiteOption = None,
+    page: PageOption = None,
     size: Annotated[
         int | None,
         typer.Option(
@@ -59,7 +63,10 @@ def measure(
             out=out,
             seed=seed,
             mask=mask,
+            hole=parse_hole(hole),
             kernel=kernel,
+            white=white,
+            page=page,
             size=size,
             channels=1 if gray else 3,
             report=report,

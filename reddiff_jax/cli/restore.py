@@ -24,6 +24,15 @@ from reddiff_jax.cli._common import (
     show_settings,
 )
 from reddiff_jax.cli._names import check_names
+from reddiff_jax.cli._pictures import (
+    BitsOption,
+    GrowOption,
+    HoleOption,
+    PageOption,
+    WhiteOption,
+    parse_bits,
+    parse_hole,
+)
 from reddiff_jax.cli._processes import ProcessesOption, ProcessOption, choose_share, parse_batch_size, use_cores
 
 if TYPE_CHECKING:
@@ -43,6 +52,8 @@ def restore(
         typer.Option(help="What to undo; `reddiff-jax info` lists the tasks. Measurement files say it themselves."),
     ] = None,
     mask: MaskOption = None,
+    hole: HoleOption = "auto",
+    grow: GrowOption = None,
     kernel: KernelOption = None,
     sigma: Annotated[
         float | None,
@@ -51,6 +62,9 @@ def restore(
             show_default="what the measurement file says",
         ),
     ] = None,
+    white: WhiteOption = None,
+    page: PageOption = None,
+    bits: BitsOption = None,
     prior: PriorOption = None,
     solver: SolverOption = None,
     settings: Annotated[
@@ -96,6 +110,9 @@ def restore(
 ) -> None:
     """Restores pictures: OUT/NAME.png for each input, and OUT/manifest.jsonl.
 
+    Bits, grayness, alpha, colour profile and EXIF of a picture come out as they came in; floating-point pictures as
+    OUT/NAME.tif. A photo with transparent pixels is its own mask for `--task inpaint`.
+
     Settings are tuned for what is measured and the noise level, and are printed. Killed and started again with the same
     options, it continues and gives the same files, bit for bit on the same devices. Started once on each of several
     machines (srun, a TPU pod, or --processes and --process), each does its share.
@@ -119,7 +136,12 @@ def restore(
         task=task,
         sigma=sigma,
         mask=mask,
+        hole=parse_hole(hole),
+        grow=grow,
         kernel=kernel,
+        white=white,
+        page=page,
+        bits=parse_bits(bits),
         solver=solver,
         changes={name: value for name, value in changes.items() if value is not None},
         samples=samples,
@@ -181,6 +203,8 @@ class _Told:
             return f"{event.name}: {compiled(event.detail)}"
         if event.kind == "retry":
             return f"{event.name}: {event.detail}"
+        if event.kind == "decided":
+            return event.detail
         if event.kind == "changed":
             return f"{event.name}: done again, because {event.detail}"
         if event.kind == "step" and not self.estimated and event.left is not None:

@@ -14,6 +14,7 @@ from reddiff_jax.jobs.finding import find_inputs
 from reddiff_jax.jobs.inputs import own_arrays
 from reddiff_jax.jobs.options import check_parts, check_seed
 from reddiff_jax.jobs.outputs import PREVIEWS, REFERENCES, UnwritableError, prepare_folder, writing_result
+from reddiff_jax.masks import Hole
 from reddiff_jax.measurements import Measurement
 from reddiff_jax.noise import gaussian
 from reddiff_jax.problems import measure
@@ -28,7 +29,10 @@ def measure_pictures(
     out: str | Path,
     seed: int = 0,
     mask: str | Path | None = None,
+    hole: Hole = Hole.AUTO,
     kernel: str | Path | None = None,
+    white: float | None = None,
+    page: int | None = None,
     size: int | None = None,
     channels: int = 3,
     report: Report = lambda event: None,
@@ -42,7 +46,10 @@ def measure_pictures(
         out: Output folder.
         seed: Seed of masks, kernels and noise; each picture's depend on its name, too.
         mask: Mask file, or folder of masks named as the pictures; drawn if None.
+        hole: What marks the hole in a mask file.
         kernel: The same for blur kernels.
+        white: The number that is white in pictures of more than 8 bits; None for what the file says.
+        page: Which page of files with several, counted from 1.
         size: Measure the central square, reduced to this many pixels a side; the whole picture if None, cropped to
             a multiple of the task's factor.
         channels: 3 (RGB) or 1 (gray).
@@ -68,8 +75,8 @@ def measure_pictures(
     done: list[str] = []
     for index, item in enumerate(items):
         try:
-            x = _original(item.path, channels, size, known.factor)
-            measurement = simulate(item.stem, x, task, sigma, seed, mask=mask, kernel=kernel)
+            x, bits = _original(item.path, channels, size, known.factor, white, page)
+            measurement = simulate(item.stem, x, task, sigma, seed, mask=mask, hole=hole, kernel=kernel)
             error = None
         except MemoryError:
             raise
@@ -78,7 +85,7 @@ def measure_pictures(
             error = wrong
         if error is None:
             try:
-                _write(out, item.name, measurement, known.result(x))
+                _write(out, item.name, measurement, known.result(x), bits)
             except UnwritableError as wrong:
                 error = wrong
         if error is None:
@@ -90,7 +97,7 @@ def measure_pictures(
     return Outcome(done, [], failures)
 
 
-def _write(out: Path, name: str, measurement: Measurement, reference: np.ndarray) -> None:
+def _write(out: Path, name: str, measurement: Measurement, reference: np.ndarray, bits: int) -> None:
     """Writes the measurement, its preview and its original."""
     target = out / f"{name}{measurements.SUFFIX}"
     with writing_result(target):
@@ -98,20 +105,28 @@ def _write(out: Path, name: str, measurement: Measurement, reference: np.ndarray
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
         measurements.write_measurement(target, measurement)
         pictures.write_picture(out / PREVIEWS / f"{name}.png", measurement.preview())
-        pictures.write_picture(out / REFERENCES / f"{name}.png", reference)
+        pictures.write_picture(out / REFERENCES / f"{name}.png", reference, bits=bits)
 
 
-def _original(path: Path, channels: int, size: int | None, factor: int) -> np.ndarray:
-    array = pictures.read_uint8(path, channels=channels)
-    if size is not None:
-        array = pictures.center_crop(array, size)
-    height, width = (side // factor * factor for side in array.shape[:2])
+def _original(
+    path: Path, channels: int, size: int | None, factor: int, white: float | None, page: int | None
+) -> tuple[np.ndarray, int]:
+    """A picture (H, W, C) in [-1, 1] of a size that the task divides, and the bits that it is exact in, 8 or 16."""
+    bits = min(pictures.look(path, page=page).bits, 16)
+    x = pictures.read_picture(path, channels=channels, white=white, page=page)
+    if bits == 8:
+        array = pictures.to_uint8(x)
+        x = pictures.to_float(array if size is None else pictures.center_crop(array, size))
+    elif size is not None:
+        x = pictures.center_crop(x, size)
+    if bits == 16:
+        # The reference must be what was measured.
+        x = np.round(np.clip(x, -1, 1) * 32767.5 + 32767.5).astype(np.float32) / np.float32(32767.5) - np.float32(1)
+    height, width = (side // factor * factor for side in x.shape[:2])
     if min(height, width) == 0:
-        raise JobError(
-            f"a picture of {array.shape[1]} x {array.shape[0]} pixels is too small for a factor of {factor}."
-        )
-    top, left = (array.shape[0] - height) // 2, (array.shape[1] - width) // 2
-    return pictures.to_float(array[top : top + height, left : left + width])
+        raise JobError(f"a picture of {x.shape[1]} x {x.shape[0]} pixels is too small for a factor of {factor}.")
+    top, left = (x.shape[0] - height) // 2, (x.shape[1] - width) // 2
+    return x[top : top + height, left : left + width], bits
 
 
 def simulate(
@@ -122,6 +137,7 @@ def simulate(
     seed: int,
     *,
     mask: str | Path | None = None,
+    hole: Hole = Hole.AUTO,
     kernel: str | Path | None = None,
 ) -> Measurement:
     """Measures one picture; its mask or kernel and its noise are drawn from (seed, stem).
@@ -133,13 +149,15 @@ def simulate(
         sigma: Standard deviation of the noise, for pixels in [-1, 1].
         seed: Seed.
         mask: Mask file, or folder of masks, instead of a drawn one.
+        hole: What marks the hole in a mask file.
         kernel: The same for blur kernels.
     """
     known, key = tasks.by_name(task), masks.key_of(stem, seed)
     shape: Shape = x.shape  # type: ignore[assignment]
     if known.gray and shape[2] == 1:
         raise JobError(f"{task} makes no sense for gray pictures; take RGB ones.")
-    arrays = own_arrays(mask, kernel, shape, stem) or known.simulate(jax.random.fold_in(key, 0), shape)
+    arrays, _ = own_arrays(mask, kernel, shape, stem, hole=hole, growth=0)
+    arrays = arrays or known.simulate(jax.random.fold_in(key, 0), shape)
     y = measure(jax.random.fold_in(key, 1), known.operator(shape, arrays), gaussian(sigma), jnp.asarray(x)).y
     if "mask" in arrays:
         y = y * arrays["mask"]  # no noise where nothing was seen

@@ -1,13 +1,15 @@
 """Options of a restoration, and checks of what the user chose."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from reddiff_jax import tasks
+from reddiff_jax import pictures, tasks
 from reddiff_jax.jobs.errors import JobError
+from reddiff_jax.masks import Hole
 from reddiff_jax.noise import gaussian
 from reddiff_jax.problems import Problem
 from reddiff_jax.settings import Settings, SettingsFile, by_name, check_serves, default_name, default_settings
@@ -25,7 +27,12 @@ class Options:
         sigma: Standard deviation of the noise for pixels in [-1, 1]; None: what the measurement files say.
             For pictures at least that of rounding to 8 bits.
         mask: Mask file, or folder of masks named as the pictures.
+        hole: What marks the hole in a mask file.
+        grow: Pixels by which the holes of a mask are grown; None for what was measured to be best: 0 for arrays.
         kernel: Kernel file, or folder of kernels named as the pictures.
+        white: The number that is white in pictures of more than 8 bits; None for what the file says.
+        page: Which page of files with several, counted from 1; None refuses such files.
+        bits: Of the results, 8, 16, or 32 for floating-point numbers in a TIFF; None for those of the input.
         solver: Name of the solver; None: what does the task best, or what the tuned settings are of.
         tuned: Tuned settings, which are preferred to the built-in ones where there are some.
         changes: Fields of the settings to be replaced.
@@ -41,7 +48,12 @@ class Options:
     task: str | None = None
     sigma: float | None = None
     mask: str | Path | None = None
+    hole: Hole = Hole.AUTO
+    grow: int | None = None
     kernel: str | Path | None = None
+    white: float | None = None
+    page: int | None = None
+    bits: int | None = None
     solver: str | None = None
     tuned: SettingsFile | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -68,6 +80,7 @@ class Options:
         if self.sigma is not None:
             tasks.check_sigma(self.sigma)
         check_seed(self.seed)
+        self._check_pictures()
         settings_class(self.solver, self.task)().changed(self.changes)
         if self.task is not None:
             check_parts(self.task, self.mask, self.kernel)
@@ -75,6 +88,20 @@ class Options:
             self.settings(problem, self.task)
         elif self.mask is not None or self.kernel is not None:
             raise JobError("a mask or a kernel needs the task, too: --task inpaint or --task deblur_motion.")
+
+    def _check_pictures(self) -> None:
+        if self.grow is not None and self.grow < 0:
+            raise JobError(f"grow is {self.grow} but must be at least 0 pixels.")
+        if self.bits not in (None, 8, 16, pictures.FLOAT):
+            raise JobError(f"bits is {self.bits} but must be 8, 16, or {pictures.FLOAT} for floating-point numbers.")
+        if self.white is not None and not (math.isfinite(self.white) and self.white > 0):
+            raise JobError(f"white is {self.white} but must be a finite number above 0.")
+        if self.page is not None and self.page < 1:
+            raise JobError(f"page is {self.page} but pages are counted from 1.")
+        if self.hole is not Hole.AUTO and self.mask is None:
+            raise JobError(f"hole is {self.hole.value} but there is no mask whose hole it could mark: --mask FILE.")
+        if self.grow is not None and self.task is not None and tasks.by_name(self.task).needs != "mask":
+            raise JobError(f"grow is {self.grow} but {self.task} takes no mask; leave --grow out.")
 
     def settings(self, problem: Problem, task: str) -> Settings:
         """The settings of the solver for a problem of a task; its shapes and the numbers of a mask are enough.

@@ -16,14 +16,15 @@ from reddiff_jax import measurements, pictures, tasks
 from reddiff_jax.jobs.errors import JobError
 from reddiff_jax.jobs.finding import Item
 from reddiff_jax.jobs.framing import frame_header
-from reddiff_jax.jobs.inputs import own_arrays, own_file, read_kernel
+from reddiff_jax.jobs.inputs import OwnMask, mask_of_picture, own_arrays, own_file, read_kernel
 from reddiff_jax.jobs.manifest import Manifest
 from reddiff_jax.jobs.options import Options
 from reddiff_jax.measurements import Header, Measurement
 from reddiff_jax.noise import gaussian
+from reddiff_jax.pictures import Form, Picture
 from reddiff_jax.problems import Problem
 from reddiff_jax.settings import Settings
-from reddiff_jax.tasks import Arrays, Shape
+from reddiff_jax.tasks import Arrays, Shape, Task
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Plan:
     record: dict[str, Any]  # what must be equal for a finished picture to be kept
     asked: dict[str, Any]  # what the user has asked for, from which the record follows for given inputs
     outputs: tuple[str, ...]
+    form: Form | None = None  # what the result must be like; None for a measurement file
+    said: str = ""  # what was decided about its mask, in one line
 
 
 def make_plan(options: Options, prior_name: str, channels: int, item: Item) -> Plan:
@@ -51,8 +54,10 @@ def make_plan(options: Options, prior_name: str, channels: int, item: Item) -> P
     Raises:
         ValueError: If it cannot be restored so, in one line.
     """
-    header = _header(options, channels, item)
-    settings = options.settings(_shapes(options, item, header), header.task)
+    form = _form(options, item)
+    header = _header(options, channels, item, form)
+    arrays, own_mask = _arrays(options, item, header)
+    settings = options.settings(_shapes(header, arrays), header.task)
     # Other solvers may ask the operator for more than a framed one can do.
     in_frame = not options.exact_sizes and settings.plain
     frame = frame_header(header) if in_frame else header
@@ -69,9 +74,17 @@ def make_plan(options: Options, prior_name: str, channels: int, item: Item) -> P
     }
     if frame != header:
         record["frame"] = frame.in_shape[:2]
+    bits = options.bits or (form.bits if form is not None else 8)
+    record |= {"bits": bits, "white": options.white, "page": options.page}
+    record |= {} if own_mask is None else own_mask.record
     record = json.loads(json.dumps(record))  # tuples as the lists that are read back
     asked = {**options.asked(), "prior": prior_name}
-    return Plan(item, header, frame, settings, record, asked, _output_names(item.name, options.samples))
+    if form is not None:
+        form = _form_of_result(form, header, alpha=form.alpha and (own_mask is None or options.mask is not None))
+    said = "" if own_mask is None else own_mask.said
+    return Plan(
+        item, header, frame, settings, record, asked, _output_names(item.name, options.samples, bits), form, said
+    )
 
 
 _INPUTS = ("picture", "mask", "kernel")  # digests in a record
@@ -86,6 +99,20 @@ def _digests(options: Options, item: Item) -> dict[str, str]:
     return {name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for name, path in files.items()}
 
 
+def _form(options: Options, item: Item) -> Form | None:
+    """What the input picture is like; None for a measurement file."""
+    if item.path.suffix.lower() not in pictures.SUFFIXES:
+        return None
+    return pictures.look(item.path, page=options.page)
+
+
+def _form_of_result(form: Form, header: Header, *, alpha: bool) -> Form:
+    """The input's form, but of what a task adds: colours, and what was transparent."""
+    if tasks.by_name(header.task).gray:  # a gray measurement of a colour picture
+        return replace(form, gray=False, alpha=alpha, profile=None)
+    return replace(form, alpha=alpha)
+
+
 def load(options: Options, channels: int, plan: Plan) -> Measurement:
     """Reads one input, and checks that it is still what it was."""
     header, path = plan.header, plan.item.path
@@ -93,8 +120,8 @@ def load(options: Options, channels: int, plan: Plan) -> Measurement:
         read = measurements.read_measurement(path)
         measurement = replace(read, header=replace(read.header, sigma=header.sigma))
     else:
-        y = pictures.read_picture(path, channels=header.y_shape[2])
-        arrays = _arrays(options, plan.item, header)
+        y = pictures.read(path, channels=header.y_shape[2], white=options.white, page=options.page).pixels
+        arrays, _ = _arrays(options, plan.item, header)
         if "mask" in arrays:
             arrays["mask"] = np.broadcast_to(arrays["mask"], header.in_shape)
             if y.shape == header.in_shape:
@@ -105,23 +132,48 @@ def load(options: Options, channels: int, plan: Plan) -> Measurement:
     return measurement
 
 
-def _shapes(options: Options, item: Item, header: Header) -> Problem:
+def _shapes(header: Header, arrays: Arrays) -> Problem:
     """The picture's problem as far as settings depend on it: the operator's type, a mask's numbers, the noise."""
     task, problem = tasks.by_name(header.task), tasks.example(header.task, header.in_shape[2])
     if task.needs == "mask":
-        read = item.path.suffix == measurements.SUFFIX
-        arrays = measurements.read_measurement(item.path).arrays if read else _arrays(options, item, header)
         operator = task.operator(header.in_shape, arrays)
         problem = Problem(jax.ShapeDtypeStruct(header.y_shape, np.float32), operator, problem.noise)  # type: ignore[arg-type]
     return replace(problem, noise=gaussian(header.sigma))
 
 
-def _arrays(options: Options, item: Item, header: Header) -> Arrays:
-    """What belongs to the operator of a picture that is no measurement file."""
-    arrays = own_arrays(options.mask, options.kernel, header.in_shape, item.stem)
-    if tasks.by_name(header.task).needs is not None and not arrays:
-        return tasks.by_name(header.task).simulate(jax.random.key(0), header.in_shape)
-    return arrays
+def _arrays(options: Options, item: Item, header: Header) -> tuple[Arrays, OwnMask | None]:
+    """What belongs to the picture's operator, and what was decided about a mask of the user's own."""
+    task = tasks.by_name(header.task)
+    if item.path.suffix == measurements.SUFFIX:
+        return (measurements.read_measurement(item.path).arrays if task.needs == "mask" else {}), None
+    arrays, own = own_arrays(
+        options.mask, options.kernel, header.in_shape, item.stem, hole=options.hole, growth=options.grow
+    )
+    if task.needs is None or arrays:
+        return arrays, own
+    if needs_own_mask(task):
+        alpha = pictures.read_raw(item.path, page=options.page).alpha
+        own = mask_of_picture(item.path, np.ones(1) if alpha is None else alpha, growth=options.grow)
+        return {"mask": own.mask}, own
+    return task.simulate(jax.random.key(0), header.in_shape), None
+
+
+def needs_own_mask(task: Task) -> bool:
+    """Whether only the user knows a picture's mask."""
+    return task.needs == "mask" and (task.draw is None or task.drawn_from_key)
+
+
+def picture_like(options: Options, plan: Plan) -> Picture | None:
+    """What a result must be like, with the alpha of the input; None for that of a measurement file.
+
+    Raises:
+        ValueError: If the input cannot be read again.
+    """
+    if plan.form is None:
+        return None
+    alpha = pictures.read_raw(plan.item.path, page=options.page).alpha if plan.form.alpha else None
+    form = plan.form if options.white is None else replace(plan.form, white=options.white)
+    return Picture(np.zeros((0, 0, 1), np.float32), alpha, form)
 
 
 def tile_size(in_shape: Shape, tile: int) -> int | None:
@@ -206,33 +258,35 @@ def is_being_overwritten(plans: Sequence[Plan], manifest: Manifest) -> bool:
 _UNFINISHED = ("waiting", "started")
 
 
-def _output_names(name: str, samples: int) -> tuple[str, ...]:
+def _output_names(name: str, samples: int, bits: int) -> tuple[str, ...]:
+    """The files of one picture; a PNG cannot hold floating-point numbers."""
+    suffix = "tif" if bits == pictures.FLOAT else "png"
     if samples == 1:
-        return (f"{name}.png",)
-    return tuple(f"{name}_{end}.png" for end in [*range(samples), "mean", "std", "panel"])
+        return (f"{name}.{suffix}",)
+    images = [f"{name}_{end}.{suffix}" for end in [*range(samples), "mean"]]
+    return (*images, f"{name}_std.png", f"{name}_panel.png")
 
 
-def _header(options: Options, channels: int, item: Item) -> Header:
+def _header(options: Options, channels: int, item: Item, form: Form | None) -> Header:
     if item.path.suffix == measurements.SUFFIX:
         return _header_of_measurement(options, channels, item.path)
-    if item.path.suffix.lower() in pictures.SUFFIXES:
-        return _header_of_picture(options, channels, item)
-    raise JobError(f"{item.path} is neither a picture nor a measurement file.")
+    if form is not None:
+        return _header_of_picture(options, channels, item, form)
+    raise JobError(f"{item.path} is neither a picture nor a measurement file; give {pictures.FORMATS} or .npz.")
 
 
 def _header_of_measurement(options: Options, channels: int, path: Path) -> Header:
     header = measurements.read_header(path)
     if options.task not in (None, header.task):
         raise JobError(f"{path} was measured for {header.task}, not {options.task}; leave --task out.")
-    if options.mask is not None or options.kernel is not None:
-        raise JobError(f"{path} brings its own mask or kernel; leave --mask and --kernel out.")
+    if options.mask is not None or options.kernel is not None or options.grow is not None:
+        raise JobError(f"{path} brings its own mask or kernel; leave --mask, --grow and --kernel out.")
     if header.in_shape[2] != channels:
         raise JobError(f"{path} has {header.in_shape[2]} channels but the prior {channels}; take another prior.")
     return header if options.sigma is None else replace(header, sigma=float(options.sigma))
 
 
-def _header_of_picture(options: Options, channels: int, item: Item) -> Header:
-    height, width = pictures.picture_size(item.path)
+def _header_of_picture(options: Options, channels: int, item: Item, form: Form) -> Header:
     if options.task is None:
         raise JobError(f"{item.path} is a picture, so the task must be said: --task, one of {', '.join(tasks.TASKS)}.")
     task = tasks.by_name(options.task)
@@ -248,12 +302,15 @@ def _header_of_picture(options: Options, channels: int, item: Item) -> Header:
         raise JobError("denoise needs the noise's standard deviation, for pixels in [-1, 1]: --sigma 0.1, say.")
     # Solvers that trust sigma would undo the rounding, too: a wide blur's inverse makes large errors of it.
     sigma = max(sigma, pictures.ROUNDING_SIGMA)
-    y_shape = (height, width, 1 if task.gray else channels)
+    y_shape = (form.height, form.width, 1 if task.gray else channels)
     in_shape = task.in_shape(y_shape, channels)
     shapes: tuple = ()
     if task.needs == "mask":
-        if options.mask is None and (task.draw is None or task.drawn_from_key):
-            raise JobError(f"{options.task} needs to know which pixels are missing: --mask FILE (black = missing).")
+        if options.mask is None and needs_own_mask(task) and not form.alpha:
+            raise JobError(
+                f"{options.task} needs to know which pixels are missing: --mask FILE, or a picture that is transparent "
+                "there."
+            )
         shapes = (("mask", in_shape),)
     elif task.needs == "kernel":
         if options.kernel is None:

@@ -31,6 +31,7 @@ from reddiff_jax.jobs.planning import (
     load,
     make_plan,
     obstacle_of,
+    picture_like,
     tile_size,
 )
 from reddiff_jax.jobs.scoring import score_arrays
@@ -60,6 +61,9 @@ def restore(
     report: Report = lambda event: None,
 ) -> Outcome:
     """Restores degraded pictures and measurement files: ``NAME.png`` each, and ``manifest.jsonl``.
+
+    A picture comes out as it came in: bits, grayness, alpha, colour profile and EXIF; floating-point numbers, and what
+    ``options.bits`` wants so, as ``NAME.tif``.
 
     With several samples ``NAME_0.png``, ``NAME_1.png``, ..., their mean ``NAME_mean.png``, the standard deviation
     ``NAME_std.png`` (a gray picture, white = its largest value, which its metadata and the manifest tell), and
@@ -121,10 +125,14 @@ def restore(
         plans = []
         sources = {item.path.resolve() for item in items}
         looked = pool.map(partial(_attempt, partial(make_plan, options, prior_name, channels)), own)
+        said = set()
         for item, plan in zip(own, looked, strict=True):
             obstacle = obstacle_of(plan, manifest, out, sources, options) if isinstance(plan, Plan) else plan
             if obstacle is None:
                 plans.append(plan)
+                if plan.said not in ("", *said):  # one mask of many pictures is worth one line
+                    said.add(plan.said)
+                    report(Event("decided", plan.item.name, 0.0, plan.said))
             else:
                 work.fail(item, obstacle, noted=not isinstance(plan, Plan))
         again = options.overwrite and not is_being_overwritten(plans, manifest)
@@ -490,11 +498,17 @@ class _Group:
                 plan.outputs[-2]: {"Comment": f"standard deviation of pixels in [-1, 1]: black 0, white {white:.6g}"}
             }
             written += [mean, std, pictures.to_float(_samples_panel(images, mean, std, white))]
+        like = _attempt(picture_like, work.options, plan)
+        if isinstance(like, Exception):
+            work.fail(plan.item, like, **entry)
+            return
+        bits, num_images = plan.record["bits"], len(images) + (len(images) > 1)  # samples and their mean
         try:
             with writing_result(work.out / plan.outputs[0]):
                 (work.out / plan.outputs[0]).parent.mkdir(parents=True, exist_ok=True)
-                for output, x in zip(plan.outputs, written, strict=True):
-                    pictures.write_picture(work.out / output, x, text=words.get(output))
+                for i, (output, x) in enumerate(zip(plan.outputs, written, strict=True)):
+                    options = {"like": like, "bits": bits} if i < num_images else {}
+                    pictures.write_picture(work.out / output, x, text=words.get(output), **options)
         except UnwritableError as error:
             work.fail(plan.item, error, **entry)
             return

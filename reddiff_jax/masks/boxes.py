@@ -29,7 +29,7 @@ def box(
     if is_concrete(top, left, height, width) and not (0 <= top < top + height <= h and 0 <= left < left + width <= w):
         raise ValueError(
             f"masks.box: the box with top={top}, left={left}, height={height}, width={width} is empty or leaves the "
-            f"picture of {h} x {w} pixels. Make it smaller or move it."
+            f"picture of {w} x {h} pixels. Make it smaller or move it."
         )
     rows, columns = jnp.arange(h), jnp.arange(w)
     in_rows = (rows >= top) & (rows < top + height)

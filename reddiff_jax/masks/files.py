@@ -10,10 +10,27 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from reddiff_jax import pictures
 from reddiff_jax._checks import check_picture_shape
 from reddiff_jax.masks._observed import observed
+from reddiff_jax.masks.holes import Hole, Marks, measured_levels, missing_pixels
 
 _PALETTE_SIDE = 256
+
+
+@dataclass(frozen=True)
+class FileMask:
+    """A mask as it was read.
+
+    Args (fields):
+        mask: (H, W, 1), or (H, W, 3) where the channels differ; 1 = observed.
+        hole: What marked the hole; None for a published file of packed bits, which has its own convention.
+        missing: Share of pixels that are missing.
+    """
+
+    mask: Float[Array, "H W #3"]
+    hole: Hole | None
+    missing: float
 
 
 def load(
@@ -24,13 +41,15 @@ def load(
     name: str | None = None,
     seed: int = 0,
     entry: str | None = None,
+    hole: Hole | None = None,
     invert: bool = False,
     enlarge: int = 1,
 ) -> Float[Array, "H W #3"]:
     """Reads one mask from a picture, a NumPy array, or a published file of packed masks.
 
-    - A picture: pixels brighter than half of its brightest one are observed.
-    - ``.npy`` or ``.npz`` with an array (H, W), (H, W, 1) or (H, W, 3), or n of them: non-zero is observed.
+    - A picture, or ``.npy`` or ``.npz`` with an array (H, W), (H, W, 1) or (H, W, 3), or n of them: black or zero is
+      missing, unless ``hole`` says something else. Numbers are relative to the largest of the file. A pixel belongs to
+      the hole if an eighth of it or more is painted, in pictures and arrays alike.
     - ``.npz`` with ``m`` and ``shape``: the published packed bits, (n, 3 H W), channels first, 1 = observed.
     - ``.npz`` with one-dimensional bytes: Palette's packed bits, (n, 256, 256), 1 = missing.
 
@@ -41,6 +60,8 @@ def load(
         name: Instead of ``index``: a picture's name; a hash of it chooses the mask, whatever else is in a list.
         seed: With ``name``: another seed chooses other masks.
         entry: Which array of an ``.npz`` with several, such as ``"20-30% freeform"``.
+        hole: What marks the hole, not for packed bits; ``Hole.BLACK`` if None. ``Hole.AUTO`` decides by share, as the
+            command line does; ``read`` tells what it decided.
         invert: Swaps observed and missing.
         enlarge: Each pixel of the file covers this many pixels squared; 2 is the published use of masks of 256 x 256
             pixels for pictures of 512 x 512.
@@ -49,20 +70,40 @@ def load(
         Mask (H, W, 1), or (H, W, 3) where the channels differ; 1 = observed.
 
     Raises:
-        ValueError: If the sizes differ, or it is not clear which mask is meant.
+        ValueError: If the sizes differ, or it is not clear which mask or what hole is meant.
 
     Source:
         Mardani et al. 2023 (arXiv 2305.04391) and Saharia et al. 2021 (arXiv 2111.05826) for the packed files.
     """
+    return read(
+        path, shape, index=index, name=name, seed=seed, entry=entry, hole=hole, invert=invert, enlarge=enlarge
+    ).mask
+
+
+def read(
+    path: str | Path,
+    shape: Sequence[int],
+    *,
+    index: int | None = None,
+    name: str | None = None,
+    seed: int = 0,
+    entry: str | None = None,
+    hole: Hole | None = None,
+    invert: bool = False,
+    enlarge: int = 1,
+) -> FileMask:
+    """Reads one mask as ``load`` does, and tells what marked the hole and how much is missing."""
     h, w = check_picture_shape("masks.load", shape)
     if index is not None and name is not None:
         raise ValueError(f"masks.load: both index={index} and name={name!r} are given; give one of them.")
     if enlarge < 1 or h % enlarge or w % enlarge:
-        raise ValueError(f"masks.load: enlarge is {enlarge} but must divide the picture's {h} x {w} pixels.")
-    mask = _read_mask(Path(path), (h // enlarge, w // enlarge), _Choice(index, name, seed), entry)
-    if (mask == mask[:, :, :1]).all():
-        mask = mask[:, :, :1]
-    return observed(jnp.asarray((mask != invert).repeat(enlarge, axis=0).repeat(enlarge, axis=1)))
+        raise ValueError(f"masks.load: enlarge is {enlarge} but must divide the picture's {w} x {h} pixels.")
+    choice = _Choice(index, name, seed)
+    missing, hole = _read_missing(Path(path), (h // enlarge, w // enlarge), choice, entry, hole)
+    if (missing == missing[:, :, :1]).all():
+        missing = missing[:, :, :1]
+    mask = (missing == invert).repeat(enlarge, axis=0).repeat(enlarge, axis=1)
+    return FileMask(observed(jnp.asarray(mask)), hole, float(1 - mask.mean()))
 
 
 @dataclass(frozen=True)
@@ -74,33 +115,45 @@ class _Choice:
     seed: int
 
 
-def _read_mask(path: Path, size: tuple[int, int], choice: _Choice, entry: str | None) -> np.ndarray:
-    """Reads one mask (H, W, 1 or 3), True = observed."""
+def _read_missing(
+    path: Path, size: tuple[int, int], choice: _Choice, entry: str | None, hole: Hole | None
+) -> tuple[np.ndarray, Hole | None]:
+    """Reads one mask (H, W, 1 or 3), True = missing, and what marked the hole."""
+    plain = hole or Hole.BLACK
     if path.suffix not in (".npy", ".npz"):
-        masks = _read_picture(path)[None]
-    elif path.suffix == ".npy":
+        marks = _marks_of_picture(path)
+        _check_size(path, marks.level.shape[:2], size)
+        return missing_pixels(f"masks.load: {path}", marks, plain)
+    if path.suffix == ".npy":
         masks = _plain_masks(path, np.load(path), size)
     else:
         with np.load(path) as file:
             if {"m", "shape"} <= set(file.files):
-                return _published_mask(path, file, size, choice)
+                _check_packed(path, hole)
+                return ~_published_mask(path, file, size, choice), None
             array = file[_choose_entry(path, file.files, entry)]
         if array.ndim == 1 and array.dtype == np.uint8:
-            return _palette_mask(path, array, size, choice)
+            _check_packed(path, hole)
+            return ~_palette_mask(path, array, size, choice), None
         masks = _plain_masks(path, array, size)
     _check_size(path, masks.shape[1:3], size)
-    return masks[_choose_index(path, len(masks), choice)] != 0
+    mask = masks[_choose_index(path, len(masks), choice)]
+    if not np.isfinite(mask).all():
+        raise ValueError(f"masks.load: {path} has values that are not finite; a mask has two values, such as 0 and 1.")
+    return missing_pixels(f"masks.load: {path}", Marks(measured_levels(mask)), plain)
 
 
-def _read_picture(path: Path) -> np.ndarray:
-    from PIL import Image
+def _marks_of_picture(path: Path) -> Marks:
+    raw = pictures.read_raw(path)
+    return Marks(measured_levels(pictures.to_channels(raw.values, 1)), raw.alpha)
 
-    with Image.open(path) as picture:
-        # Float keeps 16-bit pictures; half of the maximum serves 0/1, 0/255 and lossy files alike.
-        grey = np.asarray(
-            picture.convert("RGB").convert("F") if picture.mode in ("P", "RGBA") else picture.convert("F")
+
+def _check_packed(path: Path, hole: Hole | None) -> None:
+    if hole not in (None, Hole.AUTO):
+        raise ValueError(
+            f"masks.load: {path} has packed bits, which say themselves what is missing; leave --hole {hole.value} out "
+            "(hole= in Python)."
         )
-    return (grey > grey.max() / 2)[:, :, None]
 
 
 def _plain_masks(path: Path, array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -121,7 +174,7 @@ def _published_mask(path: Path, file: Any, size: tuple[int, int], choice: _Choic
     count, length = (int(n) for n in file["shape"])
     if length != 3 * size[0] * size[1]:
         raise ValueError(
-            f"masks.load: the masks of {path} have {length // 3} pixels each but {size[0]} x {size[1]} are needed. "
+            f"masks.load: the masks of {path} have {length // 3} pixels each but {size[1]} x {size[0]} are needed. "
             "Use pictures of that size or other masks."
         )
     bits = np.ravel(file["m"])
@@ -168,7 +221,9 @@ def _choose_index(path: Path, count: int, choice: _Choice) -> int:
 
 def _check_size(path: Path, found: tuple[int, ...], size: tuple[int, int]) -> None:
     if tuple(found) != size:
+        turned = tuple(found) == size[::-1]
+        remedy = "It lies on its side: turn it" if turned else "Use pictures of that size or another mask"
         raise ValueError(
-            f"masks.load: the mask of {path} has {found[0]} x {found[1]} pixels but {size[0]} x {size[1]} are needed. "
-            "Use pictures of that size or another mask."
+            f"masks.load: the mask of {path} has {found[1]} x {found[0]} pixels but {size[1]} x {size[0]} are needed. "
+            f"{remedy}."
         )

@@ -19,7 +19,7 @@ def as_pair(x: ArrayLike, reference: ArrayLike, min_size: int, metric: str) -> t
             )
         if min(height, width) < min_size:
             raise ValueError(
-                f"{name} is {height} x {width} but {metric} needs at least {min_size} pixels on each side. "
+                f"{name} has shape {image.shape} but {metric} needs at least {min_size} pixels on each side. "
                 "Upsample both images or use psnr."
             )
         images.append(image.astype(jnp.promote_types(image.dtype, jnp.float32)))

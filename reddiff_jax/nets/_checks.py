@@ -15,7 +15,7 @@ def check_image(net: Any, x_t: jax.Array) -> None:
         )
     if x_t.shape[0] % net.stride or x_t.shape[1] % net.stride:
         raise ValueError(
-            f"x_t is {x_t.shape[0]} x {x_t.shape[1]} but this {name} needs height and width divisible by "
+            f"x_t has shape {x_t.shape} but this {name} needs height and width divisible by "
             f"{net.stride}; pad the image, or use the network through a NetPrior, which does."
         )
 

@@ -85,7 +85,7 @@ class EncoderUNet(Encoder):
             return pool
         if x_t.shape[:2] != (self.image_size, self.image_size):
             raise ValueError(
-                f"x_t is {x_t.shape[0]} x {x_t.shape[1]} but this EncoderUNet classifies images of "
+                f"x_t has shape {x_t.shape} but this EncoderUNet classifies images of "
                 f"{self.image_size} x {self.image_size}, image_size; resize the image."
             )
         if self.num_head_channels is None:

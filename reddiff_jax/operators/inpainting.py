@@ -7,6 +7,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Num
 
 from reddiff_jax._checks import is_concrete, numbers
+from reddiff_jax.masks.holes import are_scattered
 from reddiff_jax.operators._base import SpectralOperator
 
 
@@ -27,14 +28,7 @@ class Inpainting(SpectralOperator):
         mask = numbers(self.mask)  # (..., H, W, #C)
         if mask is None:
             return False
-        missing = mask == 0
-        pairs = (
-            (missing[..., :-1, :, :], missing[..., 1:, :, :]),  # a pixel and the one below it
-            (missing[..., :, :-1, :], missing[..., :, 1:, :]),  # a pixel and the one to its right
-        )
-        with_neighbour = sum(int(first.sum()) for first, _ in pairs)
-        both = sum(int((first & second).sum()) for first, second in pairs)
-        return with_neighbour == 0 or bool(both / with_neighbour < (1 + missing.mean()) / 2)
+        return are_scattered(mask == 0)
 
     @property
     def singulars(self) -> Float[Array, "H W #C"]:

@@ -229,7 +229,7 @@ _COLORIZE = Task("colour a gray picture", lambda shape, arrays: ops.colorization
 
 TASKS: dict[str, Task] = {
     "denoise": _DENOISE,
-    "inpaint": _inpaint("fill in what your own mask hides (black = missing)", None, drawn_from_key=False),
+    "inpaint": _inpaint("fill in what your own mask hides, or what is transparent", None, drawn_from_key=False),
     "inpaint_random": _inpaint("fill in 70 % random missing pixels", _mask_by(masks.random)),
     "inpaint_freeform": _FREEFORM,
     "inpaint_box": _BOX,

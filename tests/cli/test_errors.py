@@ -47,6 +47,12 @@ def denoise(restore, tmp_path):
         (("--mask", "nowhere.png"), "denoise takes no mask"),
         (("--task", "inpaint", "--mask", "nowhere.png"), "mask nowhere.png does not exist"),
         (("--flavour", "sweet"), "--flavour"),
+        (("--task", "inpaint", "--hole", "grey"), "--hole is 'grey' but must be one of auto, black"),
+        (("--task", "inpaint", "--hole", "white"), "hole is white but there is no mask"),
+        (("--grow", "2"), "denoise takes no mask; leave --grow out"),
+        (("--bits", "12"), "--bits is '12' but must be 8, 16 or float"),
+        (("--white", "-1"), "white is -1.0 but must be a finite number above 0"),
+        (("--page", "0"), "page is 0 but pages are counted from 1"),
     ],
 )
 def test_bad_options(invoke, prior_folder, photos, tmp_path, options, said):

@@ -86,7 +86,7 @@ def test_masks_can_be_enlarged_for_larger_pictures(published, masks):
 
 
 def test_enlarging_to_a_fraction_of_a_pixel_is_refused(published):
-    with pytest.raises(ValueError, match="enlarge is 3 but must divide the picture's 32 x 40 pixels"):
+    with pytest.raises(ValueError, match="enlarge is 3 but must divide the picture's 40 x 32 pixels"):
         rd.masks.load(published, (32, 40), index=1, enlarge=3)
 
 
@@ -105,7 +105,7 @@ def test_unclear_choices_are_refused(options, message, published):
 
 def test_wrong_sizes_are_refused_with_both(published, palette, tmp_path, masks):
     np.save(tmp_path / "mask.npy", masks[0])
-    with pytest.raises(ValueError, match="has 16 x 20 pixels but 32 x 32 are needed"):
+    with pytest.raises(ValueError, match="has 20 x 16 pixels but 32 x 32 are needed"):
         rd.masks.load(tmp_path / "mask.npy", (32, 32))
     with pytest.raises(ValueError, match="320 pixels each but 32 x 32 are needed"):
         rd.masks.load(published, (32, 32), index=0)

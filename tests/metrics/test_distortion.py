@@ -152,5 +152,5 @@ def test_unfit_ranges_are_refused(metric, data_range):
 
 def test_images_smaller_than_the_window_are_refused_by_ssim():
     image = np.zeros((10, 32, 3), np.float32)
-    with pytest.raises(ValueError, match="x is 10 x 32 but ssim needs at least 11 pixels"):
+    with pytest.raises(ValueError, match=r"x has shape \(10, 32, .\) but ssim needs at least 11 pixels"):
         ssim(image, image)

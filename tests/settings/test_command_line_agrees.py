@@ -7,7 +7,7 @@ import pytest
 import reddiff_jax as rd
 from reddiff_jax import jobs, measurements, pictures, tasks
 from reddiff_jax.jobs.planning import make_plan
-from reddiff_jax.masks import key_of
+from reddiff_jax.masks import Hole, key_of
 from reddiff_jax.settings import ReddiffSettings, default_settings
 
 SIZE = 16
@@ -66,7 +66,9 @@ def test_both_restore_the_same_bits(photo, prior, task, sigma, monkeypatch):
 def test_a_users_own_mask_of_pixels_has_the_settings_of_pixels(photo, prior, rng):
     mask = photo.parents[1] / "mask.png"
     pictures.write_picture(mask, np.where(rng.random((SIZE, SIZE, 1)) < 0.5, -1.0, 1.0))
-    plan = make_plan(jobs.Options(task="inpaint", sigma=0.1, mask=mask), "tiny", 3, jobs.Item(photo, "a"))
+    plan = make_plan(
+        jobs.Options(task="inpaint", sigma=0.1, mask=mask, hole=Hole.BLACK), "tiny", 3, jobs.Item(photo, "a")
+    )
     assert plan.settings == default_settings(tasks.example("inpaint_random", draw=True))
 
 

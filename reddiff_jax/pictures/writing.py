@@ -1,0 +1,132 @@
+"""The one writer of picture files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reddiff_jax._files import replacing
+from reddiff_jax.pictures import _png16
+from reddiff_jax.pictures._tifffile import OWN_WHITE
+from reddiff_jax.pictures.arrays import resize, to_uint8
+from reddiff_jax.pictures.form import FLOAT, Form, Picture
+from reddiff_jax.pictures.reading import read
+
+_TIFF = (".tif", ".tiff")
+
+
+def write_picture(
+    path: str | Path,
+    x: np.ndarray,
+    *,
+    like: Picture | str | Path | None = None,
+    bits: int | None = None,
+    text: Mapping[str, str] | None = None,
+) -> None:
+    """Writes an image (H, W, 1 or 3) in [-1, 1] as a picture: black is -1, white 1.
+
+    Values outside the range are cut and rounded to whole numbers, but of a floating-point picture. The file appears
+    only when complete.
+
+    Args:
+        path: File to write; its suffix sets the format. 16 bits need .png or .tif, floating-point numbers .tif.
+        x: The image.
+        like: A picture that came in, or its file: bits, white, alpha (resized where the sizes differ), colour profile
+            and EXIF are taken from it. If it is gray, an image of three channels is written gray, as their mean: the
+            nearest gray image.
+        bits: 8, 16, or 32 for floating-point numbers; those of ``like``, or 8, if None.
+        text: Words for the metadata of a PNG, by keyword.
+
+    Raises:
+        ValueError: If x is no image, or the format cannot hold what is asked for.
+        PictureError: If ``like`` cannot be read.
+    """
+    path, x = Path(path), np.asarray(x, np.float32)
+    if x.ndim != 3 or x.shape[2] not in (1, 3):
+        raise ValueError(f"write_picture: x has shape {x.shape} but one image is (H, W, 1) or (H, W, 3).")
+    if isinstance(like, str | Path):
+        like = read(like)
+    form = Form(*x.shape[:2]) if like is None else like.form
+    bits = form.bits if bits is None else bits
+    _check_bits(path, bits)
+    if like is not None and form.gray:
+        x = x.mean(axis=2, keepdims=True)
+    gray = x.shape[2] == 1
+    alpha = None if like is None or like.alpha is None else _resized_alpha(like.alpha, (x.shape[0], x.shape[1]))
+    # A profile of RGB says nothing about gray numbers, nor the reverse.
+    profile = form.profile if form.gray == gray else None
+    with replacing(path) as partial:
+        if bits == 8:
+            _write_8_bits(partial, path.suffix.lower(), to_uint8(x), alpha, profile, form.exif, text)
+        elif bits == FLOAT:
+            white = form.white if form.bits == FLOAT and form.white else 1.0
+            _write_tiff(partial, np.float32(white / 2) * (x + 1), alpha, profile, white)
+        else:
+            white = form.white if form.bits == 16 and form.white else 65535.0
+            array = np.round((np.clip(x, -1, 1).astype(np.float64) + 1) * (white / 2)).astype(np.uint16)
+            if path.suffix.lower() in _TIFF:
+                _write_tiff(partial, array, alpha, profile, None)
+            else:
+                channels = [array] if alpha is None else [array, np.round(alpha * 65535).astype(np.uint16)]
+                partial.write_bytes(
+                    _png16.encode(np.concatenate(channels, axis=2), profile=profile, exif=form.exif, text=text)
+                )
+
+
+def _check_bits(path: Path, bits: int) -> None:
+    suffix = path.suffix.lower()
+    if bits not in (8, 16, FLOAT):
+        raise ValueError(f"bits is {bits} but must be 8, 16, or {FLOAT} for floating-point numbers.")
+    if bits == FLOAT and suffix not in _TIFF:
+        raise ValueError(f"{path} cannot hold floating-point numbers; name it .tif, or say bits=8 or bits=16.")
+    if bits == 16 and suffix not in (".png", *_TIFF):
+        raise ValueError(f"{path} cannot hold 16 bits; name it .png or .tif, or say bits=8.")
+
+
+def _resized_alpha(alpha: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return alpha if alpha.shape[:2] == size else np.clip(resize(alpha, size), 0, 1)
+
+
+def _write_8_bits(
+    path: Path,
+    suffix: str,
+    array: np.ndarray,
+    alpha: np.ndarray | None,
+    profile: bytes | None,
+    exif: bytes | None,
+    text: Mapping[str, str] | None,
+) -> None:
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    if alpha is not None and suffix not in (".jpg", ".jpeg", ".bmp"):
+        array = np.concatenate([array, np.round(alpha * 255).astype(np.uint8)], axis=2)
+    image = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+    options: dict[str, Any] = {}
+    if text:
+        options["pnginfo"] = PngInfo()
+        for keyword, words in text.items():
+            options["pnginfo"].add_text(keyword, words)
+    if profile and suffix != ".bmp":
+        options["icc_profile"] = profile
+    if exif and suffix != ".bmp":
+        options["exif"] = exif
+    image.save(path, format=Image.registered_extensions().get(suffix, "PNG"), **options)
+
+
+def _write_tiff(
+    path: Path, array: np.ndarray, alpha: np.ndarray | None, profile: bytes | None, white: float | None
+) -> None:
+    import tifffile
+
+    options: dict[str, Any] = {"photometric": "minisblack" if array.shape[2] == 1 else "rgb"}
+    if alpha is not None:
+        alpha = alpha.astype(np.float32) if white is not None else np.round(alpha * 65535).astype(np.uint16)
+        array = np.concatenate([array, alpha], axis=2)
+        options |= {"extrasamples": ["unassalpha"], "planarconfig": "contig"}
+    elif array.shape[2] == 1:
+        array = array[:, :, 0]
+    # Numbers without a scale could not be read again.
+    description = None if white is None else f"{OWN_WHITE}{white:g}"
+    tifffile.imwrite(path, array, iccprofile=profile, description=description, metadata=None, **options)
