@@ -22,7 +22,7 @@ GrowOption = Annotated[
     typer.Option(
         "--grow",
         help="Pixels by which the mask's holes are grown.",
-        show_default="3 for painted masks, 0 for arrays and single pixels",
+        show_default="1 for painted masks, 0 for arrays and single pixels",
     ),
 ]
 WhiteOption = Annotated[

@@ -13,8 +13,8 @@ from reddiff_jax.jobs.errors import JobError, brief
 from reddiff_jax.masks.holes import PAINT, SAID, Hole, are_scattered
 from reddiff_jax.tasks import Arrays, Shape
 
-GROWTH = 3
-"""Pixels by which painted holes are grown: the best of benchmarks/growing.py."""
+GROWTH = 1
+"""Pixels by which painted holes are grown: the best mean for photos saved as JPEG (benchmarks/growing.py)."""
 
 _NAMED = "paint the hole in a colour of its own, or say what marks it: --hole white, black, transparent or paint"
 _MOST_MISSING = 0.9  # more is nearly always a mask read the wrong way round
