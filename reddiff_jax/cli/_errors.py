@@ -7,6 +7,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from reddiff_jax._text import shown
+
 FAILED_PARTLY, FAILED, INTERRUPTED = 1, 2, 130
 _ClickException: Any = typer.BadParameter.__mro__[2]  # typer >= 0.20 brings its own copy of click
 
@@ -54,7 +56,7 @@ class OneLineErrors(TyperGroup):
 
 def fail(message: str, status: int) -> int:
     """Prints an error, and returns the status."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    print(f"error: {shown(' '.join(message.split()), None)}", file=sys.stderr, flush=True)
     return status
 
 
