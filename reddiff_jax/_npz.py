@@ -7,6 +7,7 @@ the reader's own limit agree, and where the zip's CRC is right.
 
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ _DAMAGE = (
     NotImplementedError,
     RuntimeError,
     struct.error,
+    tokenize.TokenError,  # of a header, which NumPy reads as Python reads a program
     zipfile.BadZipFile,
     zlib.error,
 )
