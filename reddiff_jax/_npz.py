@@ -71,10 +71,10 @@ class Header:
 
 
 class Npz:
-    """An open ``.npz``: the names of its arrays, their headers, and the arrays one at a time."""
+    """An open ``.npz``: the names of its arrays, their headers, and the arrays one at a time; used as NumPy's is."""
 
-    def __init__(self, archive: zipfile.ZipFile):
-        self._archive = archive
+    def __init__(self, archive: zipfile.ZipFile, max_bytes: int):
+        self._archive, self._max_bytes = archive, max_bytes
         self._entries: dict[str, zipfile.ZipInfo] = {}
         for info in archive.infolist():
             name = info.filename.removesuffix(".npy")
@@ -87,7 +87,7 @@ class Npz:
             self._entries[name] = info
 
     @property
-    def names(self) -> list[str]:
+    def files(self) -> list[str]:
         """Names of the arrays."""
         return list(self._entries)
 
@@ -100,14 +100,14 @@ class Npz:
         with self._opened(name) as (header, _):
             return header
 
-    def read(self, name: str, *, max_bytes: int = MAX_BYTES) -> np.ndarray:
+    def __getitem__(self, name: str) -> np.ndarray:
         """An array.
 
         Raises:
             ArrayFileError: If there is none, it is damaged, or it has more bytes than allowed.
         """
         with self._opened(name) as (header, file):
-            return _read_array(file, header, f"its {shown(name)}", max_bytes)
+            return _read_array(file, header, f"its {shown(name)}", self._max_bytes)
 
     def read_text(self, name: str) -> str:
         """An array that is one text.
@@ -133,8 +133,12 @@ class Npz:
 
 
 @contextmanager
-def open_npz(path: str | Path) -> Iterator[Npz]:
+def open_npz(path: str | Path, *, max_bytes: int = MAX_BYTES) -> Iterator[Npz]:
     """Opens an ``.npz``.
+
+    Args:
+        path: The file.
+        max_bytes: The most bytes that one of its arrays may have.
 
     Raises:
         ArrayFileError: If it is none, or damaged.
@@ -143,7 +147,7 @@ def open_npz(path: str | Path) -> Iterator[Npz]:
     with Path(path).open("rb") as file:
         with _one_line("the file"):
             archive = open_zip(file, MAX_DIRECTORY)
-            opened = Npz(archive)
+            opened = Npz(archive, max_bytes)
         with archive:
             yield opened
 

@@ -163,9 +163,9 @@ def load_run(path: str | Path) -> ExportedRun:
         with open_npz(path) as file:
             meta = read_json(file.read_text("meta"))
             check(meta, _META)
-            if set(file.names) != {"meta", *meta["sha256"]}:
+            if set(file.files) != {"meta", *meta["sha256"]}:
                 raise ArrayFileError("its arrays are not those that it lists")
-            arrays = {name: file.read(name) for name in meta["sha256"]}
+            arrays = {name: file[name] for name in meta["sha256"]}
         for name, array in arrays.items():
             if _digest(array) != meta["sha256"][name]:
                 raise ArrayFileError(f"its {shown(name)} is not what was written (another SHA-256)")

@@ -172,7 +172,7 @@ def read_measurement(path: str | Path) -> Measurement:
     with _one_line(path):
         with open_npz(path) as file:
             header = _header(file)
-            y, arrays = file.read("y"), {name: file.read(name) for name, _ in header.array_shapes}
+            y, arrays = file["y"], {name: file[name] for name, _ in header.array_shapes}
         measurement = make_measurement(header.task, header.sigma, y, header.in_shape, arrays, header.seed)
         if measurement.header != header:
             raise ValueError("its arrays do not have the shapes that it names")
@@ -199,8 +199,8 @@ class _one_line:
 
 def _header(file: Npz) -> Header:
     """What a file says of itself, compared with what its arrays say; none of them is unpacked."""
-    if not {"meta", "y"} <= set(file.names):
-        raise ValueError(f"it holds {shown(', '.join(file.names)) or 'nothing'}, not y and meta")
+    if not {"meta", "y"} <= set(file.files):
+        raise ValueError(f"it holds {shown(', '.join(file.files)) or 'nothing'}, not y and meta")
     meta = read_json(file.read_text("meta"))
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise ValueError(f"its format is not {FORMAT}")

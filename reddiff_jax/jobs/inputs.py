@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from reddiff_jax import masks, measurements, pictures
+from reddiff_jax._npz import open_npz, read_npy
 from reddiff_jax.jobs.errors import JobError, brief
 from reddiff_jax.jobs.events import Failure
 from reddiff_jax.jobs.outputs import PREVIEWS, REFERENCES
@@ -97,10 +98,11 @@ def read_kernel(path: str | Path) -> np.ndarray:
     path = Path(path)
     with _file_errors(path, "a kernel"):
         if path.suffix in (".npy", ".npz"):
-            with path.open("rb") as file:
-                loaded = np.load(file, allow_pickle=False)
-                if not isinstance(loaded, np.ndarray):
-                    loaded = loaded["kernel" if "kernel" in loaded else loaded.files[0]]
+            if path.suffix == ".npy":
+                loaded = read_npy(path)
+            else:
+                with open_npz(path) as file:
+                    loaded = file["kernel" if "kernel" in file.files or not file.files else file.files[0]]
             kernel = np.asarray(loaded, np.float64)
         else:
             kernel = pictures.read_uint8(path, channels=1)[..., 0].astype(np.float64)

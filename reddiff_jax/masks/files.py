@@ -11,9 +11,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from reddiff_jax._checks import check_picture_shape
+from reddiff_jax._npz import ArrayFileError, open_npz, read_npy
 from reddiff_jax.masks._observed import observed
 
 _PALETTE_SIDE = 256
+_MAX_BYTES = 2**32  # of an array: 20,000 masks of 256 x 256 pixels that are not packed
 
 
 def load(
@@ -59,7 +61,10 @@ def load(
         raise ValueError(f"masks.load: both index={index} and name={name!r} are given; give one of them.")
     if enlarge < 1 or h % enlarge or w % enlarge:
         raise ValueError(f"masks.load: enlarge is {enlarge} but must divide the picture's {h} x {w} pixels.")
-    mask = _read_mask(Path(path), (h // enlarge, w // enlarge), _Choice(index, name, seed), entry)
+    try:
+        mask = _read_mask(Path(path), (h // enlarge, w // enlarge), _Choice(index, name, seed), entry)
+    except ArrayFileError as error:
+        raise ValueError(f"masks.load: {path} cannot be read ({error}). Write it again with numpy.save.") from error
     if (mask == mask[:, :, :1]).all():
         mask = mask[:, :, :1]
     return observed(jnp.asarray((mask != invert).repeat(enlarge, axis=0).repeat(enlarge, axis=1)))
@@ -79,9 +84,9 @@ def _read_mask(path: Path, size: tuple[int, int], choice: _Choice, entry: str | 
     if path.suffix not in (".npy", ".npz"):
         masks = _read_picture(path)[None]
     elif path.suffix == ".npy":
-        masks = _plain_masks(path, np.load(path), size)
+        masks = _plain_masks(path, read_npy(path, max_bytes=_MAX_BYTES), size)
     else:
-        with np.load(path) as file:
+        with open_npz(path, max_bytes=_MAX_BYTES) as file:
             if {"m", "shape"} <= set(file.files):
                 return _published_mask(path, file, size, choice)
             array = file[_choose_entry(path, file.files, entry)]

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from limited_memory import run_limited
 from mutations import flipped, is_one_line
 
-from reddiff_jax import measurements
+from reddiff_jax import jobs, masks, measurements
 from reddiff_jax._npz import ArrayFileError, open_npz, read_npy
+from reddiff_jax.jobs.errors import JobError
 
 IMPORTS = (
     "import sys\nfrom reddiff_jax import measurements\nfrom reddiff_jax._npz import ArrayFileError, open_npz, read_npy"
@@ -124,7 +125,7 @@ def test_headers_that_lie_cost_no_memory(tmp_path):
             print("npy", index, error)
         try:
             with open_npz(f"{sys.argv[1]}/{index}.npz") as file:
-                file.read("x")
+                file["x"]
         except ArrayFileError as error:
             print("npz", index, error)
     """
@@ -149,7 +150,7 @@ def test_a_length_that_no_packing_reaches_is_refused(tmp_path):
     content[place + 24 : place + 28] = struct.pack("<I", 2**31)
     path.write_bytes(content)
     with pytest.raises(ArrayFileError, match="cannot unpack to the 2147483648 bytes"), open_npz(path) as file:
-        file.read("y")
+        file["y"]
 
 
 def test_an_array_that_is_there_twice_is_refused(tmp_path):
@@ -173,7 +174,7 @@ def test_sound_arrays_come_back(array, tmp_path):
     np.save(tmp_path / "a.npy", array)
     np.savez_compressed(tmp_path / "a.npz", x=array)
     with open_npz(tmp_path / "a.npz") as file:
-        header, packed = file.header("x"), file.read("x")
+        header, packed = file.header("x"), file["x"]
     assert (header.shape, header.dtype) == (array.shape, array.dtype)
     for read in (packed, read_npy(tmp_path / "a.npy")):
         assert read.dtype == array.dtype
@@ -191,7 +192,7 @@ def test_no_flipped_bit_changes_a_number(compression, tmp_path):
         try:
             with open_npz(tmp_path / "b.npz") as file:
                 # A flip of the zip's dates changes nothing.
-                np.testing.assert_array_equal(file.read("y"), Y)
+                np.testing.assert_array_equal(file["y"], Y)
         except ArrayFileError as error:
             assert is_one_line(error)  # noqa: PT017
 
@@ -224,4 +225,20 @@ def test_a_wrong_checksum_is_refused(tmp_path):
     assert content.count(crc) == 2
     path.write_bytes(content.replace(crc, bytes(4)))
     with pytest.raises(ArrayFileError, match=r"its y is damaged .*CRC"), open_npz(path) as file:
-        file.read("y")
+        file["y"]
+
+
+# ---- masks and kernels go through the same reader
+
+
+@pytest.mark.parametrize("name", ["a terabyte", "less than there is", "objects", "nested", "nothing"])
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_masks_and_kernels_with_lying_headers_are_one_line(name, suffix, tmp_path):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(LYING[name]) if suffix == ".npy" else npz(path, {"x": LYING[name]})
+    with pytest.raises(ValueError, match=r"masks\.load: .* cannot be read") as error:
+        masks.load(path, (8, 8))
+    assert is_one_line(error.value)
+    with pytest.raises(JobError) as error:
+        jobs.inputs.read_kernel(path)
+    assert is_one_line(error.value)
