@@ -6,6 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from reddiff_jax import _bars
+
 
 def scalars_of(info: Any, num_axes: int = 0) -> dict[str, jax.Array]:
     """Selects what an Info says in one number a step.
@@ -30,7 +32,9 @@ def describe_step(step: int, num_steps: int, scalars: Mapping[str, Any]) -> str:
 
 
 class ProgressBar:
-    """A rich progress bar, or nothing. As a context it gives the function ``(completed, text)`` that moves the bar.
+    """A progress bar, or nothing. As a context it gives the function ``(completed, text)`` that moves the bar.
+
+    On a terminal it is a bar, in a notebook a line of text that is written over, elsewhere a line every few seconds.
 
     Args:
         total: What ``completed`` is at the end; None if that is unknown.
@@ -43,12 +47,14 @@ class ProgressBar:
     def __enter__(self) -> Callable[[float, str], None]:
         if not self.shown:
             return lambda completed, text: None
-        from rich.progress import Progress
+        from rich.console import Console
 
-        self.bar = Progress(refresh_per_second=1).__enter__()
-        task = self.bar.add_task("restoring", total=self.total)
-        return lambda completed, text: self.bar.update(task, completed=completed, description=f"restoring: {text}")
+        self._bar = _bars.progress("restoring", Console(), stays=True)
+        update = self._bar.__enter__()
+        if self.total is None:
+            return lambda completed, text: update(0.0, f"{completed:.4g} done, {text}")
+        return lambda completed, text: update(completed / self.total, text)  # type: ignore[operator]
 
     def __exit__(self, *error):
         if self.shown:
-            self.bar.__exit__(*error)
+            self._bar.__exit__(*error)

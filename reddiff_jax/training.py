@@ -11,7 +11,7 @@ to learn. Batch k is a pure function of (seed, k), so a killed run continues on 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,8 @@ class Crops:
         seed: Seed of everything drawn.
         mirror: Whether half of the crops are mirrored; not for pictures with text.
         cache_bytes: Memory for decoded pyramids, approximately.
+        unreadable: Files that turned out to be unreadable, and why. They are passed over; as a file is readable or not,
+            batches are still a function of (seed, k, size, count) and the files.
     """
 
     paths: tuple[Path, ...]
@@ -86,16 +88,24 @@ class Crops:
     mirror: bool = True
     cache_bytes: int = 2**31
     levels: tuple[tuple[int, int, int, int], ...] = field(init=False)  # (path, level, height, width)
+    unreadable: dict[Path, str] = field(init=False, default_factory=dict, compare=False)
 
     def __post_init__(self):
         levels = []
         for index, path in enumerate(self.paths):
-            height, width = pictures.picture_size(path)
+            try:
+                height, width = pictures.picture_size(path)
+            except Exception as error:
+                # Readers raise nearly anything for a stranger's broken file.
+                self.unreadable[path] = str(error)
+                continue
             level = 0
             while min(height, width) >= self.min_size:
                 levels.append((index, level, height, width))
                 level, height, width = level + 1, height // 2, width // 2
         if not levels:
+            if len(self.unreadable) == len(self.paths):
+                raise ValueError(self._none_readable())
             raise ValueError(
                 f"none of {len(self.paths)} pictures is at least {self.min_size} pixels high and wide; "
                 "give larger pictures or a smaller crop."
@@ -118,7 +128,12 @@ class Crops:
     def _crop(self, rng: np.random.Generator, levels: list, weights: np.ndarray, size: int) -> np.ndarray:
         while True:
             index, level, *_ = levels[rng.choice(len(levels), p=weights)]
-            array = self._pyramid(index)[level]  # type: ignore[attr-defined]
+            pyramid = self._pyramid(index)  # type: ignore[attr-defined]
+            if not pyramid:
+                if all(self.paths[other] in self.unreadable for other, *_ in levels):
+                    raise ValueError(self._none_readable())
+                continue
+            array = pyramid[level]
             top = rng.integers(array.shape[0] - size + 1)
             left = rng.integers(array.shape[1] - size + 1)
             crop = array[top : top + size, left : left + size]
@@ -126,10 +141,18 @@ class Crops:
             if crop.std() >= MIN_CROP_STD or refused >= FLAT_REFUSED:
                 return crop[:, ::-1] if self.mirror and flipped < 0.5 else crop
 
+    def _none_readable(self) -> str:
+        return f"none of the {len(self.unreadable)} pictures can be read: {next(iter(self.unreadable.values()))}"
+
     def _read_pyramid(self, index: int) -> tuple[np.ndarray, ...]:
+        """All levels of a picture; none if its file is broken, which its size did not tell."""
         from PIL import Image
 
-        array = pictures.read_uint8(self.paths[index], channels=self.channels)
+        try:
+            array = pictures.read_uint8(self.paths[index], channels=self.channels)
+        except Exception as error:
+            self.unreadable[self.paths[index]] = str(error)
+            return ()
         pyramid = [array]
         while min(array.shape[:2]) // 2 >= self.min_size:
             image = Image.fromarray(array[..., 0] if self.channels == 1 else array).reduce(2)
@@ -204,8 +227,9 @@ class Report:
     """Progress so far."""
 
     step: int
-    loss: float  # mean over the updates since the last report
+    loss: float  # mean over the updates since the last report; NaN before the first
     images_per_second: float
+    doing: str = ""  # what else is being done, "compiling"; loss and rate are then the last ones
 
 
 def init_state(net: nn.Module, config: TrainingConfig, channels: int, params: Any = None) -> TrainState:
@@ -265,6 +289,7 @@ def train(
     devices: Sequence[Any] | None = None,
     report: Callable[[Report], None] | None = None,
     report_every: int = 20,
+    report_every_seconds: float = 5.0,
     save_every_seconds: float = 300.0,
     on_save: Callable[[TrainState], None] | None = None,
 ) -> TrainState:
@@ -280,8 +305,10 @@ def train(
         checkpoints: Folder of the run's Orbax checkpoints.
         params: Parameters to start from when there is no checkpoint.
         devices: Batches are spread over these; all if None.
-        report: Called every ``report_every`` updates.
+        report: Called every ``report_every`` updates, after ``report_every_seconds`` if they take longer, and before
+            what takes long.
         report_every: See ``report``.
+        report_every_seconds: See ``report``.
         save_every_seconds: Time between checkpoints.
         on_save: Called with the state after each checkpoint.
     """
@@ -300,21 +327,39 @@ def train(
                 on_save(state)
 
         done, losses, images = int(state.step), [], 0
+        last = Report(done, float("nan"), 0.0)
+
+        def say(doing: str) -> None:
+            if report is not None:
+                report(replace(last, step=done, doing=doing))
+
+        compiled: set[tuple[int, ...]] = set()
         started = saved = time.monotonic()
         for batch in _read_ahead(crops, config, done):
             spread = "batch" if len(batch) % mesh.size == 0 else None
             sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(spread))
+            if new := batch.shape not in compiled:
+                compiled.add(batch.shape)
+                size = f"crops of {batch.shape[2]} x {batch.shape[1]}"
+                say(f"compiling the update for {size}")
+                began = time.monotonic()
             state, loss = train_step(state, jax.device_put(batch, sharding), schedule, net=net, config=config)
+            if new:
+                jax.block_until_ready(loss)
+                say(f"compiled and did the first update for {size} in {time.monotonic() - began:.1f} s")
+                started += time.monotonic() - began  # the rate is that of later updates
             losses.append(loss)
-            images += len(batch)
+            images += 0 if new else len(batch)
             done += 1
-            if done % report_every == 0 or done == config.steps:
+            if done % report_every == 0 or done == config.steps or time.monotonic() - started > report_every_seconds:
                 mean = float(np.mean(jax.device_get(losses)))
                 if not np.isfinite(mean):
                     raise FloatingPointError(f"the loss is {mean} at update {done}; lower the learning rate.")
+                reported = time.monotonic()
+                last = Report(done, mean, images / max(reported - started, 1e-9))
                 if report is not None:
-                    report(Report(done, mean, images / (time.monotonic() - started)))
-                losses, images, started = [], 0, time.monotonic()
+                    report(last)
+                losses, images, started = [], 0, reported
             if time.monotonic() - saved > save_every_seconds and done < config.steps:
                 save()
                 saved = time.monotonic()

@@ -14,6 +14,9 @@ import jax
 import numpy as np
 import pytest
 
+from reddiff_jax import _bars
+
+_bars.SECONDS_BETWEEN_LINES = 600.0  # what commands print must not depend on how busy the machine is
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_default_matmul_precision", "highest")
 

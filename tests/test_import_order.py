@@ -16,7 +16,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 # Each part may import those of the rows above it, never one of its own row.
 ORDER = [
-    {"_types", "_checks", "_tree", "_conjugate_gradients", "_files", "_text", "_versions"},
+    {"_bars", "_types", "_checks", "_tree", "_conjugate_gradients", "_files", "_text", "_versions"},
     {"_repr", "_rules", "_npz"},
     {"schedules", "weightings", "nets", "noise", "masks", "kernels", "metrics", "pictures", "sharding"},
     {"operators"},
@@ -137,11 +137,26 @@ def test_heavy_libraries_are_imported_only_when_needed(path):
 
 @pytest.fixture(scope="module")
 def loaded():
-    """Names of the modules that ``import reddiff_jax`` loads."""
-    code = "import sys, reddiff_jax; print('\\n'.join(sys.modules))"
+    """Names of the modules that all public names together load."""
+    code = "import sys, reddiff_jax as rd; [getattr(rd, name) for name in dir(rd)]; print('\\n'.join(sys.modules))"
     return set(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split())
 
 
 @pytest.mark.parametrize("library", ["torch", "torchvision", "matplotlib", "PIL", "typer", "skimage", "scipy.stats"])
 def test_importing_the_package_leaves_heavy_libraries_alone(library, loaded):
     assert library not in loaded
+
+
+def test_importing_the_package_does_not_load_jax_before_something_is_used():
+    code = "import sys, reddiff_jax as rd; print('jax' in sys.modules); rd.run; print('jax' in sys.modules)"
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert printed.split() == ["False", "True"]
+
+
+def test_the_package_has_exactly_the_names_of_its_stub():
+    stub = ast.parse((PACKAGE / "__init__.pyi").read_text())
+    names = {alias.asname for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert all(hasattr(reddiff_jax, name) for name in names)
+    assert names <= set(dir(reddiff_jax))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        reddiff_jax.nothing  # noqa: B018

@@ -25,7 +25,9 @@ def test_of_a_step_the_last_scalars_are_said_as_means_of_the_batch():
 def test_a_bar_says_what_it_is_told(capsys):
     with ProgressBar(10) as update:
         update(10, "the end")
-    assert "restoring: the end" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.startswith("restoring: 100 %")
+    assert said.endswith(": the end\n")
 
 
 def test_a_bar_that_is_not_shown_says_nothing(capsys):

@@ -1,7 +1,10 @@
 """The command line `reddiff-jax`: one file a command."""
 
+from typing import Annotated
+
 import typer
 
+from reddiff_jax import __version__
 from reddiff_jax.cli._errors import OneLineErrors
 from reddiff_jax.cli.convert import convert
 from reddiff_jax.cli.demo import demo
@@ -21,6 +24,22 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"reddiff-jax {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None: ...
+
+
 for command in (demo, measure, restore, evaluate, train, convert, gallery, tune, info):
     app.command()(command)
 

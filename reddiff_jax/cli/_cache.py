@@ -1,8 +1,11 @@
 """Compiled programs kept from one command to the next, in the user's cache folder."""
 
 import os
+import warnings
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_cache_path
 
@@ -34,6 +37,7 @@ def keep_programs() -> None:
         _remove_incomplete(programs)
     except OSError:
         return  # a home that cannot be written to is no reason to restore nothing
+    _replace_damaged(programs)
     _counts()
     jax.config.update("jax_compilation_cache_dir", str(programs))
     jax.config.update("jax_compilation_cache_max_size", _MAX_BYTES)
@@ -48,6 +52,38 @@ def _remove_incomplete(programs: Path) -> None:
         for program in programs.glob("*-cache"):
             if not program.with_name(program.name.removesuffix("-cache") + "-atime").is_file():
                 program.unlink(missing_ok=True)
+
+
+_DAMAGED = "Error reading persistent compilation cache entry"  # how JAX's warning begins
+
+
+def _replace_damaged(programs: Path) -> None:
+    """Removes each program that JAX cannot read, so that what it compiles instead is kept.
+
+    JAX warns, and leaves a file alone that is there already: it would warn and compile for ever.
+    """
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, *rest: Any, **options: Any) -> None:
+        if not str(message).startswith(_DAMAGED):
+            return shown(message, *rest, **options)
+        read = max(programs.glob("*-atime"), key=_last_read, default=None)  # the program that JAX has just read
+        if read is not None:
+            with suppress(OSError):
+                read.with_name(read.name.removesuffix("-atime") + "-cache").unlink(missing_ok=True)
+                read.unlink(missing_ok=True)
+        return None
+
+    warnings.filterwarnings("always", message=_DAMAGED)
+    warnings.showwarning = show
+
+
+def _last_read(atime: Path) -> int:
+    """Time when JAX last read a program, in nanoseconds."""
+    try:
+        return int.from_bytes(atime.read_bytes(), "little")
+    except OSError:
+        return 0
 
 
 def compiled(detail: str) -> str:

@@ -1,6 +1,7 @@
 """What several commands share: options, consoles, the prior, the end of a job."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reddiff_jax.cli._cache import keep_programs
-from reddiff_jax.cli._errors import FAILED, FAILED_PARTLY, UserError, fail
+from reddiff_jax.cli._errors import FAILED, FAILED_PARTLY, UserError, fail, lacks_memory, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from reddiff_jax.jobs import Outcome
+    from reddiff_jax.jobs import Failure, Outcome
 
 SIGMA = "Standard deviation of the noise, for pixels in [-1, 1] (twice that of pixels in [0, 1])."
 PRIOR = "Folder of a prior, or name of a bundled one; photo64 if left out."
@@ -50,6 +51,13 @@ def stderr() -> "Console":
     return Console(stderr=True, highlight=False)
 
 
+def check_exist(*paths: Path | None) -> None:
+    """Raises UserError if none of some files and folders exists: before anything is loaded that takes a second."""
+    if any(path is None or os.path.lexists(path) for path in paths):
+        return  # what is wrong with some of them is theirs alone
+    raise UserError(f"{paths[0]} does not exist; check the name.")
+
+
 def load_prior(folder: Path | None) -> tuple[Any, int, str]:
     """Loads a prior; returns it, the channels of its pictures, and its fingerprint."""
     from reddiff_jax import io, jobs
@@ -61,6 +69,8 @@ def load_prior(folder: Path | None) -> tuple[Any, int, str]:
     except UserError:
         raise
     except Exception as error:
+        if lacks_memory(error):
+            raise
         # Orbax and TensorStore raise nearly anything for a broken checkpoint.
         reason = (str(error) or type(error).__name__).strip().splitlines()[0]
         raise UserError(f"no prior could be loaded from {folder}: {reason}") from error
@@ -83,35 +93,17 @@ def show_settings(settings: Any) -> str:
 @contextmanager
 def progress_bar(description: str) -> Iterator[Any]:
     """A progress bar on stderr; yields ``update(fraction, text)``, whose ``console`` is for what is said meanwhile."""
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from reddiff_jax import _bars
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
     console = stderr()
-    # Drawing takes milliseconds of a core that the solver could use.
-    options = {"refresh_per_second": 1, "transient": True, "disable": not console.is_terminal}
-    with Progress(*columns, console=console, **options) as bar:
-        task = bar.add_task(description, total=1.0)
+    with _bars.progress(description, console) as move:
 
-        def update(fraction: float, text: str) -> None:
-            bar.update(task, completed=fraction, description=f"{description}: {text}")
+        def update(fraction: float, text: str, left: float | None = None) -> None:
+            move(fraction, printable(text), left)
 
         # On a terminal only the bar's own console can write above the bar.
         above = console.is_terminal and stdout().is_terminal
-        update.console = bar.console if above else stdout()  # type: ignore[attr-defined]
+        update.console = console if above else stdout()  # type: ignore[attr-defined]
         yield update
 
 
@@ -124,9 +116,13 @@ def conclude(outcome: "Outcome", done: str) -> None:
     if outcome.failures:
         parts.append(f"{len(outcome.failures)} failed")
     if outcome.done or outcome.skipped:
-        console.print(", ".join(parts), soft_wrap=True)
-    status = FAILED_PARTLY if outcome.done or outcome.skipped else FAILED
-    for failure in outcome.failures:
+        console.print(", ".join(parts), soft_wrap=True, markup=False)
+    conclude_with(outcome.failures, FAILED_PARTLY if outcome.done or outcome.skipped else FAILED)
+
+
+def conclude_with(failures: "Sequence[Failure]", status: int) -> None:
+    """Names what failed, and exits with the status if anything did."""
+    for failure in failures:
         fail(failure.reason, status)
-    if outcome.failures:
+    if failures:
         raise typer.Exit(status)

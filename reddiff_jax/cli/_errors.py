@@ -10,6 +10,15 @@ from typer.core import TyperGroup
 from reddiff_jax._text import shown
 
 FAILED_PARTLY, FAILED, INTERRUPTED = 1, 2, 130
+_CONTINUE = ("restore", "train", "tune")  # commands that go on where they were interrupted
+_LESS_MEMORY = {
+    "restore": "--batch-size 1 and a lower --tile need less",
+    "demo": "a lower --size needs less",
+    "train": "a lower --batch or --crop needs less",
+    "tune": "a lower --sweep-size or --size needs less",
+    "gallery": "a lower --size needs less",
+    "measure": "a lower --size needs less",
+}
 _ClickException: Any = typer.BadParameter.__mro__[2]  # typer >= 0.20 brings its own copy of click
 
 
@@ -31,11 +40,17 @@ class OneLineErrors(TyperGroup):
         except _ClickException as error:
             status = fail(error.format_message(), error.exit_code)
         except (KeyboardInterrupt, typer.Abort):
-            status = fail("interrupted; the same command continues.", INTERRUPTED)
-        except (ValueError, OSError, ImportError, FloatingPointError) as error:
+            status = fail("interrupted.", INTERRUPTED)
+        except Exception as error:
             if os.environ.get("REDDIFF_JAX_TRACEBACK"):
                 raise
-            status = fail(_one_line(error), FAILED)
+            if lacks_memory(error):
+                command = next((word for word in args if not word.startswith("-")), "")
+                status = fail(f"not enough memory; {_LESS_MEMORY.get(command, 'close other programs')}.", FAILED)
+            elif isinstance(error, ValueError | OSError | ImportError | FloatingPointError):
+                status = fail(_one_line(error), FAILED)
+            else:
+                raise
         status = status if isinstance(status, int) else 0
         if status == INTERRUPTED and standalone_mode and not os.environ.get("PYTEST_CURRENT_TEST"):
             # Threads that are still reading or computing would be waited for.
@@ -50,14 +65,27 @@ class OneLineErrors(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            fail("interrupted; the same command continues.", INTERRUPTED)
+            what = "continues" if ctx.invoked_subcommand in _CONTINUE else "starts again"
+            fail(f"interrupted; the same command {what}.", INTERRUPTED)
             raise typer.Exit(INTERRUPTED) from None
 
 
 def fail(message: str, status: int) -> int:
     """Prints an error, and returns the status."""
-    print(f"error: {shown(' '.join(message.split()), None)}", file=sys.stderr, flush=True)
+    print(f"error: {printable(' '.join(message.split()))}", file=sys.stderr, flush=True)
     return status
+
+
+def printable(text: str) -> str:
+    """A text of one line or more, of which no terminal obeys what a stranger's file or name says."""
+    return "\n".join(shown(line, None) for line in text.split("\n"))
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python's, JAX's or a batch's that is known not to fit."""
+    # By name and text, so that JAX need not be loaded to tell.
+    named = type(error).__name__ == "OutOfMemoryError" or "RESOURCE_EXHAUSTED" in str(error)
+    return named or isinstance(error, MemoryError)
 
 
 def _one_line(error: BaseException) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reddiff_jax.cli._common import UserError, progress_bar, stdout
+from reddiff_jax.cli._common import UserError, lacks_memory, progress_bar, stdout
 
 
 class _Order(StrEnum):
@@ -104,6 +104,8 @@ def convert(
     except (ValueError, OSError):
         raise
     except Exception as error:
+        if lacks_memory(error):
+            raise
         # Orbax and TensorStore raise nearly anything for a disk that is full.
         reason = (str(error) or type(error).__name__).strip().splitlines()[0]
         raise UserError(f"cannot write {out} ({reason}).") from error

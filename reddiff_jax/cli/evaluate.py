@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from reddiff_jax.cli._common import FAILED, FAILED_PARTLY, UserError, fail, stdout
+from reddiff_jax.cli._common import FAILED, FAILED_PARTLY, UserError, check_exist, fail, stdout
 
 
 def evaluate(
@@ -18,12 +18,15 @@ def evaluate(
     PSNR in dB and SSIM for pixels in [0, 1]: higher is nearer. LPIPS (AlexNet): lower is nearer; it needs
     the extra `lpips` of this package.
     """
+    check_exist(restored)
+    check_exist(reference)
     from rich.table import Table
 
     from reddiff_jax import jobs
 
     pairs = jobs.pair(restored, reference)
     scores, failures = jobs.score(pairs.pairs)
+    failures += [failure.reason for failure in pairs.failures]
     failures += [f"{path} has no original in {reference}." for path in pairs.without_original]
     failures += [f"{path} has no restored picture in {restored}." for path in pairs.without_restored]
     if csv is not None and scores:

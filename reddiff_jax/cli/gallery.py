@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from reddiff_jax.cli._common import SIGMA, OutOption, SeedOption, progress_bar, stdout
+from reddiff_jax.cli._common import SIGMA, OutOption, SeedOption, check_exist, progress_bar, stdout
+from reddiff_jax.cli._names import check_names
 
 
 def gallery(
@@ -19,6 +20,9 @@ def gallery(
     seed: SeedOption = 0,
 ) -> None:
     """Draws what each task measures: OUT/gallery.png with original, measurement, and its pseudo-inverse A+ y."""
+    for each in task or ():
+        check_names(each)
+    check_exist(picture)
     from reddiff_jax import jobs
 
     with progress_bar("drawing") as update:

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from reddiff_jax.cli._common import SIGMA, KernelOption, MaskOption, OutOption, SeedOption, conclude, progress_bar
+from reddiff_jax.cli._common import (
+    SIGMA,
+    KernelOption,
+    MaskOption,
+    OutOption,
+    SeedOption,
+    check_exist,
+    conclude,
+    printable,
+    progress_bar,
+)
+from reddiff_jax.cli._names import check_names
 
 
 def measure(
@@ -29,9 +40,18 @@ def measure(
     Writes OUT/NAME.npz (lossless, with all that `restore` must know), OUT/preview/NAME.png to look at, and
     OUT/reference/NAME.png, the original as it was measured. Whole pictures are cut to what the task divides by.
     """
+    check_names(task)
+    check_exist(*images)
     from reddiff_jax import jobs
 
     with progress_bar("measuring") as update:
+
+        def report(event: "jobs.Event") -> None:
+            if event.kind == "note":
+                update.console.print(printable(event.name), soft_wrap=True, markup=False)
+            else:
+                update(event.done, event.name)
+
         outcome = jobs.measure_pictures(
             images,
             task=task,
@@ -42,6 +62,6 @@ def measure(
             kernel=kernel,
             size=size,
             channels=1 if gray else 3,
-            report=lambda event: update(event.done, event.name),
+            report=report,
         )
     conclude(outcome, f"measured into {out}")

@@ -1,11 +1,11 @@
 """`reddiff-jax restore`: degraded pictures and measurement files."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reddiff_jax import pictures
+from reddiff_jax._bars import duration
 from reddiff_jax.cli._cache import cache_folder, compiled
 from reddiff_jax.cli._common import (
     SIGMA,
@@ -15,15 +15,20 @@ from reddiff_jax.cli._common import (
     PriorOption,
     SeedOption,
     SolverOption,
+    check_exist,
     conclude,
     load_prior,
+    printable,
     progress_bar,
     show_settings,
 )
+from reddiff_jax.cli._names import check_names
 from reddiff_jax.cli._processes import ProcessesOption, ProcessOption, choose_share, parse_batch_size, use_cores
 
 if TYPE_CHECKING:
     from reddiff_jax.jobs import Event
+
+_LONG_SECONDS = 5.0  # what takes less is not announced
 
 
 def restore(
@@ -41,7 +46,7 @@ def restore(
     sigma: Annotated[
         float | None,
         typer.Option(
-            help=f"{SIGMA} For pictures at least {pictures.ROUNDING_SIGMA}, that of rounding to 8 bits.",
+            help=f"{SIGMA} For pictures at least that of rounding to 8 bits, 0.0023.",
             show_default="what the measurement file says",
         ),
     ] = None,
@@ -96,6 +101,12 @@ def restore(
 
     With --samples K: NAME_0.png, ..., NAME_mean.png, NAME_std.png (its metadata says what white is), NAME_panel.png.
     """
+    check_names(task, solver)
+    check_exist(*inputs)
+    if settings is not None:
+        check_exist(settings)
+    number = parse_batch_size(batch_size)
+    use_cores()
     from dataclasses import replace
 
     from reddiff_jax import jobs
@@ -111,29 +122,19 @@ def restore(
         solver=solver,
         changes={name: value for name, value in changes.items() if value is not None},
         samples=samples,
-        batch_size=parse_batch_size(batch_size),
+        batch_size=number,
         seed=seed,
         tile=tile,
         overwrite=overwrite,
         exact_sizes=exact_sizes,
     )
     options.check()
-    use_cores()
     share = choose_share(processes, process)
     loaded, channels, prior_name = load_prior(prior)
     if settings is not None:
         options = replace(options, tuned=read_settings(settings, prior_name))
     with progress_bar("restoring") as update:
-
-        def report(event: "Event") -> None:
-            if event.kind == "settings":
-                text = f"{event.name} ({event.detail}): {show_settings(event.settings)}"
-                update.console.print(text, soft_wrap=True)
-            if event.kind in ("compiled", "retry"):
-                said = compiled(event.detail) if event.kind == "compiled" else event.detail
-                update.console.print(f"{event.name}: {said}", soft_wrap=True)
-            update(event.done, f"{event.name}, {event.kind if event.kind != 'step' else event.detail}")
-
+        report = _Told(update)
         outcome = jobs.restore(
             inputs,
             loaded,
@@ -149,3 +150,38 @@ def restore(
             report=report,
         )
     conclude(outcome, f"restored into {out}")
+
+
+class _Told:
+    """What is printed of a restoration, as lines, beside the bar."""
+
+    def __init__(self, update: Any):
+        self.update, self.estimated = update, False
+
+    def __call__(self, event: "Event") -> None:
+        line = self._line(event)
+        if line:
+            self.update.console.print(printable(line), soft_wrap=True, markup=False)
+        if event.kind == "note":
+            return
+        text = f"{event.name}, {event.kind if event.kind != 'step' else event.detail}"
+        self.update(event.done, text, event.left if event.kind == "step" else None)
+
+    def _line(self, event: "Event") -> str:
+        if event.kind == "note":
+            return event.name
+        if event.kind == "settings":
+            return f"{event.name} ({event.detail}): {show_settings(event.settings)}"
+        if event.kind == "compile" and (event.left is None or event.left >= _LONG_SECONDS):
+            took = "" if event.left is None else f", about {duration(event.left)}"
+            return f"{event.name}: compiling {event.detail}{took}"
+        if event.kind == "compiled":
+            return f"{event.name}: {compiled(event.detail)}"
+        if event.kind == "retry":
+            return f"{event.name}: {event.detail}"
+        if event.kind == "changed":
+            return f"{event.name}: done again, because {event.detail}"
+        if event.kind == "step" and not self.estimated and event.left is not None:
+            self.estimated = True
+            return f"about {duration(event.left)}" if event.left >= _LONG_SECONDS else ""
+        return ""

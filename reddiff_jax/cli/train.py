@@ -1,14 +1,14 @@
 """`reddiff-jax train`: a diffusion prior from a folder of pictures."""
 
+import math
 import shlex
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reddiff_jax.cli._errors import UserError
+from reddiff_jax.cli._common import FAILED_PARTLY, UserError, check_exist, conclude_with, progress_bar
 
 if TYPE_CHECKING:
     from reddiff_jax.jobs import ResidualArchitecture, UNetArchitecture
@@ -76,6 +76,8 @@ def train(
     Writes checkpoints and sample sheets to OUT while it runs, and at the end OUT/prior, which --prior takes. Killed and
     started again with the same options, it continues with the same data in the same order.
     """
+    for given in (folder, validation, credits):
+        check_exist(given)
     from reddiff_jax import io, jobs, training
     from reddiff_jax.cli._processes import use_cores
 
@@ -101,7 +103,8 @@ def train(
         dropout=dropout,
         patch=patch,
     )
-    with _training_bar(steps) as report:
+    failures: list[jobs.Failure] = []
+    with progress_bar("training") as update:
         prior = jobs.train_prior(
             folder,
             out=out,
@@ -114,34 +117,27 @@ def train(
             note=note,
             credits=credits,
             command=_command(context),
-            report=report,
+            report=_Told(steps, update),
+            fail=failures.append,
         )
     typer.echo(f"prior: {prior}")
+    conclude_with(failures, FAILED_PARTLY)
 
 
-@contextmanager
-def _training_bar(steps: int) -> Iterator[Callable[[Any], None]]:
-    """A progress bar with loss and rate, which comes with the first report; yields what moves it."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+class _Told:
+    """What is printed of a training: what takes long, as it begins; else a bar, or a line every few seconds."""
 
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.4f}  {task.fields[rate]:.1f} images/s"),
-        TimeRemainingColumn(),
-    )
-    with ExitStack() as stack:
+    def __init__(self, steps: int, update: Any):
+        self.steps, self.update, self.doing = steps, update, ""
 
-        def report(said: Any) -> None:
-            if not bar.tasks:
-                # Before the first report something may be found wrong; then there is no bar to see.
-                stack.enter_context(bar)
-                bar.add_task("training", total=steps, loss=said.loss, rate=said.images_per_second)
-            bar.update(bar.task_ids[0], completed=said.step, loss=said.loss, rate=said.images_per_second)
-
-        bar = Progress(*columns)
-        yield report
+    def __call__(self, report: Any) -> None:
+        text = f"update {report.step} of {self.steps}"
+        if not math.isnan(report.loss):
+            text += f", loss {report.loss:.4f}, {report.images_per_second:.1f} images/s"
+        if report.doing and report.doing != self.doing:
+            self.update.console.print(report.doing, soft_wrap=True, markup=False)
+        self.doing = report.doing
+        self.update(report.step / self.steps, report.doing or text)
 
 
 def _unet(*, mult: str | None, blocks: int | None, attention: str, **options: Any) -> "UNetArchitecture":

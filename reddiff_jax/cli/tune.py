@@ -7,15 +7,19 @@ from typing import Annotated, Any
 import typer
 
 from reddiff_jax.cli._common import (
+    FAILED_PARTLY,
     SIGMA,
     PriorOption,
     SeedOption,
     SolverOption,
+    check_exist,
+    conclude_with,
     load_prior,
     progress_bar,
     show_settings,
     stdout,
 )
+from reddiff_jax.cli._names import check_names
 
 _SHOWN = 8
 
@@ -51,6 +55,8 @@ def tune(
     Settings that are numbers are tried several at once in one compiled call. Score: PSNR - 10 LPIPS, or PSNR alone
     without the extra `lpips`. The search optuna needs the extra `tune`.
     """
+    check_names(task, solver)
+    check_exist(*images)
     from dataclasses import asdict
 
     from rich.table import Table
@@ -63,6 +69,7 @@ def tune(
     tasks.check_sigma(sigma)
     solver = jobs.settings_class(solver, task).name
     loaded, channels, prior_name = load_prior(prior)
+    failures: list[jobs.Failure] = []
     with progress_bar("tuning") as update:
         update(0.0, f"{solver} on {task}")
 
@@ -86,6 +93,7 @@ def tune(
             prior_name=prior_name,
             channels=channels,
             report=report,
+            fail=failures.append,
         )
     searched = list(tuned.settings.space)
     table = Table("score", *(word(name) for name in searched), "")
@@ -100,3 +108,4 @@ def tune(
     gain = f"{said} {tuned.score:.2f} after {len(tuned.trials)} trials, {before.score:.2f} before"
     console.print(f"{gain}: {show_settings(tuned.settings)}", soft_wrap=True, markup=False)
     console.print(f"settings: {out}", soft_wrap=True, markup=False)
+    conclude_with(failures, FAILED_PARTLY)

@@ -15,9 +15,9 @@ from reddiff_jax.jobs.errors import JobError as JobError
 from reddiff_jax.jobs.events import Event as Event
 from reddiff_jax.jobs.events import Failure as Failure
 from reddiff_jax.jobs.events import Outcome as Outcome
+from reddiff_jax.jobs.finding import Item as Item
+from reddiff_jax.jobs.finding import find_inputs as find_inputs
 from reddiff_jax.jobs.gallery import draw_gallery as draw_gallery
-from reddiff_jax.jobs.inputs import Item as Item
-from reddiff_jax.jobs.inputs import find_inputs as find_inputs
 from reddiff_jax.jobs.inputs import read_kernel as read_kernel
 from reddiff_jax.jobs.manifest import Manifest as Manifest
 from reddiff_jax.jobs.manifest import fingerprint as fingerprint

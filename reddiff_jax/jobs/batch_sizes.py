@@ -49,18 +49,21 @@ def find_batch_size(make: Callable[[int], BatchSolver], problem: Any, at_most: i
 
 
 class RememberedSizes:
-    """Batch sizes that were found before, in a file of a cache folder; remembers nothing without one."""
+    """Batch sizes that were found before, and how long they took to compile, in a file of a cache folder.
+
+    Remembers nothing without a folder.
+    """
 
     def __init__(self, folder: Path | None):
         self.path = None if folder is None else folder / _FILE
 
     def get(self, *what: Any) -> int | None:
-        """The size for a device, shape, prior and solver."""
+        """The number for a device, shape, prior and solver."""
         size = self._read().get(_key(what))
         return size if isinstance(size, int) and size > 0 else None
 
     def put(self, size: int, *what: Any) -> None:
-        """Remembers a size; if it cannot be written, it is measured again next time."""
+        """Remembers a number; if it cannot be written, it is measured again next time."""
         if self.path is None:
             return
         try:

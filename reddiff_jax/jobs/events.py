@@ -20,11 +20,13 @@ class Event:
 
     Args (fields):
         kind: "settings" (a group of pictures begins; ``settings`` is set), "compile", "compiled", "step", "retry" (a
-            batch is done in smaller ones), "restored", "measured", "skipped", "failed".
+            batch is done in smaller ones), "restored", "measured", "skipped", "changed" (a finished picture is done
+            again, because an input has changed), "failed", "note" (of the whole job; ``name`` is the line).
         name: Name of the picture, or what the group is.
         done: Fraction of the whole work that is done.
         detail: More, in words.
         settings: Those of the group.
+        left: Seconds that the rest will take, of "compile" the compilation, where that is known.
     """
 
     kind: str
@@ -32,6 +34,7 @@ class Event:
     done: float
     detail: str = ""
     settings: Settings | None = None
+    left: float | None = None
 
 
 Report = Callable[[Event], None]

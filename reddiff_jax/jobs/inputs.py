@@ -1,8 +1,7 @@
-"""Finding pictures and measurement files, and reading masks and kernels."""
+"""Reading masks and kernels, of one picture or of many."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,83 +9,7 @@ import numpy as np
 from reddiff_jax import masks, measurements, pictures
 from reddiff_jax._npz import open_npz, read_npy
 from reddiff_jax.jobs.errors import JobError, brief
-from reddiff_jax.jobs.events import Failure
-from reddiff_jax.jobs.outputs import PREVIEWS, REFERENCES
 from reddiff_jax.tasks import Arrays, Shape
-
-
-@dataclass(frozen=True)
-class Item:
-    """One input file.
-
-    Args (fields):
-        path: The file.
-        name: Where its results go, below the output folder and without suffix; unique.
-    """
-
-    path: Path
-    name: str
-
-    @property
-    def stem(self) -> str:
-        """The picture's name without folders, on which its random numbers depend."""
-        return self.name.rsplit("/", 1)[-1]
-
-
-def find_inputs(
-    inputs: Sequence[str | Path], *, out: str | Path | None = None, measured: bool = True
-) -> tuple[list[Item], list[Failure]]:
-    """Finds pictures and measurement files.
-
-    A folder's files are named by their place below it, other files by their stem. From a folder that holds measurement
-    files only these are taken; a picture beside a measurement file of its name is taken for its preview.
-
-    Args:
-        inputs: Files and folders.
-        out: Output folder: what lies in it is not an input.
-        measured: Whether measurement files count.
-
-    Raises:
-        JobError: If two files have one name.
-    """
-    items, failures = [], []
-    for given in map(Path, inputs):
-        if given.is_dir():
-            found = _files_below(given, Path(out) if out is not None else None, measured)
-            items += [Item(path, path.relative_to(given).with_suffix("").as_posix()) for path in found]
-            if not found:
-                kinds = "pictures or measurement files" if measured else "pictures"
-                failures.append(Failure(str(given), f"{given} holds no {kinds}; name a folder that does."))
-        elif given.exists():
-            items.append(Item(given, given.stem))
-        else:
-            failures.append(Failure(str(given), f"{given} does not exist; check the name."))
-    if measured:
-        files = {item.path.with_suffix("") for item in items if item.path.suffix == measurements.SUFFIX}
-        items = [i for i in items if i.path.suffix == measurements.SUFFIX or i.path.with_suffix("") not in files]
-    paths: dict[str, Path] = {}
-    for item in items:
-        other = paths.setdefault(item.name, item.path)
-        if other != item.path:
-            raise JobError(
-                f"{other} and {item.path} would both be written as {item.name!r}; rename one, or give their common "
-                "folder as the input."
-            )
-    return [Item(path, name) for name, path in sorted(paths.items())], failures
-
-
-def _files_below(folder: Path, out: Path | None, measured: bool) -> list[Path]:
-    avoided = []
-    if out is not None:
-        same = out.resolve() == folder.resolve()
-        avoided = [out.resolve() / PREVIEWS, out.resolve() / REFERENCES] if same else [out.resolve()]
-
-    def wanted(path: Path) -> bool:
-        hidden = path.name.startswith(".")
-        return not hidden and not any(path.resolve().is_relative_to(each) for each in avoided)
-
-    files = sorted(path for path in folder.rglob("*" + measurements.SUFFIX) if wanted(path)) if measured else []
-    return files or [path for path in pictures.find_pictures(folder) if wanted(path)]
 
 
 def read_kernel(path: str | Path) -> np.ndarray:
@@ -130,12 +53,15 @@ def read_mask(path: str | Path, shape: Shape, name: str) -> np.ndarray:
 def own_file(path: Path, name: str, what: str) -> Path:
     """The file itself, or the one of that name in a folder."""
     if path.is_dir():
-        found = [file for file in sorted(path.iterdir()) if file.stem == name and not file.name.startswith(".")]
+        files = (file for file in sorted(path.iterdir()) if file.is_file() and not file.name.startswith("."))
+        found = [file for file in files if file.stem == name]
         if len(found) != 1:
             raise JobError(f"{path} holds {len(found)} files named {name}; one {what} for each picture is needed.")
         return found[0]
     if not path.exists():
         raise JobError(f"{what} {path} does not exist; check the name.")
+    if not path.is_file():  # reading a device or a pipe might never end
+        raise JobError(f"{what} {path} is no file; give a file, or a folder of them.")
     return path
 
 

@@ -82,6 +82,21 @@ class Manifest:
                 raise
         self.entries |= {entry["name"]: entry for entry in timed}
 
+    def sources(self) -> dict[str, str]:
+        """Name of a result -> the file that it is of; without those that failed, of which there is none."""
+        known = {name: entry.get("source") for name, entry in self.entries.items() if entry.get("status") != "failed"}
+        return {name: source for name, source in known.items() if isinstance(source, str)}
+
+
+def is_of_a_job(folder: Path) -> bool:
+    """Whether a folder holds the results of a restoration: a manifest of ours."""
+    for path in folder.glob("manifest*.jsonl"):
+        try:
+            return next(_entries(path), {}).keys() >= {"name", "source", "status"}
+        except OSError:
+            continue
+    return False
+
 
 def _entries(path: Path) -> Iterator[dict[str, Any]]:
     if not path.is_file():

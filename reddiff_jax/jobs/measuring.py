@@ -10,9 +10,10 @@ import numpy as np
 from reddiff_jax import masks, measurements, pictures, tasks
 from reddiff_jax.jobs.errors import JobError, with_path
 from reddiff_jax.jobs.events import Event, Failure, Outcome, Report
-from reddiff_jax.jobs.inputs import find_inputs, own_arrays
+from reddiff_jax.jobs.finding import find_inputs
+from reddiff_jax.jobs.inputs import own_arrays
 from reddiff_jax.jobs.options import check_parts, check_seed
-from reddiff_jax.jobs.outputs import PREVIEWS, REFERENCES, prepare_folder, writing
+from reddiff_jax.jobs.outputs import PREVIEWS, REFERENCES, UnwritableError, prepare_folder, writing_result
 from reddiff_jax.measurements import Measurement
 from reddiff_jax.noise import gaussian
 from reddiff_jax.problems import measure
@@ -59,7 +60,9 @@ def measure_pictures(
         raise JobError(f"{task} needs a mask of your own: --mask FILE.")
     if size is not None and (size < known.factor or size % known.factor):
         raise JobError(f"size is {size} but {task} needs a multiple of {known.factor}.")
-    items, failures = find_inputs(inputs, out=out, measured=False)
+    items, failures = find_inputs(inputs, out=out, measured=False, say=lambda text: report(Event("note", text, 0.0)))
+    for failure in failures:
+        report(Event("failed", failure.name, 0.0, failure.reason))
     if items:
         prepare_folder(out)
     done: list[str] = []
@@ -67,20 +70,35 @@ def measure_pictures(
         try:
             x = _original(item.path, channels, size, known.factor)
             measurement = simulate(item.stem, x, task, sigma, seed, mask=mask, kernel=kernel)
-        except (OSError, ValueError) as error:
+            error = None
+        except MemoryError:
+            raise
+        except Exception as wrong:
+            # Readers raise nearly anything for a stranger's broken file, and one file must not end the others' work.
+            error = wrong
+        if error is None:
+            try:
+                _write(out, item.name, measurement, known.result(x))
+            except UnwritableError as wrong:
+                error = wrong
+        if error is None:
+            done.append(item.name)
+            report(Event("measured", item.name, (index + 1) / len(items)))
+        else:
             failures.append(Failure(item.name, with_path(item.path, error)))
             report(Event("failed", item.name, (index + 1) / len(items), failures[-1].reason))
-            continue
-        target = out / f"{item.name}{measurements.SUFFIX}"
-        with writing(target):
-            for folder in (out, out / PREVIEWS, out / REFERENCES):
-                (folder / item.name).parent.mkdir(parents=True, exist_ok=True)
-            measurements.write_measurement(target, measurement)
-            pictures.write_picture(out / PREVIEWS / f"{item.name}.png", measurement.preview())
-            pictures.write_picture(out / REFERENCES / f"{item.name}.png", known.result(x))
-        done.append(item.name)
-        report(Event("measured", item.name, (index + 1) / len(items)))
     return Outcome(done, [], failures)
+
+
+def _write(out: Path, name: str, measurement: Measurement, reference: np.ndarray) -> None:
+    """Writes the measurement, its preview and its original."""
+    target = out / f"{name}{measurements.SUFFIX}"
+    with writing_result(target):
+        for folder in (out, out / PREVIEWS, out / REFERENCES):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        measurements.write_measurement(target, measurement)
+        pictures.write_picture(out / PREVIEWS / f"{name}.png", measurement.preview())
+        pictures.write_picture(out / REFERENCES / f"{name}.png", reference)
 
 
 def _original(path: Path, channels: int, size: int | None, factor: int) -> np.ndarray:

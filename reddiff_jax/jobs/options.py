@@ -1,7 +1,8 @@
 """Options of a restoration, and checks of what the user chose."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from reddiff_jax.problems import Problem
 from reddiff_jax.settings import Settings, SettingsFile, by_name, check_serves, default_name, default_settings
 
 MIN_TILE = 64
+_FILES_AND_ORDER = ("mask", "kernel", "tuned", "batch_size", "overwrite")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ class Options:
     tile: int = 512
     exact_sizes: bool = False
     overwrite: bool = False
+
+    def asked(self) -> dict[str, Any]:
+        """What decides how a picture is restored, beside the files it is restored from, as JSON values."""
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _FILES_AND_ORDER}
+        return json.loads(json.dumps({**values, "tuned": self.tuned and str(self.tuned.path)}, default=str))
 
     def check(self) -> None:
         """Raises ValueError for values that make no sense."""

@@ -10,6 +10,14 @@ from reddiff_jax.jobs.errors import JobError, brief
 PREVIEWS, REFERENCES = "preview", "reference"
 
 
+# What is wrong with one file's name, or with what is there already; the others' can be written.
+_OF_ONE_FILE = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
+
+
+class UnwritableError(JobError):
+    """One result that cannot be written where it belongs; the others can."""
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turns errors of writing into JobErrors."""
@@ -20,6 +28,25 @@ def writing(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             hint = "free some space and repeat the command; what is finished is kept"
         raise JobError(f"cannot write {path} ({error.strerror or brief(error)}); {hint}.") from error
+
+
+@contextmanager
+def writing_result(path: Path) -> Iterator[None]:
+    """The same for one picture's results.
+
+    Raises:
+        UnwritableError: If only this picture is concerned.
+        JobError: If all are, as where a disk is full.
+    """
+    with writing(path):
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _OF_ONE_FILE:
+                raise
+            raise UnwritableError(
+                f"cannot write {path} ({error.strerror or brief(error)}); rename the picture, or see what is there."
+            ) from error
 
 
 def prepare_folder(out: Path) -> None:

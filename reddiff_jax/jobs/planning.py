@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -13,8 +14,9 @@ import numpy as np
 
 from reddiff_jax import measurements, pictures, tasks
 from reddiff_jax.jobs.errors import JobError
+from reddiff_jax.jobs.finding import Item
 from reddiff_jax.jobs.framing import frame_header
-from reddiff_jax.jobs.inputs import Item, own_arrays, own_file, read_kernel
+from reddiff_jax.jobs.inputs import own_arrays, own_file, read_kernel
 from reddiff_jax.jobs.manifest import Manifest
 from reddiff_jax.jobs.options import Options
 from reddiff_jax.measurements import Header, Measurement
@@ -33,6 +35,7 @@ class Plan:
     frame: Header  # of what is restored, of which the picture is a part; mostly its own
     settings: Settings
     record: dict[str, Any]  # what must be equal for a finished picture to be kept
+    asked: dict[str, Any]  # what the user has asked for, from which the record follows for given inputs
     outputs: tuple[str, ...]
 
 
@@ -48,11 +51,7 @@ def make_plan(options: Options, prior_name: str, channels: int, item: Item) -> P
     Raises:
         ValueError: If it cannot be restored so, in one line.
     """
-    digest = hashlib.sha256(item.path.read_bytes())
     header = _header(options, channels, item)
-    own = options.mask or options.kernel
-    if own is not None:
-        digest.update(own_file(Path(own), item.stem, "mask" if options.mask else "kernel").read_bytes())
     settings = options.settings(_shapes(options, item, header), header.task)
     # Other solvers may ask the operator for more than a framed one can do.
     in_frame = not options.exact_sizes and settings.plain
@@ -66,12 +65,25 @@ def make_plan(options: Options, prior_name: str, channels: int, item: Item) -> P
         "samples": options.samples,
         "seed": options.seed,
         "tile": tile_size(frame.in_shape, options.tile),
-        "input": digest.hexdigest()[:16],
+        **_digests(options, item),
     }
     if frame != header:
         record["frame"] = frame.in_shape[:2]
     record = json.loads(json.dumps(record))  # tuples as the lists that are read back
-    return Plan(item, header, frame, settings, record, _output_names(item.name, options.samples))
+    asked = {**options.asked(), "prior": prior_name}
+    return Plan(item, header, frame, settings, record, asked, _output_names(item.name, options.samples))
+
+
+_INPUTS = ("picture", "mask", "kernel")  # digests in a record
+
+
+def _digests(options: Options, item: Item) -> dict[str, str]:
+    """A digest of each file that a picture is restored from."""
+    files = {"picture": item.path}
+    for name, given in (("mask", options.mask), ("kernel", options.kernel)):
+        if given is not None:
+            files[name] = own_file(Path(given), item.stem, name)
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for name, path in files.items()}
 
 
 def load(options: Options, channels: int, plan: Plan) -> Measurement:
@@ -117,35 +129,81 @@ def tile_size(in_shape: Shape, tile: int) -> int | None:
     return tile if max(in_shape[:2]) > tile else None
 
 
-def check_not_onto_inputs(items: Sequence[Item], out: Path, samples: int) -> None:
-    """Raises JobError if a result would be written over an input."""
-    sources = {item.path.resolve(): item.path for item in items}
-    for item in items:
-        for output in _output_names(item.name, samples):
-            target = (out / output).resolve()
-            if target in sources:
-                raise JobError(f"{sources[target]} would be overwritten by a result; choose another --out.")
+def obstacle_of(
+    plan: Plan, manifest: Manifest, out: Path, sources: Collection[Path], options: Options
+) -> JobError | None:
+    """What forbids to write one picture's results: an input, or a file that is not ours, in their place.
+
+    Args:
+        plan: The picture's.
+        manifest: Of the output folder.
+        out: The output folder.
+        sources: All inputs, resolved.
+        options: How it is to be restored.
+    """
+    for output in plan.outputs:
+        if (out / output).resolve() in sources:
+            return JobError(f"{out / output} would be overwritten by a result; choose another --out.")
+    present = [out / output for output in plan.outputs if os.path.lexists(out / output)]
+    entry = manifest.entries.get(plan.item.name)
+    if options.overwrite or not present:
+        return None
+    if entry is None or "settings" not in entry:
+        return JobError(
+            f"{present[0]} exists and is none of this folder's restorations; use --overwrite or another --out."
+        )
+    source = Path(entry.get("source", ""))
+    if source.is_file() and not source.samefile(plan.item.path):
+        return JobError(f"{present[0]} is of {source}, not of {plan.item.path}; use --overwrite or another --out.")
+    return None
 
 
 def is_finished(plan: Plan, manifest: Manifest, out: Path, *, overwrite: bool) -> bool:
-    """Whether a picture's results are there; refuses to mix settings or to overwrite what is not ours."""
-    present = [(out / output).exists() for output in plan.outputs]
-    if overwrite or not any(present):
-        return False
+    """Whether a picture's results are there, of the inputs as they are now.
+
+    Args:
+        plan: The picture's.
+        manifest: Of the output folder.
+        out: The output folder.
+        overwrite: Whether results with other settings are not finished, rather than an error.
+
+    Raises:
+        JobError: If they are there with other settings, which are not mixed in one folder. Where an input has changed,
+            settings may differ that follow from it.
+    """
     entry = manifest.entries.get(plan.item.name)
-    if entry is None or "settings" not in entry:
-        raise JobError(
-            f"{out / plan.outputs[present.index(True)]} exists and is none of this folder's restorations; "
-            "use --overwrite or another --out."
-        )
+    present = [(out / output).exists() for output in plan.outputs]
+    if entry is None or "settings" not in entry or not any(present):
+        return False
     old, new = entry["settings"], plan.record
-    if old != new:
-        changed = [key for key in new if old.get(key) != new[key]]
+    if changed_inputs(plan, manifest):
+        old, new = entry["options"], plan.asked
+    changed = [key for key in new if old.get(key) != new[key]]
+    if changed and not overwrite:
         said = ", ".join(f"{key} {old.get(key)} -> {new[key]}" for key in changed[:3])
         raise JobError(
             f"{out} holds {plan.item.name} restored with other settings ({said}); use --overwrite or another --out."
         )
-    return entry["status"] == "restored" and all(present)
+    return entry["status"] == "restored" and all(present) and not changed and not changed_inputs(plan, manifest)
+
+
+def changed_inputs(plan: Plan, manifest: Manifest) -> list[str]:
+    """Which of a finished picture's inputs are not what they were: "picture", "mask", "kernel"."""
+    entry = manifest.entries.get(plan.item.name, {})
+    old = entry.get("settings", {})
+    if "picture" not in old or "options" not in entry:
+        return []  # never restored, or by an earlier version
+    return [name for name in _INPUTS if old.get(name) != plan.record.get(name)]
+
+
+def is_being_overwritten(plans: Sequence[Plan], manifest: Manifest) -> bool:
+    """Whether a job that does these pictures again was interrupted, and can be continued."""
+    entries = [(manifest.entries.get(plan.item.name, {}), plan) for plan in plans]
+    waiting = [(entry, plan) for entry, plan in entries if entry.get("overwrite") and entry["status"] in _UNFINISHED]
+    return any(entry["settings"] == plan.record for entry, plan in waiting)
+
+
+_UNFINISHED = ("waiting", "started")
 
 
 def _output_names(name: str, samples: int) -> tuple[str, ...]:

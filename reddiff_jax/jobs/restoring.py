@@ -18,12 +18,21 @@ from reddiff_jax.batching import BatchSolver, OutOfMemoryError, Scalars, local_m
 from reddiff_jax.jobs.batch_sizes import RememberedSizes, find_batch_size
 from reddiff_jax.jobs.errors import JobError, brief, with_path
 from reddiff_jax.jobs.events import Event, Failure, Outcome, Report
+from reddiff_jax.jobs.finding import Item, find_inputs
 from reddiff_jax.jobs.framing import framed
-from reddiff_jax.jobs.inputs import Item, find_inputs
 from reddiff_jax.jobs.manifest import MANIFEST, Manifest
 from reddiff_jax.jobs.options import Options
-from reddiff_jax.jobs.outputs import REFERENCES, prepare_folder, writing
-from reddiff_jax.jobs.planning import Plan, check_not_onto_inputs, is_finished, load, make_plan, tile_size
+from reddiff_jax.jobs.outputs import REFERENCES, UnwritableError, prepare_folder, writing_result
+from reddiff_jax.jobs.planning import (
+    Plan,
+    changed_inputs,
+    is_being_overwritten,
+    is_finished,
+    load,
+    make_plan,
+    obstacle_of,
+    tile_size,
+)
 from reddiff_jax.jobs.scoring import score_arrays
 from reddiff_jax.jobs.shares import Share
 from reddiff_jax.jobs.watching import Film, ScalarEvents, ScalarLog
@@ -81,9 +90,13 @@ def restore(
     if film < 0:
         raise JobError(f"film is {film} frames but must be at least 0.")
     share = share or Share()
-    items, failures = find_inputs(inputs, out=out, measured=True)
     out = Path(out)
-    check_not_onto_inputs(items, out, options.samples)
+    manifest = Manifest(out / share.file(MANIFEST))
+
+    def say(text: str) -> None:
+        report(Event("note", text, 0.0))
+
+    items, failures = find_inputs(inputs, out=out, measured=True, recorded=manifest.sources(), say=say)
     if items:
         prepare_folder(out)
     for failure in failures:
@@ -93,7 +106,6 @@ def restore(
         pool = ThreadPoolExecutor(4)
         # After an error nobody waits for what is still being read.
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-        manifest = Manifest(out / share.file(MANIFEST))
         work = _Work(
             out, prior, prior_name, channels, options, manifest, sizes, Outcome(failures=failures), report, pool
         )
@@ -107,27 +119,42 @@ def restore(
             work.film = Film(film)
         own = share.of(items)
         plans = []
+        sources = {item.path.resolve() for item in items}
         looked = pool.map(partial(_attempt, partial(make_plan, options, prior_name, channels)), own)
         for item, plan in zip(own, looked, strict=True):
-            if isinstance(plan, Plan):
+            obstacle = obstacle_of(plan, manifest, out, sources, options) if isinstance(plan, Plan) else plan
+            if obstacle is None:
                 plans.append(plan)
             else:
-                work.fail(item, plan)
+                work.fail(item, obstacle, noted=not isinstance(plan, Plan))
+        again = options.overwrite and not is_being_overwritten(plans, manifest)
+        if again and plans:
+            # An interrupted job is told by these lines which pictures it has done again already.
+            manifest.add(*({**work.entry(plan), "overwrite": True, "status": "waiting"} for plan in plans))
         groups: dict[tuple[Settings, Header, bool], list[Plan]] = {}
         for plan in plans:
             groups.setdefault((plan.settings, plan.frame, plan.frame != plan.header), []).append(plan)
-            if is_finished(plan, manifest, out, overwrite=options.overwrite):
+            if not again and is_finished(plan, manifest, out, overwrite=options.overwrite):
                 work.finished_before.add(plan.item.name)
                 work.outcome.skipped.append(plan.item.name)
                 report(Event("skipped", plan.item.name, 0.0))
+            elif changed := changed_inputs(plan, manifest):
+                report(Event("changed", plan.item.name, 0.0, f"its {' and its '.join(changed)} changed"))
         work.total = max(1, len(plans) - len(work.finished_before))
         # The largest first: what does not fit into memory shows at once.
-        for group in sorted(groups.values(), key=lambda group: -np.prod(group[0].frame.in_shape)):
-            if any(plan.item.name not in work.finished_before for plan in group):
-                _Group(work, group).restore()
+        by_size = sorted(groups.values(), key=lambda group: -np.prod(group[0].frame.in_shape))
+        to_do = [
+            _Group(work, group)
+            for group in by_size
+            if any(plan.item.name not in work.finished_before for plan in group)
+        ]
+        work.steps_left = sum(group.num_left * options.samples * group.steps_of_sample for group in to_do)
+        for group in to_do:
+            group.restore()
     return work.outcome
 
 
+_OF_RESULTS = ("settings", "options", "outputs")
 _NUM_SHOWN, _SHOWN_SIDE = 4, 256  # samples of a panel, and their pixels
 
 
@@ -150,17 +177,32 @@ class _Work:
     finished_before: set[str] = field(default_factory=set)
     total: int = 1
     finished: int = 0
+    steps_left: float = 0.0  # of all samples, each times its pixels: what time is taken to be in proportion to
 
     @property
     def done(self) -> float:
         return self.finished / self.total
 
-    def fail(self, item: Item, error: BaseException, **more: Any) -> None:
-        """Notes and reports a picture that could not be restored."""
+    def entry(self, plan: Plan) -> dict[str, Any]:
+        """What the manifest says of a picture, whatever becomes of it."""
+        return {
+            "name": plan.item.name,
+            "source": str(plan.item.path),
+            "outputs": plan.outputs,
+            "settings": plan.record,
+            "options": plan.asked,
+            "attempts": self.manifest.entries.get(plan.item.name, {}).get("attempts", 0),
+        }
+
+    def fail(self, item: Item, error: BaseException, noted: bool = True, **more: Any) -> None:
+        """Notes and reports a picture that could not be restored; not in the manifest where another's results are."""
         reason = with_path(item.path, error)
         self.outcome.failures.append(Failure(item.name, reason))
-        entry = {"name": item.name, "source": str(item.path), **more, "status": "failed", "error": reason}
-        self.manifest.add(entry)
+        if noted:
+            before = self.manifest.entries.get(item.name, {})
+            known = {name: before[name] for name in _OF_RESULTS if name in before}  # what lies there is still ours
+            entry = {**known, "name": item.name, "source": str(item.path), **more, "status": "failed", "error": reason}
+            self.manifest.add(entry)
         self.report(Event("failed", item.name, self.done, reason))
 
 
@@ -205,13 +247,15 @@ class _Group:
         self.results: dict[str, list[_Restored]] = {}
         self.noted: set[str] = set()
         self.given_up: set[str] = set()
+        self.num_left = sum(plan.item.name not in work.finished_before for plan in plans)
+        self.steps_of_sample = self.solver.num_steps * h * w
+        self.began = 0.0  # the batch under way
 
     def restore(self) -> None:
         """Restores what is not finished."""
-        finished = self.work.finished_before
-        left = sum(plan.item.name not in finished for plan in self.plans)
         h, w, _ = self.frame.in_shape
-        detail = f"{left} of {w} x {h}" if self.frame == self.plans[0].header else f"{left} within {w} x {h}"
+        within = "of" if self.frame == self.plans[0].header else "within"
+        detail = f"{self.num_left} {within} {w} x {h}"
         self.work.report(Event("settings", self.name, self.work.done, detail, self.plans[0].settings))
         units = self._units()
         first: list[_Unit | None] = []
@@ -290,8 +334,9 @@ class _Group:
         return self.work.prior_name, solver, self.frame.task, self.frame.in_shape, tile, self.shared
 
     def _compile(self, problem: Problem, size: int) -> BatchSolver:
-        work = self.work
-        work.report(Event("compile", self.name, work.done, f"batches of {size}"))
+        work, kept_as = self.work, ("compile seconds", size, *self._identity())
+        before = work.sizes.get(*kept_as)
+        work.report(Event("compile", self.name, work.done, f"batches of {size}", left=before))
         batch = BatchSolver(
             self.solver,
             problem,
@@ -302,6 +347,8 @@ class _Group:
             mesh=local_mesh(size),
         )
         devices = f" on {batch.num_devices} devices" if batch.num_devices > 1 else ""
+        if (took := max(1, round(batch.compile_seconds))) != before:
+            work.sizes.put(took, *kept_as)
         seconds = f"batches of {size}{devices} in {batch.compile_seconds:.1f} s"
         work.report(Event("compiled", self.name, work.done, seconds))
         return batch
@@ -349,11 +396,12 @@ class _Group:
         present = [unit for unit in units if unit is not None]
         if self.batch is None or self.batch.batch_size != self.size:
             self.batch = self._compile(present[0].problem, self.size)
-        began = time.perf_counter()
+        began = self.began = time.perf_counter()
         problems = [unit and unit.problem for unit in units]
         xs = self.batch([unit and unit.key for unit in units], problems, partial(self._report_step, units)).x
         residuals, images = self.batch.rms_residuals(problems, xs), np.asarray(xs)
         seconds = (time.perf_counter() - began) / len(present)
+        self.work.steps_left -= len(present) * self.steps_of_sample
         restored = []
         for slot, unit in enumerate(units):
             if unit is not None:
@@ -372,7 +420,9 @@ class _Group:
         if work.film is not None:
             self._film(units, step, estimate)
         said = describe_step(step, num_steps, {name: values[present] for name, values in scalars.items()})
-        work.report(Event("step", self.name, done, said))
+        steps_done = len(present) * self.steps_of_sample * step / num_steps
+        left = (time.perf_counter() - self.began) / steps_done * max(0.0, work.steps_left - steps_done)
+        work.report(Event("step", self.name, done, said, left=left))
 
     def _film(self, units: Sequence[_Unit | None], step: int, estimate: Callable[[int], np.ndarray]) -> None:
         film: Film = self.work.film  # type: ignore[assignment]
@@ -401,13 +451,12 @@ class _Group:
             self.noted |= {plan.item.name for plan in new}
 
     def _entry(self, plan: Plan, again: int = 0) -> dict[str, Any]:
+        entry = self.work.entry(plan)
         return {
-            "name": plan.item.name,
-            "source": str(plan.item.path),
-            "outputs": plan.outputs,
-            "settings": plan.record,
+            **entry,
+            **({"overwrite": True} if self.work.options.overwrite else {}),
             "batch_size": self.size,
-            "attempts": self.work.manifest.entries.get(plan.item.name, {}).get("attempts", 0) + again,
+            "attempts": entry["attempts"] + again,
         }
 
     def _give_up(self, units: Sequence[_Unit | None], error: Exception) -> None:
@@ -441,10 +490,14 @@ class _Group:
                 plan.outputs[-2]: {"Comment": f"standard deviation of pixels in [-1, 1]: black 0, white {white:.6g}"}
             }
             written += [mean, std, pictures.to_float(_samples_panel(images, mean, std, white))]
-        with writing(work.out / plan.outputs[0]):
-            (work.out / plan.outputs[0]).parent.mkdir(parents=True, exist_ok=True)
-            for output, x in zip(plan.outputs, written, strict=True):
-                pictures.write_picture(work.out / output, x, text=words.get(output))
+        try:
+            with writing_result(work.out / plan.outputs[0]):
+                (work.out / plan.outputs[0]).parent.mkdir(parents=True, exist_ok=True)
+                for output, x in zip(plan.outputs, written, strict=True):
+                    pictures.write_picture(work.out / output, x, text=words.get(output))
+        except UnwritableError as error:
+            work.fail(plan.item, error, **entry)
+            return
         entry["residual"] = [round(sample.residual, 6) for sample in samples]
         entry["seconds"] = round(sum(sample.seconds for sample in samples), 3)
         work.manifest.add({**entry, **_scores(plan, written[0]), "status": "restored"})

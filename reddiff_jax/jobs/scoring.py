@@ -4,7 +4,7 @@ import csv
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,19 @@ import jax
 import jax.numpy as jnp
 
 from reddiff_jax import metrics, pictures
-from reddiff_jax.jobs.errors import JobError, brief
-from reddiff_jax.jobs.inputs import Item, find_inputs
+from reddiff_jax.jobs.errors import JobError, brief, with_path
+from reddiff_jax.jobs.events import Failure
+from reddiff_jax.jobs.finding import Item, find_inputs
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Restored pictures with their originals, and what has no counterpart."""
+    """Restored pictures with their originals, what has no counterpart, and what could not be looked at."""
 
     pairs: list[tuple[str, Path, Path]]  # name, restored, original
     without_original: list[Path]
     without_restored: list[Path]
+    failures: list[Failure] = field(default_factory=list)
 
 
 def pair(restored: str | Path, reference: str | Path) -> Pairs:
@@ -37,9 +39,10 @@ def pair(restored: str | Path, reference: str | Path) -> Pairs:
         reference: Picture or folder of originals.
 
     Raises:
-        JobError: If there are no pictures, or two originals have one stem and it is not clear which is meant.
+        JobError: If there are no pictures.
     """
-    left, right = _pictures(restored), _pictures(reference)
+    (left, failures), (right, more) = _pictures(restored), _pictures(reference)
+    failures += more
     if Path(restored).is_file() and Path(reference).is_file():
         return Pairs([(left[0].stem, left[0].path, right[0].path)], [], [])
     by_name = {item.name: item for item in right}
@@ -49,28 +52,31 @@ def pair(restored: str | Path, reference: str | Path) -> Pairs:
     pairs, without_original, used = [], [], set()
     for item in left:
         original = _original(item.name, by_name, by_stem)
-        if original is None:
+        if isinstance(original, Failure):
+            failures.append(original)
+        elif original is None:
             without_original.append(item.path)
         elif original.stem == item.stem or not item.name.endswith(("_std", "_film", "_panel")):
             pairs.append((item.name, item.path, original.path))
             used.add(original.name)
-    return Pairs(pairs, without_original, [item.path for item in right if item.name not in used])
+    return Pairs(pairs, without_original, [item.path for item in right if item.name not in used], failures)
 
 
-def _pictures(given: str | Path) -> list[Item]:
+def _pictures(given: str | Path) -> tuple[list[Item], list[Failure]]:
     items, failures = find_inputs([given], measured=False)
-    if failures:
+    if not items:
         raise JobError(failures[0].reason)
-    return items
+    return items, failures
 
 
-def _original(name: str, by_name: Mapping[str, Item], by_stem: Mapping[str, list[Item]]) -> Item | None:
+def _original(name: str, by_name: Mapping[str, Item], by_stem: Mapping[str, list[Item]]) -> Item | Failure | None:
     """The original of that name, or else of the name without the ending of a sample."""
     for tried in (name, re.sub(r"_(\d+|mean|std|film|panel)$", "", name)):
         stem = tried.rsplit("/", 1)[-1]
         found = [by_name[tried]] if tried in by_name else by_stem.get(stem, [])
         if len(found) > 1:
-            raise JobError(f"{len(found)} originals are named {stem}; give folders of equal structure.")
+            reason = f"{len(found)} originals are named {stem}; give folders of equal structure."
+            return Failure(name, reason)
         if found:
             return found[0]
     return None
@@ -91,8 +97,9 @@ def score(pairs: Sequence[tuple[str, Path, Path]]) -> tuple[list[tuple[str, dict
     for name, restored, original in pairs:
         try:
             x, reference = (pictures.read_picture(path) for path in (restored, original))
-        except ValueError as error:
-            failures.append(brief(error))
+        except Exception as error:
+            # Readers raise nearly anything for a stranger's broken file.
+            failures.append(with_path(restored, error) if str(original) not in str(error) else brief(error))
             continue
         if x.shape != reference.shape:
             sizes = [f"{array.shape[1]} x {array.shape[0]}" for array in (x, reference)]

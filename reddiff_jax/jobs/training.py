@@ -3,7 +3,7 @@
 import dataclasses
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ import numpy as np
 
 from reddiff_jax import io, pictures, schedules, training
 from reddiff_jax.jobs.errors import JobError
+from reddiff_jax.jobs.events import Failure
+from reddiff_jax.jobs.finding import find_inputs
 from reddiff_jax.jobs.outputs import prepare_folder, writing
 from reddiff_jax.nets import ResidualUNet, UNet
 from reddiff_jax.priors import NetPrior, ToEps
@@ -104,6 +106,7 @@ def train_prior(
     credits: str | Path | None = None,
     command: str = "",
     report: Callable[[training.Report], None] = lambda progress: None,
+    fail: Callable[[Failure], None] = lambda failure: None,
 ) -> Path:
     """Trains a prior on a folder of pictures: ``checkpoints``, ``log.csv``, ``samples-STEP.png`` and ``prior``.
 
@@ -121,21 +124,38 @@ def train_prior(
         note: What the card should say of the training pictures.
         credits: Text file for the card: sources, authors and licences of the pictures.
         command: The command that the card should name.
-        report: Called with the progress, at first when the training begins, with a loss that is NaN.
+        report: Called with the progress, and with what is being done where that takes long.
+        fail: Called with each picture that cannot be used, as soon as that is known; the others are.
 
     Returns:
         The folder of the prior.
 
     Raises:
         JobError: If something that is given does not exist or does not fit together, or the folder cannot be written.
-        ValueError: If the pictures are too small for the crops.
+        ValueError: If the pictures are too small for the crops, or none can be read.
         FloatingPointError: If the loss is not finite.
     """
     folder, out = Path(folder), Path(out)
     _check_exist(folder, validation, credits)
-    paths = _find_pictures(folder)
     if (out / _PRIOR).exists():
         raise JobError(f"{out / _PRIOR} exists already: that run is complete. Choose another --out or remove it.")
+    last = training.Report(0, float("nan"), 0.0)
+
+    def say(doing: str) -> None:
+        report(dataclasses.replace(last, doing=doing))
+
+    say("looking for pictures")
+    told: set[str] = set()
+
+    def tell(failures: Iterable[Failure]) -> None:
+        for failure in failures:
+            if failure.reason not in told:
+                told.add(failure.reason)
+                fail(failure)
+
+    paths, failures = _find_pictures(folder)
+    tell(failures)
+    say(f"loading {start}" if isinstance(start, str | Path) else "making the network")
     begun = _begin(start, config.to_eps, channels)
     config = dataclasses.replace(config, to_eps=begun.to_eps)
     _check_crops(config.crops, begun.net)
@@ -143,15 +163,23 @@ def train_prior(
     held_out = None
     if validation is not None:
         # The same crops at every checkpoint.
-        found = tuple(pictures.find_pictures(Path(validation)))
-        held_out = training.Crops(found, channels=channels, min_size=smallest, mirror=False)
-        held_out = held_out.batch(0, config.crops[0], _NUM_CROPS)
+        found, failures = _find_pictures(Path(validation))
+        watched = training.Crops(found, channels=channels, min_size=smallest, mirror=False)
+        held_out = watched.batch(0, config.crops[0], _NUM_CROPS)
+        tell([*failures, *_unreadable(watched)])
+    say(f"looking at the sizes of {len(paths)} pictures")
     crops = training.Crops(paths, channels=channels, min_size=smallest, seed=config.seed, mirror=mirror)
+    tell(_unreadable(crops))
     prepare_folder(out)
     started = time.monotonic()
 
     def note_progress(progress: training.Report) -> None:
+        nonlocal last
         report(progress)
+        if progress.doing:
+            return
+        last = progress
+        tell(_unreadable(crops))
         _append(
             out / _LOG,
             step=progress.step,
@@ -161,16 +189,18 @@ def train_prior(
         )
 
     def look(state: training.TrainState) -> None:
+        say("drawing samples")
         prior = begun.replace(params=state.ema)  # type: ignore[attr-defined]
         sheet = training.sample_sheet(jax.random.key(config.seed), prior, smallest, channels)
         path = out / f"samples-{int(state.step):07d}.png"
         with writing(path):
             pictures.write_picture(path, sheet)
         if held_out is not None:
+            say("measuring the validation loss")
             losses = training.loss_by_noise_level(prior, held_out)
             _append(out / _VALIDATION, step=int(state.step), **{f"t{t}": f"{loss:.6f}" for t, loss in losses.items()})
 
-    report(training.Report(0, float("nan"), 0.0))
+    say("initialising, or reading the last checkpoint")
     state = training.train(
         begun.net,
         begun.schedule,
@@ -183,17 +213,20 @@ def train_prior(
         on_save=look,
     )
     prior = begun.replace(params=state.ema)  # type: ignore[attr-defined]
-    told = {
+    say("measuring the losses for the card")
+    facts = {
         "command": command,
-        "pictures": len(paths),
+        "pictures": len(paths) - len(crops.unreadable),
         "note": note,
         **({"credits": Path(credits).read_text().splitlines()} if credits else {}),
         **_told_of(config, mirror),
         **_measured(prior, out, crops.batch(-1 % 2**31, config.crops[0], _NUM_CROPS), held_out),
     }
     schedule = {"name": "linear beta 1e-4..2e-2"} if isinstance(start, UNetArchitecture | ResidualArchitecture) else {}
+    tell(_unreadable(crops))
+    say("writing the prior")
     with writing(out / _PRIOR):
-        card = {"name": out.name, "training": told, "schedule": schedule}
+        card = {"name": out.name, "training": facts, "schedule": schedule}
         io.save_prior(prior, out / _PRIOR, card=card, dtype=jnp.bfloat16)
     return out / _PRIOR
 
@@ -207,11 +240,15 @@ def _check_exist(folder: Path, *others: str | Path | None) -> None:
             raise JobError(f"{given} does not exist.")
 
 
-def _find_pictures(folder: Path) -> tuple[Path, ...]:
-    paths = tuple(pictures.find_pictures(folder))
-    if not paths:
+def _find_pictures(folder: Path) -> tuple[tuple[Path, ...], list[Failure]]:
+    items, failures = find_inputs([folder], measured=False)
+    if not items:
         raise JobError(f"no pictures in {folder} (looked for {', '.join(sorted(pictures.SUFFIXES))}).")
-    return paths
+    return tuple(sorted(item.path for item in items)), failures
+
+
+def _unreadable(crops: training.Crops) -> list[Failure]:
+    return [Failure(str(path), reason) for path, reason in list(crops.unreadable.items())]
 
 
 def _begin(start: UNetArchitecture | ResidualArchitecture | str | Path, to_eps: ToEps, channels: int) -> NetPrior:

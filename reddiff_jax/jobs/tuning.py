@@ -10,7 +10,8 @@ import numpy as np
 
 from reddiff_jax import metrics, pictures, tuning
 from reddiff_jax.jobs.errors import JobError, with_path
-from reddiff_jax.jobs.inputs import find_inputs
+from reddiff_jax.jobs.events import Failure
+from reddiff_jax.jobs.finding import find_inputs
 from reddiff_jax.jobs.options import check_seed, settings_class
 from reddiff_jax.jobs.outputs import prepare_folder, writing
 from reddiff_jax.priors import Prior
@@ -38,6 +39,7 @@ def tune_settings(
     prior_name: str = "",
     channels: int = 3,
     report: Callable[[Tuned, int], None] = lambda so_far, done: None,
+    fail: Callable[[Failure], None] = lambda failure: None,
 ) -> tuple[Tuned, Score]:
     """Searches a solver's settings on clean pictures, and writes them to a file as it goes.
 
@@ -61,12 +63,13 @@ def tune_settings(
         prior_name: What identifies the prior: see ``fingerprint``.
         channels: Channels of the prior's pictures.
         report: Called with what was found so far and the number of trials that are done.
+        fail: Called with each input that cannot be used; the others are.
 
     Returns:
         What was found, and the score by which: PSNR - 10 LPIPS; PSNR where LPIPS is not installed or not defined.
 
     Raises:
-        JobError: If there are no pictures, one cannot be used, or the file is not ours or of another prior.
+        JobError: If no picture can be used, or the file is not ours or of another prior.
         ValueError: For settings that make no sense.
     """
     check_seed(seed)
@@ -74,7 +77,7 @@ def tune_settings(
     if out.is_dir():
         raise JobError(f"{out} is a folder; name a file, such as {out / 'settings.json'}.")
     file = read_settings(out, prior_name) if out.exists() else SettingsFile(out, prior_name)
-    originals = _read(inputs, size, channels)
+    originals = _read(inputs, size, channels, fail)
     score = _score(size)
     solver = settings_class(solver, task).name
     key = {"task": task, "sigma": float(sigma), "solver": solver}
@@ -114,18 +117,21 @@ def tune_settings(
     return tuned, score
 
 
-def _read(inputs: Sequence[str | Path], size: int, channels: int) -> jax.Array:
-    """The pictures, (B, H, W, C) in [-1, 1]."""
+def _read(inputs: Sequence[str | Path], size: int, channels: int, fail: Callable[[Failure], None]) -> jax.Array:
+    """The pictures that can be used, (B, H, W, C) in [-1, 1]."""
     items, failures = find_inputs(inputs, measured=False)
-    if failures:
-        raise JobError(failures[0].reason)
     originals = []
     for item in items:
         try:
             cut = pictures.center_crop(pictures.read_uint8(item.path, channels=channels), size)
-        except (OSError, ValueError) as error:
-            raise JobError(with_path(item.path, error)) from error
-        originals.append(pictures.to_float(cut))
+            originals.append(pictures.to_float(cut))
+        except Exception as error:
+            # Readers raise nearly anything for a stranger's broken file.
+            failures.append(Failure(item.name, with_path(item.path, error)))
+    if not originals:
+        raise JobError(failures[0].reason)
+    for failure in failures:
+        fail(failure)
     return jnp.stack(originals)
 
 

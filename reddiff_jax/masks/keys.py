@@ -15,6 +15,8 @@ def key_of(name: str, seed: int = 0) -> PRNGKeyArray:
         seed: One seed for a data set's masks.
     """
     key = jax.random.key(seed)
-    for word in np.frombuffer(hashlib.sha256(name.encode()).digest()[:8], ">u4"):
+    # Names of files need not be UTF-8; Python keeps their other bytes as surrogates.
+    digest = hashlib.sha256(name.encode(errors="surrogateescape")).digest()
+    for word in np.frombuffer(digest[:8], ">u4"):
         key = jax.random.fold_in(key, int(word))
     return key

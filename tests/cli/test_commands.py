@@ -127,11 +127,31 @@ def test_several_samples_are_paired_with_their_original(photos, tmp_path):
     assert [path.stem for path in pairs.without_restored] == ["c"]
 
 
-def test_info_tells_versions_prior_and_tasks(invoke, prior_folder):
-    result = invoke("info", prior_folder)
+def test_info_gives_an_overview_in_a_few_lines(invoke):
+    result = invoke("info")
     assert result.exit_code == 0, result.output
-    for part in ("jax", "num_parameters", "inpaint_freeform", "deblur_motion"):
+    for part in ("jax", "devices", "photo64", "inpaint_freeform", "deblur_motion", "noise_aware", "info tasks"):
         assert part in result.stdout
+    assert len(result.stdout.splitlines()) <= 16
+
+
+@pytest.mark.parametrize(
+    ("what", "parts"),
+    [
+        ("tasks", ("inpaint_freeform", "fill in free-form strokes", "kernel", "deblur")),
+        ("settings", ("noise_aware's settings", "reddiff's settings", "super_resolution")),
+        ("versions", ("jax", "orbax-checkpoint")),
+        ("prior", ("num_parameters", "photo64")),
+    ],
+)
+def test_info_tells_more_of_what_is_named(invoke, what, parts):
+    result = invoke("info", what)
+    assert result.exit_code == 0, result.output
+    assert all(part in result.stdout for part in parts)
+
+
+def test_info_shows_the_card_of_a_prior_in_a_folder(invoke, prior_folder):
+    assert "num_parameters" in invoke("info", prior_folder).stdout
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -142,4 +162,4 @@ def test_what_is_said_meanwhile_stands_above_the_bar_on_a_terminal(monkeypatch, 
         update.console.print("said")
     written = capsys.readouterr()
     assert ("said\n" in written.err, "said\n" in written.out) == (terminal, not terminal)
-    assert ("restoring: a picture" in written.err) == terminal
+    assert ("a picture" in written.err) == terminal

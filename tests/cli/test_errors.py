@@ -89,7 +89,7 @@ def test_one_bad_file_among_good_ones(denoise, photos, tmp_path):
 def test_two_inputs_of_one_name(denoise, photos, tmp_path):
     (tmp_path / "more").mkdir()
     pictures.write_picture(tmp_path / "more" / "a.png", np.zeros((8, 8, 3)))
-    assert_one_line(denoise(photos / "a.png", tmp_path / "more" / "a.png"), "rename one")
+    assert_one_line(denoise(photos / "a.png", tmp_path / "more" / "a.png"), "rename one", status=1)
 
 
 def test_a_mask_of_the_wrong_size(restore, photos, tmp_path):

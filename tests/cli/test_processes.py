@@ -27,6 +27,21 @@ def test_cores_become_devices():
 
 @pytest.mark.slow
 @pytest.mark.cpu_only
+def test_restore_asks_for_its_devices_before_jax_begins(tmp_path):
+    code = (
+        "import os; os.sched_getaffinity = lambda pid: range(4)\n"
+        "from reddiff_jax import jobs; from reddiff_jax.cli import app\n"
+        "def restore(*args, **options):\n"
+        "    import jax; print(jax.local_device_count()); raise SystemExit\n"
+        "jobs.restore = restore\n"
+        f"app(['restore', '.', '--task', 'denoise', '--sigma', '0.1', '--out', {str(tmp_path)!r}])"
+    )
+    kept = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {"JAX_PLATFORMS": "cpu"}
+    assert subprocess.check_output([sys.executable, "-c", code], env=kept, text=True) == "4\n"
+
+
+@pytest.mark.slow
+@pytest.mark.cpu_only
 @pytest.mark.parametrize(
     "chosen", [{"XLA_FLAGS": "--xla_force_host_platform_device_count=3"}, {"JAX_NUM_CPU_DEVICES": "3"}]
 )

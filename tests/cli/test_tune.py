@@ -34,7 +34,7 @@ def tune(invoke, prior_folder, photos, tmp_path):
         (("--solver", "dps", "--set", "scale=high"), "scale is 'high' but must be a number"),
         (("--solver", "dps", "--set", "eta=2"), "eta is 2.0 but must be from 0 to 1"),
         (("--solver", "ddrm", "--task", "hdr"), "ddrm cannot do hdr"),
-        (("--settings", "nowhere.json"), "nowhere.json cannot be read"),
+        (("--settings", "nowhere.json"), "nowhere.json does not exist"),
     ],
 )
 def test_bad_options_of_restore(invoke, prior_folder, photos, tmp_path, options, said):
@@ -77,9 +77,10 @@ def test_no_pictures(tune, tmp_path):
     assert_one_line(tune(tmp_path / "empty"), "holds no pictures")
 
 
-def test_info_lists_the_solvers(invoke, prior_folder):
-    printed = invoke("info", prior_folder).stdout
-    assert all(name in printed for name in SETTINGS)
+def test_info_lists_the_solvers(invoke):
+    for args in (("info",), ("info", "solvers")):
+        printed = invoke(*args).stdout
+        assert all(name in printed for name in SETTINGS)
 
 
 # ---- from end to end

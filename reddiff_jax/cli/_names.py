@@ -1,0 +1,91 @@
+"""The names of tasks and solvers, known without JAX, so that a typo is told at once.
+
+A test compares them with ``tasks.TASKS``, ``NUMBERED`` and ``SETTINGS``, which say what is behind the names.
+"""
+
+import difflib
+import re
+
+from reddiff_jax.cli._errors import UserError
+
+TASKS = [
+    "denoise",
+    "inpaint",
+    "inpaint_random",
+    "inpaint_freeform",
+    "inpaint_box",
+    "inpaint_center",
+    "sr2",
+    "sr4",
+    "sr8",
+    "bicubic2",
+    "bicubic4",
+    "bicubic8",
+    "deblur_gauss61",
+    "deblur_uniform",
+    "deblur_motion",
+    "deblur_varying",
+    "deblur_saturated",
+    "colorize",
+    "demosaic",
+    "hdr",
+    "jpeg20",
+    "quant2",
+    "cs4",
+    "mri4",
+    "mri4_coils",
+    "mri_radial",
+    "ct60",
+    "ct_limited",
+    "ct_fan",
+    "phase_retrieval",
+    "phase_retrieval_daps",
+    "deno",
+    "inp_20ff",
+    "inp_box",
+    "inp_center",
+    "inp_extreme",
+    "inp_random",
+    "in2_20ff",
+    "in2_box",
+    "in2_center",
+    "in2_extreme",
+    "in2_random",
+    "color",
+    "deblur_uni",
+    "deblur_gauss",
+    "deblur_uni_legacy",
+    "bdeblur_uni",
+    "deblur_gauss_legacy",
+    "deblur_nl",
+]
+NUMBERED = ["sr", "bicubic", "cs", "jpeg", "quant", "mri", "ct"]
+SOLVERS = [
+    "reddiff",
+    "reddiff_var",
+    "noise_aware",
+    "dps",
+    "pigdm",
+    "ddrm",
+    "ddnm",
+    "mcg",
+    "diffpir",
+    "daps",
+    "mmps",
+    "red",
+]
+
+
+def check_names(task: str | None = None, solver: str | None = None) -> None:
+    """Raises UserError for an unknown task or solver."""
+    if solver is not None and solver not in SOLVERS:
+        raise UserError(f"unknown solver {solver!r}; {_meant(solver, SOLVERS)}choose one of {', '.join(SOLVERS)}.")
+    numbered = task is not None and (match := re.fullmatch(r"([a-z]+)\d{1,4}", task)) and match[1] in NUMBERED
+    if task is not None and task not in TASKS and not numbered:
+        others = f"{', '.join(TASKS)}, or {', '.join(NUMBERED)} with another number."
+        raise UserError(f"unknown task {task!r}; {_meant(task, TASKS)}choose one of {others}")
+
+
+def _meant(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {near[0]}? Else " if near else ""
