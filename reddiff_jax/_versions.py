@@ -2,8 +2,10 @@
 
 import importlib.metadata
 import sys
+from functools import cache
 
 
+@cache
 def versions() -> dict[str, str]:
     """Versions of this package and of those on which its numbers depend, by name."""
     # The package is being imported when its modules are, so that it cannot be imported here; it is there when called.

@@ -13,6 +13,7 @@ from reddiff_jax._rules import (
     Rule,
     anything,
     check,
+    hexadecimal,
     list_of,
     number,
     one_of,
@@ -39,6 +40,8 @@ _OPTIONAL = {
     "attempts": _COUNT,
     "batch_size": _COUNT,
     "overwrite": one_of(False, True),
+    "versions": table_of(text(100)),
+    "sha256": table_of(hexadecimal(64)),
 }
 _NAMED = record({"name": text()}, optional=_OPTIONAL)
 _RESTORED = record({"name": text(), "status": text()}, optional=_OPTIONAL)
