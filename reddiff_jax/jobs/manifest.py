@@ -29,6 +29,7 @@ from reddiff_jax.jobs.outputs import writing
 MANIFEST = "manifest.jsonl"
 _MAX_LINE = 2**20  # bytes; a longer line is read in pieces, none of which is an entry
 _COUNT = whole(0, 2**31)
+_SIZE = whole(1, 2**31)
 # What is read of a line again; a line that says anything else is passed over, as one that was cut short is.
 _OPTIONAL = {
     "time": number(0, 1e11),
@@ -38,7 +39,7 @@ _OPTIONAL = {
     "settings": table_of(anything()),
     "options": table_of(anything()),
     "attempts": _COUNT,
-    "batch_size": _COUNT,
+    "batch_size": _SIZE,
     "overwrite": one_of(False, True),
     "versions": table_of(text(100)),
     "sha256": table_of(hexadecimal(64)),

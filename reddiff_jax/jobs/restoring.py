@@ -332,7 +332,12 @@ class _Group:
             whole = -(-at_most // devices) * devices if options.batch_size >= devices else at_most
             return min(options.batch_size, whole)
         entries = [(self.work.manifest.entries.get(plan.item.name, {}), plan.record) for plan in self.plans]
-        used = [entry["batch_size"] for entry, record in entries if entry.get("settings") == record]
+        # A line that only says that a picture waits has none.
+        used = [
+            entry["batch_size"]
+            for entry, record in entries
+            if entry.get("settings") == record and "batch_size" in entry
+        ]
         if used:
             return min(used)
         if (known := self.work.sizes.get(*self._identity())) is not None:

@@ -11,12 +11,12 @@ import reddiff_jax as rd
 from reddiff_jax import jobs, pictures
 
 SHAPE = (8, 8, 3)
-OPTIONS = {"task": "denoise", "sigma": 0.1, "changes": {"num_steps": 2}, "batch_size": 2}
+OPTIONS = {"task": "denoise", "sigma": 0.1, "changes": {"num_steps": 2}}
 
 
 def restore(root, events=None, **changes):
     prior = rd.gaussian_prior(jnp.zeros(SHAPE), 0.25, rd.schedules.linear())
-    options = jobs.Options(**OPTIONS, **changes)
+    options = jobs.Options(**{**OPTIONS, "batch_size": 2, **changes})
     report = (lambda event: None) if events is None else events.append
     return jobs.restore([root / "photos"], prior, out=root / "out", options=options, report=report)
 
@@ -87,6 +87,11 @@ def test_overwrite_restores_a_damaged_result(damage, copied):
     damage(path)
     assert sorted(restore(copied, overwrite=True).done) == ["0", "1"]
     assert path.read_bytes() == before
+
+
+def test_overwrite_finds_the_batch_size_anew(copied):
+    (copied / "out" / "manifest.jsonl").write_text("")
+    assert sorted(restore(copied, overwrite=True, batch_size=None).done) == ["0", "1"]
 
 
 def test_a_result_that_was_moved_away_is_restored_again(copied):
