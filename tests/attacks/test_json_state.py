@@ -9,6 +9,7 @@ from mutations import is_one_line, mutated, written
 
 from reddiff_jax import cards, io, jobs, measurements
 from reddiff_jax.cards import CARD
+from reddiff_jax.jobs.batch_sizes import RememberedSizes
 from reddiff_jax.nets import ResidualUNet
 from reddiff_jax.settings import DpsSettings, Kind, SettingsFile, SettingsFileError, read_settings
 
@@ -171,6 +172,16 @@ def test_changed_manifests(document, tmp_path):
 @given(document=mutated(LINE))
 def test_a_thousand_changed_manifests(document, tmp_path):
     read_manifest(tmp_path, document)
+
+
+@fuzzed
+@given(document=mutated({"a" * 16: 4, "b" * 16: 1}))
+def test_changed_batch_sizes(document, tmp_path):
+    (tmp_path / "batch_sizes.json").write_text(written(document), encoding="utf-8", errors="surrogatepass")
+    sizes = RememberedSizes(tmp_path)
+    assert sizes.get("nothing") is None
+    sizes.put(3, "x")
+    assert sizes.get("x") == 3
 
 
 # ---- what was found by hand

@@ -17,6 +17,7 @@ import reddiff_jax as rd
 from reddiff_jax import cards, io
 from reddiff_jax.cards import CARD, WEIGHTS
 from reddiff_jax.converting import CheckpointError, convert
+from reddiff_jax.converting.guided_diffusion import PUBLISHED
 from reddiff_jax.nets import DiffusersUNet, EncoderUNet, ResidualUNet, UNet, parameter_shapes
 from tests.convert.checkpoint_files import write_checkpoint
 from tests.convert.state_dicts import state_dict
@@ -173,6 +174,18 @@ def test_a_card_cannot_ask_for_any_amount_of_work(name):
     with pytest.raises(ValueError, match=f"the card's architecture does not fit {type(net).__name__}: .*{said}"):
         io.net_from_card(json.loads(json.dumps(io.describe_net(net))))
     assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_networks_obey_the_rules(name):
+    net = PUBLISHED[name]()
+    assert io.net_from_card(json.loads(json.dumps(io.describe_net(net)))) == net
+
+
+@pytest.mark.parametrize("kind", [UNet, EncoderUNet, DiffusersUNet, ResidualUNet])
+def test_every_field_of_a_network_has_a_rule(kind):
+    rules = cards._RULES_OF_NETS[kind.__name__]
+    assert set(io.describe_net(kind())) == {"type", *rules}
 
 
 @pytest.mark.parametrize("name", ["deep", "fraction"])
