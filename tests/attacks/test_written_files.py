@@ -2,6 +2,9 @@
 
 import os
 import random
+import subprocess
+import sys
+import textwrap
 import time
 
 import jax.numpy as jnp
@@ -73,14 +76,62 @@ def test_a_link_at_the_files_own_name_is_replaced_and_not_written_through(tmp_pa
     assert (victim.read_text(), (tmp_path / "a").read_text()) == ("mine", "new")
 
 
-def test_what_a_killed_process_left_is_removed_later(tmp_path):
+@pytest.fixture
+def other_process(tmp_path):
+    """A process that is in the middle of writing a file."""
+    code = """
+    import sys
+    from pathlib import Path
+    from reddiff_jax._files import replacing
+    with replacing(Path(sys.argv[1]) / "other") as partial:
+        partial.write_text("half")
+        print("writing", flush=True)
+        sys.stdin.read()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), tmp_path]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "writing\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def write(path):
+    _files._remove_left_overs.cache_clear()  # as a new process would
+    with replacing(path) as partial:
+        partial.write_text("new")
+
+
+def test_what_another_process_writes_is_left_alone(other_process, tmp_path):
+    write(tmp_path / "a")
+    other_process.communicate("")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "new", "other": "half"}
+
+
+def test_what_a_killed_process_left_is_removed(other_process, tmp_path):
+    other_process.kill()
+    other_process.wait()
+    assert len(list(tmp_path.iterdir())) == 1
+    write(tmp_path / "a")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_without_locks_only_what_is_old_is_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(_files, "fcntl", None)
     old, fresh = tmp_path / ".0011.partial", tmp_path / ".0022.partial"
     for path in (old, fresh):
         path.touch()
     os.utime(old, (time.time() - 10_000,) * 2)
-    with replacing(tmp_path / "a") as partial:
-        partial.touch()
+    write(tmp_path / "a")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".0022.partial", "a"]
+
+
+def test_a_planted_left_over_is_not_followed(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / ".0011.partial").symlink_to(victim)
+    write(tmp_path / "a")
+    assert victim.read_text() == "mine"
 
 
 # ---- everything that this package writes goes that way
