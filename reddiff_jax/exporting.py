@@ -1,7 +1,9 @@
 """A batched run as one file that needs only JAX to run."""
 
-import os
+import hashlib
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,11 +12,28 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
+from reddiff_jax._files import replacing
+from reddiff_jax._npz import ArrayFileError, open_npz
+from reddiff_jax._rules import JsonError, check, hexadecimal, list_of, one_of, read_json, record, table_of, text, whole
+from reddiff_jax._text import shown
+from reddiff_jax._versions import versions
 from reddiff_jax.problems import Problem
 from reddiff_jax.running import run
 from reddiff_jax.solvers import Solver
 
 Tree = TypeVar("Tree")
+
+FORMAT = 1
+_META = record(
+    {
+        "format": one_of(FORMAT),
+        "versions": table_of(text(100)),
+        "platforms": list_of(text(100), 1, 16),
+        "batch_size": whole(1, 2**31).or_null(),
+        "shared_operator": one_of(False, True),
+        "sha256": record({"program": hexadecimal(64)}),
+    }
+)
 
 
 def export_run(
@@ -28,13 +47,16 @@ def export_run(
 ) -> None:
     """Writes ``jax.vmap(rd.run, in_axes=(0, None, 0))`` and its arrays to a file that JAX alone can run.
 
-    The file is NumPy's ``npz``: the lowered program (StableHLO), the solver's arrays with the network's weights, and
-    the given problem's arrays as an example. Arrays are arguments of the program, so they can be placed, or changed
+    The file is NumPy's ``npz``: the lowered program (StableHLO), the solver's arrays with the network's weights, the
+    given problem's arrays as an example, and ``meta``, a JSON text with the versions that wrote it and the SHA-256 of
+    every array, which ``load_run`` compares. Arrays are arguments of the program, so they can be placed, or changed
     without another export::
 
-        import jax, numpy as np
+        import hashlib, json, jax, numpy as np
 
         file = np.load("run.npz")
+        sha256 = json.loads(str(file["meta"]))["sha256"]
+        assert all(hashlib.sha256(file[name].tobytes()).hexdigest() == sha256[name] for name in sha256)
         solve = jax.jit(jax.export.deserialize(bytearray(file["program"])).call)
         arrays = {
             part: {name[len(part) :]: file[name] for name in file if name.startswith(part)}
@@ -88,15 +110,82 @@ def export_run(
         name: leaf if axes[name] is None else np.broadcast_to(leaf, (batch_size or 1, *leaf.shape))
         for name, leaf in problem_arrays.items()
     }
-    partial = Path(path).with_name(f".{Path(path).name}.partial")
     contents = {
         "program": np.frombuffer(program, np.uint8),
         **{f"problem.{name}": leaf for name, leaf in examples.items()},
         **{f"solver.{name}": leaf for name, leaf in solver_arrays.items()},
     }
-    with partial.open("wb") as file:
-        np.savez(file, **contents)  # type: ignore[arg-type]
-    os.replace(partial, path)
+    meta = {
+        "format": FORMAT,
+        "versions": versions(),
+        "platforms": list(platforms),
+        "batch_size": batch_size,
+        "shared_operator": shared_operator,
+        "sha256": {name: _digest(array) for name, array in contents.items()},
+    }
+    with replacing(Path(path)) as partial, partial.open("wb") as file:
+        np.savez(file, meta=np.asarray(json.dumps(meta)), **contents)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class ExportedRun:
+    """A run that was read from a file.
+
+    Args (fields):
+        solve: ``(seeds (B,), arrays of the problems, arrays of the solver) -> x (B, H, W, C)``.
+        problem: The arrays of the example problem, by name, with their batch axis.
+        solver: The arrays of the solver, by name.
+        versions: Versions of the packages that wrote the file, by name.
+    """
+
+    solve: Callable[[Any, dict[str, Any], dict[str, Any]], jax.Array]
+    problem: dict[str, np.ndarray]
+    solver: dict[str, np.ndarray]
+    versions: dict[str, str]
+
+
+def load_run(path: str | Path) -> ExportedRun:
+    """Reads a file of ``export_run``, and compares every array with its SHA-256.
+
+    A program is code: run only files from those whom you would trust with a program of any other kind.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ValueError: If it is no exported run, or damaged.
+        OSError: If it cannot be opened.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no file; write one with export_run.")
+    try:
+        with open_npz(path) as file:
+            meta = read_json(file.read_text("meta"))
+            check(meta, _META)
+            if set(file.files) != {"meta", *meta["sha256"]}:
+                raise ArrayFileError("its arrays are not those that it lists")
+            arrays = {name: file[name] for name in meta["sha256"]}
+        for name, array in arrays.items():
+            if _digest(array) != meta["sha256"][name]:
+                raise ArrayFileError(f"its {shown(name)} is not what was written (another SHA-256)")
+    except (ArrayFileError, JsonError) as error:
+        raise ValueError(f"{path} is no exported run ({error}); write it again with export_run.") from error
+    try:
+        program = export.deserialize(bytearray(arrays["program"]))
+    except Exception as error:  # the reader of FlatBuffers raises nearly anything
+        reason = shown((str(error) or type(error).__name__).strip().splitlines()[0])
+        raise ValueError(f"{path} has a program that this version of JAX cannot read ({reason}).") from error
+    problem, solver = (
+        {name.removeprefix(part): array for name, array in arrays.items() if name.startswith(part)}
+        for part in ("problem.", "solver.")
+    )
+    return ExportedRun(program.call, problem, solver, meta["versions"])
+
+
+def _digest(array: np.ndarray) -> str:
+    """SHA-256 of an array's bytes, the last axis varying fastest."""
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
 
 def _named(tree: Tree) -> tuple[dict[str, np.ndarray], Callable[[dict[str, Any]], Tree]]:

@@ -2,6 +2,8 @@
 
 import errno
 import json
+import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,37 +15,57 @@ from flax import linen as nn
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 from reddiff_jax import priors
-from reddiff_jax.nets import DiffusersUNet, EncoderUNet, ResidualUNet, UNet, parameter_shapes
+from reddiff_jax._text import shown
+from reddiff_jax._versions import versions
+from reddiff_jax.cards import (
+    CARD,
+    DTYPES,
+    FORMAT,
+    LOGITS,
+    NETS,
+    PREDICTIONS,
+    WEIGHTS,
+    bundled_priors,
+    check_files,
+    describe_net,
+    net_from_card,
+    read_card,
+    seal,
+    write_card,
+)
+from reddiff_jax.nets import EncoderUNet, parameter_shapes
 from reddiff_jax.priors import NetPrior
 from reddiff_jax.schedules import Schedule
 
-CARD = "card.json"
-WEIGHTS = "weights"
-FORMAT = 1
-NETS: dict[str, type[nn.Module]] = {
-    "UNet": UNet,
-    "EncoderUNet": EncoderUNet,
-    "DiffusersUNet": DiffusersUNet,
-    "ResidualUNet": ResidualUNet,
-}
-PREDICTIONS = {
-    "eps": priors.from_eps,
-    "x0": priors.from_x0,
-    "v": priors.from_v,
-    "score": priors.from_score,
-}
-LOGITS = "logits"  # what a classifier predicts
+__all__ = [
+    "CARD",
+    "FORMAT",
+    "LOGITS",
+    "MAX_COMPRESSION",
+    "NETS",
+    "PREDICTIONS",
+    "WEIGHTS",
+    "Placement",
+    "abstract_params",
+    "along_largest_axis",
+    "bundled_priors",
+    "describe_net",
+    "find_prior",
+    "load_classifier",
+    "load_prior",
+    "net_from_card",
+    "num_not_finite",
+    "read_card",
+    "save_classifier",
+    "save_prior",
+    "seal",
+]
+
+MAX_COMPRESSION = 1000
+"""The most that arrays beyond a quarter of a gigabyte may unpack to, in bytes of their files; weights hardly pack."""
 
 Placement = Sharding | Callable[[str, tuple[int, ...]], Sharding]
 """Where arrays go: one sharding for all, or ``(path, shape) -> sharding``, e.g. of "params/out_2/kernel"."""
-
-_RUNTIME_FIELDS = {"parent", "name", "dtype", "remat"}
-
-
-def bundled_priors() -> dict[str, Path]:
-    """Folders of the priors that come with the package, by name; the first is the default, `photo64`."""
-    folders = sorted(card.parent for card in (Path(__file__).parent / "data").glob(f"*/{CARD}"))
-    return {folder.name: folder for folder in sorted(folders, key=lambda folder: folder.name != "photo64")}
 
 
 def find_prior(folder: str | Path | None = None) -> Path:
@@ -174,63 +196,6 @@ def save_classifier(
     _save(net, params, schedule, LOGITS, Path(folder), card or {}, dtype)
 
 
-def read_card(folder: str | Path) -> dict[str, Any]:
-    """Reads and checks the card of a prior.
-
-    Raises:
-        FileNotFoundError: If the folder holds no prior.
-        ValueError: If the card is broken or of another format.
-    """
-    path = Path(folder) / CARD
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{folder} is no prior: it has no {CARD}. Train one, convert one, or use a bundled one: "
-            f"{', '.join(bundled_priors())}."
-        )
-    try:
-        card = json.loads(path.read_text())
-        if card["format"] == FORMAT:
-            for field, kind in (("architecture", dict), ("schedule", dict), ("prediction", str)):
-                if not isinstance(card[field], kind):
-                    raise TypeError(f"{field} is no {kind.__name__}")
-            int(card["schedule"]["num_timesteps"])
-            jnp.dtype(card["stored_dtype"])
-            int(card.get("stored_bytes", 0))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not the card of a prior ({type(error).__name__}: {error}).") from error
-    if card["format"] != FORMAT:
-        raise ValueError(f"{path} has format {card['format']}, this version reads {FORMAT}.")
-    if card["prediction"] not in (*PREDICTIONS, LOGITS):
-        known = ", ".join((*PREDICTIONS, LOGITS))
-        raise ValueError(f"{path} says prediction={card['prediction']!r}; known are {known}.")
-    return card
-
-
-def describe_net(net: nn.Module) -> dict[str, Any]:
-    """The configuration of a network as JSON values."""
-    name = type(net).__name__
-    if NETS.get(name) is not type(net):
-        raise TypeError(f"a card cannot describe {name}; it knows {', '.join(NETS)}.")
-    fields = (field for field in net.__dataclass_fields__ if field not in _RUNTIME_FIELDS)
-    return {"type": name, **{field: getattr(net, field) for field in fields}}
-
-
-def net_from_card(architecture: dict[str, Any], *, dtype: Any = jnp.float32, remat: bool = False) -> nn.Module:
-    """Builds the network that a card describes.
-
-    Raises:
-        ValueError: If the architecture is unknown or has unknown fields.
-    """
-    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in architecture.items()}
-    name = fields.pop("type", None)
-    if name not in NETS:
-        raise ValueError(f"unknown architecture {name!r}; known are {', '.join(NETS)}.")
-    try:
-        return NETS[name](**fields, dtype=dtype, remat=remat)
-    except TypeError as error:
-        raise ValueError(f"the card's architecture does not fit {name} ({error}).") from error
-
-
 def abstract_params(net: Any) -> Any:
     """Shapes of a network's parameters, without computing any."""
     return parameter_shapes(net)
@@ -242,17 +207,14 @@ def _restore(
     """The network of a card, and its parameters and schedule."""
     import orbax.checkpoint as ocp
 
-    # Orbax fails in many ways on truncated files, and not all of them are caught below.
-    written, found = int(card.get("stored_bytes", 0)), _num_bytes(folder / WEIGHTS)
-    if found < written:
-        raise ValueError(
-            f"the weights in {folder} are incomplete: {found:,} of {written:,} bytes. Copy or download it again."
-        )
+    # Orbax fails in many ways on damaged files, or not at all.
+    check_files(folder, card)
     net = net_from_card(card["architecture"], dtype=dtype, remat=remat)
     num_timesteps = int(card["schedule"]["num_timesteps"])
     stored_dtype = jnp.dtype(card["stored_dtype"])
     table = jax.ShapeDtypeStruct((num_timesteps,), jnp.float32)
-    params = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, stored_dtype), abstract_params(net))
+    params = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, stored_dtype), _shapes_of(folder, net))
+    _check_size(folder, card, params)
     abstract = _placed({"params": params, "schedule": {"alphas": table, "sigmas": table}}, sharding)
     try:
         with ocp.StandardCheckpointer() as checkpointer:
@@ -260,9 +222,12 @@ def _restore(
             _check_fit(checkpointer.metadata(folder / WEIGHTS).item_metadata, abstract)
             stored = checkpointer.restore(folder / WEIGHTS, abstract)
     except Exception as error:  # Orbax raises plain Exceptions for damaged files
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        reason = shown((str(error).strip().splitlines() or [type(error).__name__])[0])
         raise ValueError(f"the weights in {folder} do not fit their card ({reason}).") from error
-    return net, {**stored, "params": jax.tree.map(lambda leaf: leaf.astype(jnp.float32), stored["params"])}
+    stored = {**stored, "params": jax.tree.map(lambda leaf: leaf.astype(jnp.float32), stored["params"])}
+    for name, count in _not_finite(stored):
+        raise ValueError(f"the weights in {folder} are no prior's: {count:,} numbers of {name} are not finite.")
+    return net, stored
 
 
 def _save(
@@ -273,8 +238,10 @@ def _save(
     import orbax.checkpoint as ocp
 
     folder = folder.absolute()
-    if folder.exists():
+    if os.path.lexists(folder):
         raise FileExistsError(f"{folder} exists already; choose another folder or remove it.")
+    if jnp.dtype(dtype).name not in DTYPES:
+        raise ValueError(f"dtype is {jnp.dtype(dtype).name} but parameters are stored as {', '.join(DTYPES)}.")
     described = {
         **card,
         "format": FORMAT,
@@ -284,19 +251,26 @@ def _save(
         "value_range": [-1, 1],
         "stored_dtype": jnp.dtype(dtype).name,
         "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
+        "versions": versions(),
     }
+    net_from_card(json.loads(json.dumps(described["architecture"])))  # what cannot be read back is not written
+    arrays = {
+        "params": jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params),
+        "schedule": {"alphas": jnp.asarray(schedule.alphas), "sigmas": jnp.asarray(schedule.sigmas)},
+    }
+    for name, count in _not_finite(arrays):
+        raise ValueError(
+            f"{count:,} numbers of {name} are not finite in {jnp.dtype(dtype).name}; nothing was written. Take weights "
+            "from before the training diverged, or a dtype of a larger range."
+        )
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    partial.mkdir(parents=True)  # fails where somebody has put a link
     try:
         needed, free = described["num_parameters"] * jnp.dtype(dtype).itemsize, shutil.disk_usage(partial).free
         if free < needed:  # Orbax would find out late, and print hundreds of lines
             reason = f"{needed / 1e6:.0f} MB are needed but only {free / 1e6:.0f} MB of the disk are free"
             raise OSError(errno.ENOSPC, reason, str(folder))
-        arrays = {
-            "params": jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params),
-            "schedule": {"alphas": schedule.alphas, "sigmas": schedule.sigmas},
-        }
         # Without a limit Orbax copies all arrays before it writes the first; one array must fit.
         limit = 1 + max(leaf.nbytes for leaf in jax.tree.leaves(arrays)) // 10**9
         with ocp.Checkpointer(ocp.StandardCheckpointHandler(save_concurrent_gb=limit)) as checkpointer:
@@ -304,16 +278,50 @@ def _save(
         marker = partial / WEIGHTS / "commit_success.txt"
         if marker.exists():  # Orbax writes the path on this machine into it
             marker.write_text("Checkpoint commit was successful\n")
-        described["stored_bytes"] = _num_bytes(partial / WEIGHTS)
-        (partial / CARD).write_text(json.dumps(described, indent=1) + "\n")
+        write_card(partial, described)
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _num_bytes(folder: Path) -> int:
-    """Size of all files in a folder, and below it."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def _shapes_of(folder: Path, net: nn.Module) -> Any:
+    try:
+        return abstract_params(net)
+    except (ValueError, TypeError, ArithmeticError, IndexError) as error:
+        reason = shown((str(error).strip().splitlines() or [type(error).__name__])[0])
+        raise ValueError(f"the card of {folder} makes no {type(net).__name__} ({reason}).") from error
+
+
+def _check_size(folder: Path, card: dict[str, Any], params: Any) -> None:
+    """Raises ValueError if the arrays are more than the files can hold."""
+    needed = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
+    stored = sum(entry["bytes"] for entry in card["files"].values())
+    if needed > max(2**28, MAX_COMPRESSION * stored):
+        raise ValueError(
+            f"the weights in {folder} do not fit their card (its architecture has {needed:,} bytes, which files of "
+            f"{stored:,} bytes cannot hold)."
+        )
+
+
+def num_not_finite(array: jax.Array) -> int:
+    """How many numbers of an array are NaN or infinite, of the part that this process holds."""
+    # NumPy: a JAX function would be compiled for each shape.
+    parts = [np.asarray(part) for part in {str(each.index): each.data for each in array.addressable_shards}.values()]
+    return sum(int((~np.isfinite(part)).sum()) for part in parts if not _is_finite(part))
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    # Extremes are NaN or infinite if any number is, and take no memory.
+    return array.size == 0 or bool(np.isfinite(array.min()) and np.isfinite(array.max()))
+
+
+def _not_finite(arrays: Any) -> list[tuple[str, int]]:
+    """Names of the arrays with numbers that are NaN or infinite, and how many they have."""
+    counts = [
+        ("/".join(str(key.key) for key in path), num_not_finite(leaf))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(arrays)
+    ]
+    return [(name, count) for name, count in counts if count]
 
 
 def _placed(abstract: Any, sharding: Placement | None) -> Any:
@@ -336,14 +344,19 @@ def _placed(abstract: Any, sharding: Placement | None) -> Any:
 
 
 def _check_fit(stored: Any, needed: Any) -> None:
-    """Raises ValueError at the first array that is missing, left over or of another shape."""
+    """Raises ValueError at the first array that is missing, left over or of another shape or type."""
     stored, needed = (
-        {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+        {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
         for tree in (getattr(stored, "tree", stored), needed)
     )
     for name in sorted(stored.keys() | needed.keys()):
-        if stored.get(name) != needed.get(name):
-            raise ValueError(f"{name} has shape {stored.get(name)}, needed is {needed.get(name)}")
+        found, expected = (getattr(tree.get(name), "shape", None) for tree in (stored, needed))
+        if found != expected:
+            raise ValueError(f"{name} has shape {found}, needed is {expected}")
+    for name in sorted(needed):
+        found, expected = (jnp.dtype(tree[name].dtype) for tree in (stored, needed))
+        if found != expected:
+            raise ValueError(f"{name} is {found}, but stored_dtype says {expected}")
 
 
 def _name_of_prediction(to_eps: priors.ToEps) -> str:

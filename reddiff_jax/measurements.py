@@ -6,6 +6,7 @@ it is pickled.
 """
 
 import json
+import math
 import zipfile
 import zlib
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ import numpy as np
 
 from reddiff_jax import tasks
 from reddiff_jax._files import replacing
+from reddiff_jax._npz import Npz, open_npz
+from reddiff_jax._rules import check, list_of, number, read_json, record, table_of, text, tuple_of, whole
+from reddiff_jax._text import shown
 from reddiff_jax.noise import gaussian
 from reddiff_jax.operators import Operator
 from reddiff_jax.problems import Problem, problem
@@ -25,6 +29,23 @@ from reddiff_jax.tasks import Arrays, Shape, Task
 SUFFIX = ".npz"
 FORMAT = 1
 BROKEN = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+
+
+MAX_NUMBERS = 2**28
+"""The most numbers of a picture that a measurement file may be of: 9,400 x 9,400 pixels in colour."""
+
+_SIDE = whole(1, 2**20)
+_META = record(
+    {
+        "format": whole(FORMAT, FORMAT),
+        "task": text(100),
+        "sigma": number(0, 1e30),
+        "y_shape": list_of(whole(1, 2**28), 1, 4),
+        "in_shape": tuple_of(_SIDE, _SIDE, whole(1, 1024)),
+        "array_shapes": table_of(list_of(whole(0, 2**28), 0, 8), 16, names=text(100)),
+    },
+    optional={"seed": whole(-(2**63), 2**63 - 1).or_null()},
+)
 
 
 class MeasurementError(ValueError):
@@ -138,8 +159,7 @@ def read_header(path: str | Path) -> Header:
     Raises:
         MeasurementError: If it is missing, broken or of another kind.
     """
-    # If NumPy opened the file itself, it would leave a broken one open.
-    with _one_line(path), Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+    with _one_line(path), open_npz(path) as file:
         return _header(file)
 
 
@@ -150,11 +170,9 @@ def read_measurement(path: str | Path) -> Measurement:
         MeasurementError: If it is missing, broken, of another kind, or does not fit its header.
     """
     with _one_line(path):
-        with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        with open_npz(path) as file:
             header = _header(file)
             y, arrays = file["y"], {name: file[name] for name, _ in header.array_shapes}
-        if y.dtype not in (np.float32, np.complex64):
-            raise ValueError(f"y is {y.dtype}, not float32 or complex64")
         measurement = make_measurement(header.task, header.sigma, y, header.in_shape, arrays, header.seed)
         if measurement.header != header:
             raise ValueError("its arrays do not have the shapes that it names")
@@ -173,27 +191,37 @@ class _one_line:
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: Any) -> None:
         if isinstance(error, BROKEN):
-            reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+            reason = shown((str(error) or type(error).__name__).splitlines()[0].rstrip("."), 1000)
             raise MeasurementError(
                 f"{self.path} cannot be read as a measurement file ({reason}); write it again with reddiff-jax measure."
             ) from error
 
 
-def _header(file: Any) -> Header:
-    if "meta" not in file or "y" not in file:
-        raise ValueError(f"it holds {', '.join(file) or 'nothing'}, not y and meta")
-    meta = json.loads(str(file["meta"]))
+def _header(file: Npz) -> Header:
+    """What a file says of itself, compared with what its arrays say; none of them is unpacked."""
+    if not {"meta", "y"} <= set(file.files):
+        raise ValueError(f"it holds {shown(', '.join(file.files)) or 'nothing'}, not y and meta")
+    meta = read_json(file.read_text("meta"))
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise ValueError(f"its format is not {FORMAT}")
+    check(meta, _META)
     header = Header(
         task=meta["task"],
         sigma=tasks.check_sigma(float(meta["sigma"])),
         y_shape=_sizes(meta["y_shape"]),
         in_shape=_picture_shape(meta["in_shape"]),
-        array_shapes=tuple(sorted((name, tuple(map(int, shape))) for name, shape in meta["array_shapes"].items())),
+        array_shapes=tuple(sorted((name, tuple(shape)) for name, shape in meta["array_shapes"].items())),
         seed=meta.get("seed"),
     )
+    if math.prod(header.in_shape) > MAX_NUMBERS:
+        raise ValueError(f"its picture has {math.prod(header.in_shape)} numbers, more than the {MAX_NUMBERS} allowed")
     _check_shapes(header, tasks.by_name(header.task))
+    for name, shape in (("y", header.y_shape), *header.array_shapes):
+        found = file.header(name)
+        if found.shape != shape:
+            raise ValueError(f"its {shown(name)} has shape {found.shape}, but it says {shape}")
+        if found.dtype.kind == "U" or (name == "y" and found.dtype not in (np.float32, np.complex64)):
+            raise ValueError(f"its {shown(name)} is {found.dtype}, not float32 or complex64")
     return header
 
 

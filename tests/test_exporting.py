@@ -19,10 +19,12 @@ SEEDS = np.array([3, 5, 8])
 ALONE = """
 import sys
 sys.modules["reddiff_jax"] = None
-import jax, numpy as np
+import hashlib, json, jax, numpy as np
 
 FILE, MEASURED, OUT = sys.argv[1:]
 file = np.load(FILE)
+sha256 = json.loads(str(file["meta"]))["sha256"]
+assert all(hashlib.sha256(file[name].tobytes()).hexdigest() == sha256[name] for name in sha256)
 solve = jax.jit(jax.export.deserialize(bytearray(file["program"])).call)
 arrays = {
     part: {name[len(part) :]: file[name] for name in file if name.startswith(part)}

@@ -16,12 +16,12 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 # Each part may import those of the rows above it, never one of its own row.
 ORDER = [
-    {"_bars", "_types", "_checks", "_tree", "_conjugate_gradients", "_files"},
-    {"_repr", "pictures"},
+    {"_bars", "_types", "_checks", "_tree", "_conjugate_gradients", "_files", "_text", "_versions"},
+    {"_repr", "_rules", "_npz", "pictures"},
     {"schedules", "weightings", "nets", "noise", "masks", "kernels", "metrics", "sharding"},
     {"operators"},
     {"priors", "problems", "panels"},
-    {"guidance"},
+    {"guidance", "cards"},
     {"solvers"},
     {"running", "io", "repulsion"},
     {"converting", "exporting", "diagnostics", "progress"},

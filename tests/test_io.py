@@ -13,7 +13,7 @@ from flax import linen as nn
 from jax.sharding import NamedSharding, PartitionSpec
 
 import reddiff_jax as rd
-from reddiff_jax import io, schedules
+from reddiff_jax import cards, io, schedules
 from reddiff_jax.nets import EncoderUNet, UNet
 
 NET = UNet(
@@ -60,7 +60,13 @@ def _edit(folder, **changes):
             del node[last]
         else:
             node[last] = value
-    (folder / io.CARD).write_text(json.dumps(card))
+    _write(folder, card)
+
+
+def _write(folder, card):
+    """Writes a card whose own hash is right, so that what else is wrong with it is found."""
+    card.pop("sha256", None)
+    (folder / io.CARD).write_text(json.dumps({**card, "sha256": cards._digest(card)}))
 
 
 # ---- round trip
@@ -215,7 +221,9 @@ def test_a_card_that_is_none_is_an_error(text, copied):
         ({"schedule__num_timesteps": None}, "is not the card of a prior"),
         ({"schedule__num_timesteps": "many"}, "is not the card of a prior"),
         ({"stored_dtype": "float33"}, "is not the card of a prior"),
-        ({"stored_bytes": [1]}, "is not the card of a prior"),
+        ({"files": [1]}, "is not the card of a prior"),
+        ({"files": {"../weights": {"bytes": 1, "sha256": "0" * 64}}}, "is not the card of a prior"),
+        ({"files": None}, "lists no SHA-256 of the stored files"),
         ({"architecture__type": "VNet"}, "unknown architecture 'VNet'; known are UNet"),
         ({"architecture__type": None}, "unknown architecture None"),
         ({"architecture__num_wheels": 4}, "does not fit UNet"),
@@ -232,11 +240,10 @@ def test_a_card_that_does_not_fit_says_why(change, message, copied):
         rd.load_prior(copied)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"), [({}, "are incomplete: 0 of"), ({"stored_bytes": 0}, "do not fit their card")]
-)
-def test_missing_weights_are_an_error(changes, message, copied):
-    _edit(copied, **changes)
+@pytest.mark.parametrize(("files", "message"), [("as written", "are incomplete: 0 of"), ({}, "do not fit their card")])
+def test_missing_weights_are_an_error(files, message, copied):
+    if files == {}:
+        _edit(copied, files=files)
     shutil.rmtree(copied / io.WEIGHTS)
     with pytest.raises(ValueError, match=message):
         rd.load_prior(copied)
@@ -254,16 +261,17 @@ def test_weights_that_were_cut_short_are_an_error(pattern, copied):
         rd.load_prior(copied)
 
 
-def test_a_card_need_not_tell_the_bytes(prior, copied):
-    card = json.loads((copied / io.CARD).read_text())
-    del card["stored_bytes"]
-    (copied / io.CARD).write_text(json.dumps(card))
+def test_a_card_without_hashes_says_how_to_add_them(prior, copied):
+    _edit(copied, files=None)
+    with pytest.raises(ValueError, match=r"If you trust the folder, add them: reddiff_jax\.io\.seal\("):
+        rd.load_prior(copied)
+    io.seal(copied)
     assert rd.load_prior(copied).net == prior.net
 
 
-def test_damaged_descriptions_of_weights_are_an_error_without_their_bytes_too(copied):
-    _edit(copied, stored_bytes=0)
+def test_damaged_descriptions_of_weights_are_an_error_with_right_hashes_too(copied):
     _halve(copied, "_METADATA")
+    io.seal(copied)
     with pytest.raises(ValueError, match="do not fit their card"):
         rd.load_prior(copied)
 
@@ -283,10 +291,10 @@ def _zero(folder, pattern):
         (_zero, "ocdbt.process_0/d/*"),
     ],
 )
-def test_damage_that_the_bytes_do_not_show_is_an_error(damage, pattern, copied):
+def test_damage_that_the_hashes_do_not_show_is_an_error(damage, pattern, copied):
     # Orbax stops halfway and leaves coroutines behind that complain at the end: in a process of its own.
-    _edit(copied, stored_bytes=0)
     damage(copied, pattern)
+    io.seal(copied)
     code = f"import reddiff_jax as rd; rd.load_prior({str(copied)!r})"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "ValueError: the weights in" in result.stderr, result.stderr

@@ -7,6 +7,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from reddiff_jax._text import shown
+
 FAILED_PARTLY, FAILED, INTERRUPTED = 1, 2, 130
 _CONTINUE = ("restore", "train", "tune")  # commands that go on where they were interrupted
 _LESS_MEMORY = {
@@ -75,9 +77,8 @@ def fail(message: str, status: int) -> int:
 
 
 def printable(text: str) -> str:
-    """A text without what no terminal can show: bytes of file names that are not UTF-8, and control characters."""
-    text = text.encode(errors="surrogateescape").decode(errors="replace")
-    return "".join(each if each.isprintable() or each == "\n" else "\ufffd" for each in text)
+    """A text of one line or more, of which no terminal obeys what a stranger's file or name says."""
+    return "\n".join(shown(line, None) for line in text.split("\n"))
 
 
 def lacks_memory(error: BaseException) -> bool:

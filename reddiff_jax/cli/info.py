@@ -175,6 +175,8 @@ def _flat(card: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     for name, value in card.items():
         if name == "curves":
             rows.append((prefix + name, ", ".join(value)))
+        elif name == "files":
+            rows.append((prefix + name, f"{len(value)}, {sum(entry['bytes'] for entry in value.values()):,} bytes"))
         elif isinstance(value, dict):
             rows += _flat(value, f"{prefix}{name}.")
         else:

@@ -1,9 +1,8 @@
 """A checkpoint file of any kind as a dictionary of arrays."""
 
-import hashlib
-import json
 import math
 import mmap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from reddiff_jax._files import sha256_of
+from reddiff_jax._rules import Rule, check, list_of, read_json, record, table_of, text, tuple_of, whole
+from reddiff_jax._text import shown
 from reddiff_jax.converting.errors import CheckpointError
 from reddiff_jax.converting.torch_file import read_zip
 
@@ -30,7 +32,20 @@ _SAFETENSORS = {
     "U8": np.dtype("u1"),
     "BOOL": np.dtype("?"),
 }
-_MAX_HEADER = 100_000_000  # bytes, the format's own limit
+MAX_HEADER = 2**23  # bytes of a safetensors file's header, of some 80,000 tensors; the format itself allows 100 MB
+
+
+_SIZE = whole(0, 2**62 - 1)
+_TENSOR = record({"dtype": text(), "shape": list_of(_SIZE, 0, 8), "data_offsets": tuple_of(_SIZE, _SIZE)})
+
+
+def _entries_of(header: dict[str, Any]) -> Iterator[tuple[str, Any, Rule]]:
+    """The parts of a header: the tensors, and notes of texts."""
+    for name, entry in header.items():
+        yield f".{shown(name)}", entry, table_of(text()) if name == "__metadata__" else _TENSOR
+
+
+_SAFETENSORS_HEADER = Rule(lambda value: type(value) is dict, "an object of tensors by name", _entries_of)
 
 
 @dataclass(frozen=True)
@@ -65,9 +80,7 @@ class Checkpoint:
 
 def describe_file(path: Path, root: Path) -> dict[str, Any]:
     """A file's name under ``root``, size and hash."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"file": path.relative_to(root).as_posix(), "bytes": path.stat().st_size, "sha256": digest}
+    return {"file": path.relative_to(root).as_posix(), "bytes": path.stat().st_size, "sha256": sha256_of(path)}
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -113,27 +126,34 @@ def read_safetensors(path: Path, content: np.ndarray) -> dict[str, np.ndarray]:
         CheckpointError: If it is damaged.
     """
     length = int.from_bytes(content[:8].tobytes(), "little")
-    if length > min(content.size - 8, _MAX_HEADER):
+    if length > min(content.size - 8, MAX_HEADER):
         raise CheckpointError(f"{path} is a truncated or damaged safetensors file; download it again.")
     header, content = content[8 : 8 + length].tobytes(), content[8 + length :]
     try:
-        return {
-            name: _safetensor(content, entry) for name, entry in json.loads(header).items() if name != "__metadata__"
-        }
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        entries = read_json(header)
+        check(entries, _SAFETENSORS_HEADER)
+        entries.pop("__metadata__", None)
+        # The format allows no byte that belongs to no tensor, or to two.
+        end = 0
+        for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
+            begin, after = entry["data_offsets"]
+            if begin != end or after < begin:
+                raise ValueError(f"{shown(name)} begins at byte {begin} and not {end}, where the one before it ends")
+            end = after
+        if end != content.size:
+            raise ValueError(f"its tensors end at byte {end} and not {content.size}, where the file ends")
+        return {name: _safetensor(content, entry) for name, entry in entries.items()}
+    except ValueError as error:
         raise CheckpointError(
-            f"{path} is a truncated or damaged safetensors file ({type(error).__name__}: {str(error)[:100]}); "
-            "download it again."
+            f"{path} is a truncated or damaged safetensors file ({shown(str(error))}); download it again."
         ) from error
 
 
 def _safetensor(content: np.ndarray, entry: dict[str, Any]) -> np.ndarray:
     if entry["dtype"] not in _SAFETENSORS:
-        raise ValueError(f"type {str(entry['dtype'])[:20]} is none of {', '.join(_SAFETENSORS)}")
+        raise ValueError(f"type {shown(entry['dtype'], 20)} is none of {', '.join(_SAFETENSORS)}")
     dtype, shape, (begin, end) = _SAFETENSORS[entry["dtype"]], entry["shape"], entry["data_offsets"]
-    if not all(type(number) is int and 0 <= number < 2**62 for number in (begin, end, *shape)) or len(shape) > 8:
-        raise ValueError("shape and offsets must be whole numbers of at least 0")
-    if not begin <= end <= content.size or end - begin != math.prod(shape) * dtype.itemsize:
+    if end - begin != math.prod(shape) * dtype.itemsize:
         raise ValueError("a tensor does not fit its bytes")
     return content[begin:end].view(dtype).reshape(shape)
 

@@ -182,10 +182,16 @@ def _said_of(path: Path) -> Iterator[None]:
 
 def _copy(params: Any, source: Checkpoint, dtype: Any, report: Callable[[float, str], None]) -> Any:
     """Copies parameters from the file, which is never in memory as a whole."""
-    leaves, structure = jax.tree.flatten(params)
-    total, since_release, done, copies = sum(leaf.nbytes for leaf in leaves), 0, 0, []
-    for leaf in leaves:
+    leaves, structure = jax.tree_util.tree_flatten_with_path(params)
+    total, since_release, done, copies = sum(leaf.nbytes for _, leaf in leaves), 0, 0, []
+    for path, leaf in leaves:
         copies.append(jnp.asarray(leaf, dtype).block_until_ready())
+        if count := io.num_not_finite(copies[-1]):
+            name = "/".join(str(key.key) for key in path)
+            raise CheckpointError(
+                f"{source.path}: {count:,} of the {leaf.size:,} numbers of {name} are not finite in "
+                f"{jnp.dtype(dtype).name}. Download it again, or take weights from before the training diverged."
+            )
         done, since_release = done + leaf.nbytes, since_release + leaf.nbytes
         if since_release > _RELEASE_BYTES:
             source.release()

@@ -6,20 +6,20 @@ Source:
     diffusers' documentation of ``UNet2DModel`` and of its schedulers.
 """
 
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from reddiff_jax import schedules
+from reddiff_jax import _rules, schedules
+from reddiff_jax._rules import Rule, list_of, number, one_of, record, show_value, whole
 from reddiff_jax.converting.errors import CheckpointError
 from reddiff_jax.converting.parameters import fill, shorten, target
 from reddiff_jax.nets import DiffusersUNet
-from reddiff_jax.nets.diffusers_unet import ACTIVATIONS, DOWN_BLOCKS, UP_BLOCKS
+from reddiff_jax.nets.rules import DIFFUSERS_UNET
 from reddiff_jax.schedules import Schedule
 
 CONFIG, SCHEDULER = "config.json", "scheduler_config.json"
@@ -42,7 +42,7 @@ _HARMLESS = {
     *("use_ema_warmup", "inv_gamma", "power"),
 }
 _MAX_JSON = 10_000_000  # bytes
-_MAX_LEVELS, _MAX_LAYERS, _MAX_WIDTH, _MAX_TIMESTEPS = 10, 32, 2**13, 100_000
+_MAX_TIMESTEPS = 100_000
 _TENSORS_OF_A_BLOCK = 10
 
 
@@ -55,83 +55,15 @@ class Files:
     scheduler: Path | None
 
 
-@dataclass(frozen=True)
-class _Rule:
-    """Values that a field may have, and the same in words; for lists, values of each entry."""
-
-    allows: Callable[[Any], bool]
-    needed: str
-    is_list: bool = False
-
-    def or_null(self) -> "_Rule":
-        return _Rule(lambda value: value is None or self.allows(value), f"{self.needed}, or null")
-
-    def in_list(self) -> "_Rule":
-        return _Rule(self.allows, f"a list of 1 to {_MAX_LEVELS}, each {self.needed}", is_list=True)
-
-    def refused(self, value: Any) -> list[Any]:
-        """The value if it is not allowed, or a list's first entry that is not; else nothing."""
-        if not self.is_list:
-            return [] if self.allows(value) else [value]
-        if type(value) is not list or not 1 <= len(value) <= _MAX_LEVELS:
-            return [value]
-        return [entry for entry in value if not self.allows(entry)][:1]
-
-
-def _whole(low: int, high: int) -> _Rule:
-    return _Rule(lambda value: type(value) is int and low <= value <= high, f"a whole number from {low} to {high}")
-
-
-def _number(low: float, high: float) -> _Rule:
-    return _Rule(lambda value: type(value) in (int, float) and low <= value <= high, f"a number from {low} to {high}")
-
-
-def _one_of(*values: Any) -> _Rule:
-    words = [json.dumps(value) for value in values]
-    return _Rule(lambda value: any(type(value) is type(each) and value == each for each in values), " or ".join(words))
-
-
-_BETA = _number(1e-12, 1 - 1e-6)
-_NET_RULES = {
-    "in_channels": _whole(1, 1024),
-    "out_channels": _whole(1, 1024),
-    "center_input_sample": _one_of(False, True),
-    "time_embedding_type": _one_of("positional", "learned"),
-    "time_embedding_dim": _whole(1, 4 * _MAX_WIDTH).or_null(),
-    "freq_shift": _number(0, _MAX_WIDTH),
-    "flip_sin_to_cos": _one_of(False, True),
-    "down_block_types": _one_of(*DOWN_BLOCKS).in_list(),
-    "mid_block_type": _one_of("UNetMidBlock2D", None),
-    "up_block_types": _one_of(*UP_BLOCKS).in_list(),
-    "block_out_channels": _whole(1, _MAX_WIDTH).in_list(),
-    "layers_per_block": _whole(1, _MAX_LAYERS),
-    "mid_block_scale_factor": _number(1e-3, 1e3),
-    "downsample_padding": _one_of(0, 1),
-    "downsample_type": _one_of("conv", "resnet"),
-    "upsample_type": _one_of("conv", "resnet"),
-    "dropout": _number(0, 1),
-    "act_fn": _one_of(*ACTIVATIONS),
-    "attention_head_dim": _whole(1, _MAX_WIDTH).or_null(),
-    "norm_num_groups": _whole(1, _MAX_WIDTH),
-    "attn_norm_num_groups": _whole(1, _MAX_WIDTH).or_null(),
-    "norm_eps": _number(1e-12, 1),
-    "resnet_time_scale_shift": _one_of("default", "scale_shift"),
-    "add_attention": _one_of(False, True),
-    "class_embed_type": _one_of(None, "timestep"),
-    "num_class_embeds": _whole(1, 2**20).or_null(),
-    "num_train_timesteps": _whole(1, _MAX_TIMESTEPS).or_null(),
-}
+_BETA = number(1e-12, 1 - 1e-6)
 _SCHEDULER_RULES = {
-    "_class_name": _one_of(*SCHEDULERS),
-    "num_train_timesteps": _whole(1, _MAX_TIMESTEPS),
+    "_class_name": one_of(*SCHEDULERS),
+    "num_train_timesteps": whole(1, _MAX_TIMESTEPS),
     "beta_start": _BETA,
     "beta_end": _BETA,
-    "beta_schedule": _one_of("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"),
-    "trained_betas": _Rule(
-        lambda value: value is None or (type(value) is list and all(map(_BETA.allows, value))),
-        f"null or a list, each {_BETA.needed}",
-    ),
-    "rescale_betas_zero_snr": _Rule(
+    "beta_schedule": one_of("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"),
+    "trained_betas": list_of(_BETA, 1, _MAX_TIMESTEPS).or_null(),
+    "rescale_betas_zero_snr": Rule(
         lambda value: value in (None, False), "false: without any signal at the last timestep no image can be estimated"
     ),
 }
@@ -178,9 +110,9 @@ def read_json(path: Path) -> dict[str, Any]:
     if path.stat().st_size > _MAX_JSON:
         raise CheckpointError(f"{path.name} has {path.stat().st_size} bytes, which no configuration has.")
     try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path.name} is damaged ({type(error).__name__}: {str(error)[:100]}).") from error
+        content = _rules.read_json(path.read_bytes(), limit=_MAX_JSON)
+    except _rules.JsonError as error:
+        raise CheckpointError(f"{path.name} is damaged ({error}).") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path.name} is no configuration: it holds a {type(content).__name__}.")
     return content
@@ -198,7 +130,9 @@ def choose_net(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], num
         CheckpointError: If it describes another network, or one with parts that are not known here.
     """
     if config.get("_class_name") != "UNet2DModel":
-        raise CheckpointError(f"{CONFIG} is of {_show(config.get('_class_name'))}; only UNet2DModel can be converted.")
+        raise CheckpointError(
+            f"{CONFIG} is of {show_value(config.get('_class_name'))}; only UNet2DModel can be converted."
+        )
     config = dict(config)
     for name in ("down_block_types", "up_block_types"):
         if isinstance(config.get(name), list):  # the first versions' names
@@ -206,14 +140,17 @@ def choose_net(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], num
     unknown = [
         name
         for name, value in config.items()
-        if name not in _NET_RULES and name not in _HARMLESS and not name.startswith("_") and value not in (None, False)
+        if name not in DIFFUSERS_UNET
+        and name not in _HARMLESS
+        and not name.startswith("_")
+        and value not in (None, False)
     ]
     if unknown:
         raise CheckpointError(
             f"{CONFIG} has fields that this converter does not know ({shorten(unknown)}); delete them from it if they "
             "do not change the network."
         )
-    fields = _checked(config, _NET_RULES, CONFIG)
+    fields = _checked(config, DIFFUSERS_UNET, CONFIG)
     arguments: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
     }
@@ -275,26 +212,20 @@ def choose_prediction(config: Mapping[str, Any]) -> str:
     name = config.get("prediction_type", "sample" if config.get("predict_epsilon") is False else "epsilon")
     if not isinstance(name, str) or name not in PREDICTIONS:
         raise CheckpointError(
-            f"{SCHEDULER} says prediction_type={_show(name)}; this converter knows {', '.join(PREDICTIONS)}."
+            f"{SCHEDULER} says prediction_type={show_value(name)}; this converter knows {', '.join(PREDICTIONS)}."
         )
     return PREDICTIONS[name]
 
 
-def _checked(config: Mapping[str, Any], rules: Mapping[str, _Rule], file: str) -> dict[str, Any]:
+def _checked(config: Mapping[str, Any], rules: Mapping[str, Rule], file: str) -> dict[str, Any]:
     """Returns the fields that have rules, checked."""
-    fields = {name: config[name] for name in rules if name in config}
-    for name, value in fields.items():
-        for refused in rules[name].refused(value):
-            raise CheckpointError(f"{file} says {name}={_show(refused)}; this converter knows {rules[name].needed}.")
-    return fields
+    for refusal in record({}, optional=rules).refusals(dict(config)):
+        name = refusal.field.partition("[")[0]
+        raise CheckpointError(f"{file} says {name}={show_value(refusal.value)}; this converter knows {refusal.needed}.")
+    return {name: config[name] for name in rules if name in config}
 
 
 def _target(name: str, tensor: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
     """Where a tensor goes; attention's tensors may have their names from before version 0.15."""
     renamed = re.sub(r"(\.attentions\.\d+\.)(query|key|value|proj_attn)(?=\.)", lambda m: m[1] + _OLD_NAMES[m[2]], name)
     return target(renamed, tensor)
-
-
-def _show(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 100 else f"{text[:100]}..."

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from reddiff_jax._text import shown
 from reddiff_jax.converting.errors import CheckpointError
 from reddiff_jax.nets import KernelWizard, Net, parameter_shapes
 
@@ -103,4 +104,4 @@ def fill(
 def shorten(names: list[str]) -> str:
     """The first names, and how many more there are."""
     more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(name[:100] for name in names[:_SHOWN]) + more
+    return ", ".join(shown(name, 100) for name in names[:_SHOWN]) + more

@@ -14,6 +14,8 @@ import pickletools
 import struct
 import warnings
 import zipfile
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from reddiff_jax._npz import open_zip
+from reddiff_jax._text import shown
 from reddiff_jax.converting.errors import CheckpointError
 
 _STORAGES = {
@@ -43,8 +47,14 @@ _FUNCTIONS = {
     "torch._utils._rebuild_parameter",
 }
 _ADMITTED = _FUNCTIONS | {f"torch.{name}" for name in _STORAGES}
+# A program of these lengths describes 20,000 tensors, and cannot make more than 200 MB of lists and dictionaries.
+MAX_PROGRAM = 2**24  # bytes of data.pkl
+MAX_INSTRUCTIONS = 1_000_000
+MAX_DIRECTORY = 2**23  # bytes of the zip's list of entries
 _MAX_RANK = 8
-_MAX_NAME = 200
+_MAX_WHOLE = 2**63  # beyond which Python's numbers can be made to collide in a dictionary
+_MAX_ORDER = 16  # bytes of the entry that names the byte order
+_CHUNK = 2**22  # bytes
 
 
 @dataclass(frozen=True)
@@ -84,18 +94,25 @@ def read_zip(path: Path, content: np.ndarray) -> Any:
             NotImplementedError,
             OSError,
             EOFError,
+            RuntimeError,
         ) as error:
             # A damaged offset may seek to before the start; that is not an error of the disk.
             if isinstance(error, CheckpointError) or (isinstance(error, OSError) and error.errno != errno.EINVAL):
                 raise
-            reason = _shown(str(error)) or type(error).__name__
+            reason = shown(str(error)) or type(error).__name__
             raise CheckpointError(f"{path} is a truncated or damaged zip ({reason}); download it again.") from error
         programs = [name for name in entries if name.rpartition("/")[2] == "data.pkl"]
         if len(programs) != 1:
             raise CheckpointError(f"{path} is a zip but no PyTorch checkpoint: it has {len(programs)} data.pkl, not 1.")
         prefix = programs[0].removesuffix("data.pkl")
-        if _read(file, entries.get(f"{prefix}byteorder", (0, 0))).strip() == b"big":
+        order = entries.get(f"{prefix}byteorder", (0, 0))
+        if order[1] <= _MAX_ORDER and _read(file, order).strip() == b"big":
             raise CheckpointError(f"{path} was written on a big-endian machine; save it again on a little-endian one.")
+        if entries[programs[0]][1] > MAX_PROGRAM:
+            raise CheckpointError(
+                f"{path} has a data.pkl of {entries[programs[0]][1]} bytes, more than the {MAX_PROGRAM} that are read; "
+                "save the network's state dict alone: torch.save(model.state_dict(), path)."
+            )
         program = _read(file, entries[programs[0]])
     try:
         with warnings.catch_warnings():
@@ -105,30 +122,50 @@ def read_zip(path: Path, content: np.ndarray) -> Any:
         raise CheckpointError(f"{path} {error}") from error
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise CheckpointError(
-            f"{path} has a damaged data.pkl ({type(error).__name__}: {_shown(str(error))}); download it again."
+            f"{path} has a damaged data.pkl ({type(error).__name__}: {shown(str(error))}); download it again."
         ) from error
 
 
 def _entries(file: Any, total: int) -> dict[str, tuple[int, int]]:
-    """Where each entry's bytes lie in the file: (offset, size)."""
-    entries = {}
-    with zipfile.ZipFile(file) as archive:
+    """Where each entry's bytes lie in the file: (offset, size); their checksums are compared."""
+    entries: dict[str, tuple[int, int]] = {}
+    with open_zip(file, MAX_DIRECTORY) as archive:
         for info in archive.infolist():
             if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 or info.file_size != info.compress_size:
                 raise CheckpointError(
-                    f"{file.name} is a zip whose {_shown(info.filename)} is compressed or encrypted, which no "
+                    f"{file.name} is a zip whose {shown(info.filename)} is compressed or encrypted, which no "
                     "PyTorch checkpoint's is; unpack it, perhaps the checkpoint is inside."
                 )
             file.seek(info.header_offset)
             header = file.read(30)
             if len(header) < 30 or header[:4] != b"PK\x03\x04":
-                raise zipfile.BadZipFile(f"no entry where {_shown(info.filename)} should be")
+                raise zipfile.BadZipFile(f"no entry where {shown(info.filename)} should be")
             name_length, extra_length = struct.unpack("<HH", header[26:])
             offset = info.header_offset + 30 + name_length + extra_length
             if offset + info.file_size > total:
-                raise zipfile.BadZipFile(f"{_shown(info.filename)} runs past the end of the file")
+                raise zipfile.BadZipFile(f"{shown(info.filename)} runs past the end of the file")
+            if info.filename in entries:
+                raise zipfile.BadZipFile(f"{shown(info.filename)} is there twice")
             entries[info.filename] = (offset, info.file_size)
+            file.seek(offset)
+            if _crc(file, info.file_size) != info.CRC:
+                raise CheckpointError(
+                    f"{file.name} is damaged: {shown(info.filename)} has another checksum (CRC-32) than the zip lists. "
+                    "Download it again; if it was saved under torch.serialization.set_crc32_options(False), save it "
+                    "without that."
+                )
     return entries
+
+
+def _crc(file: Any, size: int) -> int:
+    """CRC-32 of the next bytes, which are never in memory as a whole."""
+    crc = 0
+    while size:
+        chunk = file.read(min(size, _CHUNK))
+        if not chunk:
+            raise EOFError("an entry runs past the end of the file")
+        crc, size = zlib.crc32(chunk, crc), size - len(chunk)
+    return crc
 
 
 def _read(file: Any, entry: tuple[int, int]) -> bytes:
@@ -146,20 +183,29 @@ class _Machine:
 
     def run(self, program: bytes) -> Any:
         """Runs the instructions and returns what is on the stack at the end."""
-        for opcode, argument, _ in pickletools.genops(program):
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(program)):
             name = opcode.name
             if name == "STOP":
                 return self._pop()
+            if count >= MAX_INSTRUCTIONS:
+                raise CheckpointError(
+                    f"has more than {MAX_INSTRUCTIONS} pickle instructions; save the network's state dict alone: "
+                    "torch.save(model.state_dict(), path)."
+                )
             if name in _VALUES:
-                self.stack.append(argument)
+                self._push_value(argument)
             elif name in _CONSTANTS:
                 self.stack.append(_CONSTANTS[name])
             elif name not in _IGNORED:
-                instruction = getattr(self, f"_{name.lower()}", None)
-                if instruction is None:
+                if name not in _INSTRUCTIONS:
                     raise CheckpointError(f"has the pickle instruction {name}, which no tensor needs; it is refused.")
-                instruction(argument)
+                _INSTRUCTIONS[name](self, argument)
         raise ValueError("data.pkl has no end")
+
+    def _push_value(self, value: Any) -> None:
+        if isinstance(value, int) and abs(value) >= _MAX_WHOLE:
+            raise ValueError("a whole number of more than 64 bits")
+        self.stack.append(value)
 
     def _pop(self) -> Any:
         value = self.stack.pop()
@@ -231,15 +277,11 @@ class _Machine:
     def _binput(self, index: int) -> None:
         self.memo[index] = self.stack[-1]
 
-    _put = _long_binput = _binput
-
     def _memoize(self, _: Any) -> None:
         self._binput(len(self.memo))
 
     def _binget(self, index: int) -> None:
         self.stack.append(self.memo[index])
-
-    _get = _long_binget = _binget
 
     # Tensors.
 
@@ -254,7 +296,7 @@ class _Machine:
         full = f"{module}.{name}" if isinstance(module, str) and isinstance(name, str) else "something without a name"
         if full not in _ADMITTED:
             raise CheckpointError(
-                f"asks for {_shown(full)}, which is refused: a checkpoint is read for its tensors, and nothing in "
+                f"asks for {shown(full)}, which is refused: a checkpoint is read for its tensors, and nothing in "
                 "it is run. If you trust the file, save its state dict alone: torch.save(model.state_dict(), path)."
             )
         self.stack.append(_Global(full))
@@ -265,10 +307,10 @@ class _Machine:
             raise TypeError("a persistent object that is no storage")
         dtype = _STORAGES[storage.name.removeprefix("torch.")]
         if self.prefix + key not in self.entries:
-            raise CheckpointError(f"lacks the data of storage {_shown(key)}; download it again.")
+            raise CheckpointError(f"lacks the data of storage {shown(key)}; download it again.")
         offset, num_bytes = self.entries[self.prefix + key]
         if not _is_size(size) or size * dtype.itemsize > num_bytes:
-            raise CheckpointError(f"has only {num_bytes} bytes for storage {_shown(key)}; download it again.")
+            raise CheckpointError(f"has only {num_bytes} bytes for storage {shown(key)}; download it again.")
         self.stack.append(_Storage(dtype, offset, size))
 
     def _reduce(self, _: Any) -> None:
@@ -278,11 +320,11 @@ class _Machine:
         match function.name:
             case "collections.OrderedDict" if not arguments:
                 self.stack.append({})
-            case "torch.Size":
+            case "torch.Size" if len(arguments) == 1 and _is_shape(arguments[0]):
                 self.stack.append(tuple(arguments[0]))
             case "torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2":
                 self.stack.append(self._tensor(*arguments[:4]))
-            case "torch._utils._rebuild_parameter" if isinstance(arguments[0], np.ndarray):
+            case "torch._utils._rebuild_parameter" if arguments and isinstance(arguments[0], np.ndarray):
                 self.stack.append(arguments[0])
             case name:
                 raise TypeError(f"a call of {name} with arguments that it does not take")
@@ -316,6 +358,32 @@ class _Machine:
         )
 
 
+# Names of instructions to what they do: a program reaches nothing else of the machine.
+_INSTRUCTIONS: dict[str, Callable[[_Machine, Any], None]] = {
+    "MARK": _Machine._mark,
+    "EMPTY_DICT": _Machine._empty_dict,
+    "EMPTY_LIST": _Machine._empty_list,
+    "TUPLE": _Machine._tuple,
+    "TUPLE1": _Machine._tuple1,
+    "TUPLE2": _Machine._tuple2,
+    "TUPLE3": _Machine._tuple3,
+    "APPEND": _Machine._append,
+    "APPENDS": _Machine._appends,
+    "SETITEM": _Machine._setitem,
+    "SETITEMS": _Machine._setitems,
+    "PUT": _Machine._binput,
+    "BINPUT": _Machine._binput,
+    "LONG_BINPUT": _Machine._binput,
+    "MEMOIZE": _Machine._memoize,
+    "GET": _Machine._binget,
+    "BINGET": _Machine._binget,
+    "LONG_BINGET": _Machine._binget,
+    "GLOBAL": _Machine._global,
+    "STACK_GLOBAL": _Machine._stack_global,
+    "BINPERSID": _Machine._binpersid,
+    "REDUCE": _Machine._reduce,
+    "BUILD": _Machine._build,
+}
 _VALUES = {
     "BINFLOAT",
     "BININT",
@@ -330,10 +398,9 @@ _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (
 _IGNORED = {"PROTO", "FRAME"}
 
 
-def _shown(text: str) -> str:
-    """What a damaged file may say, on one line of bounded length."""
-    return ascii(text[:_MAX_NAME])[1:-1]
-
-
 def _is_size(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, tuple | list) and len(value) <= _MAX_RANK and all(map(_is_size, value))

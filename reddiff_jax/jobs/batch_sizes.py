@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from reddiff_jax._files import replacing
+from reddiff_jax._rules import JsonError, read_json
 from reddiff_jax.batching import BatchSolver, OutOfMemoryError, device_memory
 
 _GAIN = 1.05  # least gain in speed per picture for which the batch is doubled
@@ -60,7 +61,7 @@ class RememberedSizes:
     def get(self, *what: Any) -> int | None:
         """The number for a device, shape, prior and solver."""
         size = self._read().get(_key(what))
-        return size if isinstance(size, int) and size > 0 else None
+        return size if type(size) is int and size > 0 else None
 
     def put(self, size: int, *what: Any) -> None:
         """Remembers a number; if it cannot be written, it is measured again next time."""
@@ -75,8 +76,8 @@ class RememberedSizes:
 
     def _read(self) -> dict[str, Any]:
         try:
-            read = json.loads(self.path.read_text()) if self.path is not None else {}
-        except (OSError, ValueError):
+            read = read_json(self.path.read_bytes()) if self.path is not None else {}
+        except (OSError, JsonError):
             return {}
         return read if isinstance(read, dict) else {}
 

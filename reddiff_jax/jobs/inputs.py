@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from reddiff_jax import masks, measurements, pictures
+from reddiff_jax._npz import open_npz, read_npy
 from reddiff_jax.jobs.errors import JobError, brief
 from reddiff_jax.masks.holes import PAINT, SAID, Hole, are_scattered
 from reddiff_jax.tasks import Arrays, Shape
@@ -29,10 +30,11 @@ def read_kernel(path: str | Path) -> np.ndarray:
     path = Path(path)
     with _file_errors(path, "a kernel"):
         if path.suffix in (".npy", ".npz"):
-            with path.open("rb") as file:
-                loaded = np.load(file, allow_pickle=False)
-                if not isinstance(loaded, np.ndarray):
-                    loaded = loaded["kernel" if "kernel" in loaded else loaded.files[0]]
+            if path.suffix == ".npy":
+                loaded = read_npy(path)
+            else:
+                with open_npz(path) as file:
+                    loaded = file["kernel" if "kernel" in file.files or not file.files else file.files[0]]
             kernel = np.asarray(loaded, np.float64)
         else:
             values = pictures.read_raw(path).values  # its scale does not matter: the sum is 1

@@ -1,6 +1,5 @@
 """A record of what was done, how and with which prior: ``manifest.jsonl``, or ``manifest-00000.jsonl`` of a process."""
 
-import hashlib
 import json
 import os
 import time
@@ -8,9 +7,50 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from reddiff_jax._files import sha256_of
+from reddiff_jax._rules import (
+    JsonError,
+    Rule,
+    anything,
+    check,
+    hexadecimal,
+    list_of,
+    number,
+    one_of,
+    read_json,
+    record,
+    table_of,
+    text,
+    whole,
+)
+from reddiff_jax.cards import CARD
 from reddiff_jax.jobs.outputs import writing
 
 MANIFEST = "manifest.jsonl"
+_MAX_LINE = 2**20  # bytes; a longer line is read in pieces, none of which is an entry
+_COUNT = whole(0, 2**31)
+_SIZE = whole(1, 2**31)
+# What is read of a line again; a line that says anything else is passed over, as one that was cut short is.
+_OPTIONAL = {
+    "time": number(0, 1e11),
+    "status": text(),
+    "source": text(),
+    "outputs": list_of(text(), 0, 2_000),
+    "settings": table_of(anything()),
+    "options": table_of(anything()),
+    "attempts": _COUNT,
+    "batch_size": _SIZE,
+    "overwrite": one_of(False, True),
+    "versions": table_of(text(100)),
+    "sha256": table_of(hexadecimal(64)),
+}
+_NAMED = record({"name": text()}, optional=_OPTIONAL)
+_RESTORED = record({"name": text(), "status": text()}, optional=_OPTIONAL)
+_LINE = Rule(
+    lambda value: type(value) is dict,
+    "an entry",
+    lambda value: iter([("", value, _RESTORED if "settings" in value else _NAMED)]),
+)
 
 
 class Manifest:
@@ -65,19 +105,17 @@ def is_of_a_job(folder: Path) -> bool:
 def _entries(path: Path) -> Iterator[dict[str, Any]]:
     if not path.is_file():
         return
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(entry, dict) and isinstance(entry.get("name"), str):
+    with path.open("rb") as file:
+        for line in iter(lambda: file.readline(_MAX_LINE), b""):
+            try:
+                entry = read_json(line.decode(errors="replace"), limit=_MAX_LINE)
+                check(entry, _LINE)
+            except JsonError:
+                continue
             yield entry
 
 
 def fingerprint(folder: str | Path) -> str:
-    """Name of a prior's folder and a hash of all that is in it."""
+    """Name of a prior's folder and a hash of its card, which lists the SHA-256 of every other file."""
     folder = Path(folder)
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
-    return f"{folder.resolve().name}-{digest.hexdigest()[:12]}"
+    return f"{folder.resolve().name}-{sha256_of(folder / CARD)[:12]}"

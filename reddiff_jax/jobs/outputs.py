@@ -1,10 +1,12 @@
 """The output folder, and errors of writing that say what to do."""
 
 import errno
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from reddiff_jax._files import sha256_of
 from reddiff_jax.jobs.errors import JobError, brief
 
 PREVIEWS, REFERENCES = "preview", "reference"
@@ -56,3 +58,16 @@ def prepare_folder(out: Path) -> None:
         probe = out / ".writable"
         probe.touch()
         probe.unlink(missing_ok=True)  # another process may try at the same time
+
+
+def digests(out: Path, outputs: Sequence[str]) -> dict[str, str]:
+    """SHA-256 of each of a picture's results, for the manifest."""
+    return {output: sha256_of(out / output) for output in outputs}
+
+
+def not_as_written(out: Path, digests: Mapping[str, str]) -> list[Path]:
+    """Results that are there, but are not what was written: cut short, emptied, edited, or no file any more."""
+    there = [output for output in digests if os.path.lexists(out / output)]
+    return [
+        out / output for output in there if not (out / output).is_file() or sha256_of(out / output) != digests[output]
+    ]

@@ -19,6 +19,7 @@ from reddiff_jax.jobs.framing import frame_header
 from reddiff_jax.jobs.inputs import OwnMask, mask_of_picture, own_arrays, own_file, read_kernel
 from reddiff_jax.jobs.manifest import Manifest
 from reddiff_jax.jobs.options import Options
+from reddiff_jax.jobs.outputs import not_as_written
 from reddiff_jax.measurements import Header, Measurement
 from reddiff_jax.noise import gaussian
 from reddiff_jax.pictures import Form, Picture
@@ -203,6 +204,11 @@ def obstacle_of(
     if entry is None or "settings" not in entry:
         return JobError(
             f"{present[0]} exists and is none of this folder's restorations; use --overwrite or another --out."
+        )
+    if other := not_as_written(out, entry.get("sha256", {})):
+        return JobError(
+            f"{other[0]} is not what was written (damaged or edited); move it away to restore it again, or use "
+            "--overwrite."
         )
     source = Path(entry.get("source", ""))
     if source.is_file() and not source.samefile(plan.item.path):

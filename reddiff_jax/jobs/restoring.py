@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from reddiff_jax import masks, measurements, panels, pictures, tasks
+from reddiff_jax._versions import versions
 from reddiff_jax.batching import BatchSolver, OutOfMemoryError, Scalars, local_mesh, steps_per_call
 from reddiff_jax.jobs.batch_sizes import RememberedSizes, find_batch_size
 from reddiff_jax.jobs.errors import JobError, brief, with_path
@@ -22,7 +23,7 @@ from reddiff_jax.jobs.finding import Item, find_inputs
 from reddiff_jax.jobs.framing import framed
 from reddiff_jax.jobs.manifest import MANIFEST, Manifest
 from reddiff_jax.jobs.options import Options
-from reddiff_jax.jobs.outputs import REFERENCES, UnwritableError, prepare_folder, writing_result
+from reddiff_jax.jobs.outputs import REFERENCES, UnwritableError, digests, prepare_folder, writing_result
 from reddiff_jax.jobs.planning import (
     Plan,
     changed_inputs,
@@ -157,12 +158,28 @@ def restore(
             if any(plan.item.name not in work.finished_before for plan in group)
         ]
         work.steps_left = sum(group.num_left * options.samples * group.steps_of_sample for group in to_do)
+        if to_do and (earlier := _other_versions(manifest, work.outcome.skipped)):
+            say(
+                f"{len(earlier)} pictures found done are of other versions ({next(iter(earlier.values()))}); with "
+                "--overwrite all are of these."
+            )
         for group in to_do:
             group.restore()
     return work.outcome
 
 
-_OF_RESULTS = ("settings", "options", "outputs")
+def _other_versions(manifest: Manifest, names: Sequence[str]) -> dict[str, str]:
+    """Pictures that were restored by other versions than these, with the first package that differs."""
+    now, found = versions(), {}
+    for name in names:
+        then = manifest.entries.get(name, {}).get("versions", now)
+        for package, version in now.items():
+            if then.get(package) != version:
+                found.setdefault(name, f"{package} {then.get(package)}, now {version}")
+    return found
+
+
+_OF_RESULTS = ("settings", "options", "outputs", "sha256", "versions")
 _NUM_SHOWN, _SHOWN_SIDE = 4, 256  # samples of a panel, and their pixels
 
 
@@ -199,6 +216,7 @@ class _Work:
             "outputs": plan.outputs,
             "settings": plan.record,
             "options": plan.asked,
+            "versions": versions(),
             "attempts": self.manifest.entries.get(plan.item.name, {}).get("attempts", 0),
         }
 
@@ -322,7 +340,12 @@ class _Group:
             whole = -(-at_most // devices) * devices if options.batch_size >= devices else at_most
             return min(options.batch_size, whole)
         entries = [(self.work.manifest.entries.get(plan.item.name, {}), plan.record) for plan in self.plans]
-        used = [entry["batch_size"] for entry, record in entries if entry.get("settings") == record]
+        # A line that only says that a picture waits has none.
+        used = [
+            entry["batch_size"]
+            for entry, record in entries
+            if entry.get("settings") == record and "batch_size" in entry
+        ]
         if used:
             return min(used)
         if (known := self.work.sizes.get(*self._identity())) is not None:
@@ -510,11 +533,13 @@ class _Group:
                     options = {"like": like, "bits": bits} if i < num_images else {}
                     pictures.write_picture(work.out / output, x, text=words.get(output), **options)
         except UnwritableError as error:
-            work.fail(plan.item, error, **entry)
+            work.fail(plan.item, error, **entry, sha256={})  # some may be new and others old
             return
         entry["residual"] = [round(sample.residual, 6) for sample in samples]
         entry["seconds"] = round(sum(sample.seconds for sample in samples), 3)
-        work.manifest.add({**entry, **_scores(plan, written[0]), "status": "restored"})
+        work.manifest.add(
+            {**entry, **_scores(plan, written[0]), "sha256": digests(work.out, plan.outputs), "status": "restored"}
+        )
         work.outcome.done.append(plan.item.name)
         work.report(Event("restored", plan.item.name, work.done))
 

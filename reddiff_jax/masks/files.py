@@ -12,10 +12,12 @@ from jaxtyping import Array, Float
 
 from reddiff_jax import pictures
 from reddiff_jax._checks import check_picture_shape
+from reddiff_jax._npz import ArrayFileError, open_npz, read_npy
 from reddiff_jax.masks._observed import observed
 from reddiff_jax.masks.holes import Hole, Marks, measured_levels, missing_pixels
 
 _PALETTE_SIDE = 256
+_MAX_BYTES = 2**32  # of an array: 20,000 masks of 256 x 256 pixels that are not packed
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,10 @@ def read(
     if enlarge < 1 or h % enlarge or w % enlarge:
         raise ValueError(f"masks.load: enlarge is {enlarge} but must divide the picture's {w} x {h} pixels.")
     choice = _Choice(index, name, seed)
-    missing, hole = _read_missing(Path(path), (h // enlarge, w // enlarge), choice, entry, hole)
+    try:
+        missing, hole = _read_missing(Path(path), (h // enlarge, w // enlarge), choice, entry, hole)
+    except ArrayFileError as error:
+        raise ValueError(f"masks.load: {path} cannot be read ({error}). Write it again with numpy.save.") from error
     if (missing == missing[:, :, :1]).all():
         missing = missing[:, :, :1]
     mask = (missing == invert).repeat(enlarge, axis=0).repeat(enlarge, axis=1)
@@ -125,9 +130,9 @@ def _read_missing(
         _check_size(path, marks.level.shape[:2], size)
         return missing_pixels(f"masks.load: {path}", marks, plain)
     if path.suffix == ".npy":
-        masks = _plain_masks(path, np.load(path), size)
+        masks = _plain_masks(path, read_npy(path, max_bytes=_MAX_BYTES), size)
     else:
-        with np.load(path) as file:
+        with open_npz(path, max_bytes=_MAX_BYTES) as file:
             if {"m", "shape"} <= set(file.files):
                 _check_packed(path, hole)
                 return ~_published_mask(path, file, size, choice), None

@@ -1,7 +1,6 @@
 """Files of tuned settings: what a search found for a prior, and the trials it has done."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,13 +8,51 @@ from typing import Any
 
 import numpy as np
 
-from reddiff_jax._checks import check_non_negative
+from reddiff_jax._files import replacing
+from reddiff_jax._rules import (
+    JsonError,
+    anything,
+    check,
+    list_of,
+    number,
+    one_of,
+    read_json,
+    record,
+    table_of,
+    text,
+    tuple_of,
+)
+from reddiff_jax._text import shown
 from reddiff_jax.problems import Problem
 from reddiff_jax.settings.base import Settings, interpolate
-from reddiff_jax.settings.defaults import by_name, default_name, noise_level
+from reddiff_jax.settings.defaults import SETTINGS, by_name, default_name, noise_level
 from reddiff_jax.settings.kinds import Kind, kind_of
 
 _VERSION = 2
+_SCORE = number(-1e300, 1e300).or_null()
+_CONTENT = record(
+    {
+        "version": one_of(_VERSION),
+        "prior": text(),
+        "settings": list_of(
+            record(
+                {
+                    "task": text(),
+                    "sigma": number(0, 1e30),
+                    "solver": one_of(*SETTINGS),
+                    "kind": one_of(None, *map(str, Kind)),
+                    "settings": table_of(anything(), 100),
+                    "score": _SCORE,
+                    "how": table_of(anything()),
+                    "search": text(),
+                    "trials": list_of(tuple_of(table_of(anything(), 100), _SCORE), 0, 100_000),
+                }
+            ),
+            0,
+            10_000,
+        ),
+    }
+)
 
 
 class SettingsFileError(ValueError):
@@ -93,10 +130,9 @@ class SettingsFile:
         }
         self.rows[:] = [other for other in self.rows if _key(other) != key] + [row]
         content = {"version": _VERSION, "prior": self.prior, "settings": self.rows}
-        part = self.path.with_name(f".{self.path.name}.part")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        os.replace(part, self.path)
+        with replacing(self.path) as partial:
+            partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def read_settings(path: str | Path, prior_name: str) -> SettingsFile:
@@ -111,29 +147,36 @@ def read_settings(path: str | Path, prior_name: str) -> SettingsFile:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["version"] != _VERSION:
-            raise SettingsFileError(
-                f"{path} has version {content['version']} but this program reads {_VERSION}; tune again."
-            )
-        for row in content["settings"]:
-            by_name(row["solver"])(**row["settings"])
-            check_non_negative("sigma", row["sigma"])
+        if path.exists() and not path.is_file():
+            raise SettingsFileError(f"{path} is no file; make one with reddiff-jax tune.")
+        content = read_json(path.read_bytes())
+        version = content.get("version") if isinstance(content, dict) else None
+        if type(version) is int and version != _VERSION:
+            raise SettingsFileError(f"{path} has version {version} but this program reads {_VERSION}; tune again.")
+        check(content, _CONTENT)
+        for index, row in enumerate(content["settings"]):
+            for values in (row["settings"], *(values for values, _ in row["trials"])):
+                _check_settings(row["solver"], values, f"settings[{index}]")
             row["kind"] = None if row["kind"] is None else Kind(row["kind"])
-            str(row["task"])
         file = SettingsFile(path, content["prior"], content["settings"])
-    except SettingsFileError:
-        raise
     except OSError as error:
         raise SettingsFileError(f"{path} cannot be read ({error.strerror}); make it with reddiff-jax tune.") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
-        raise SettingsFileError(f"{path} is no file of settings ({reason}); make one with reddiff-jax tune.") from error
+    except JsonError as error:
+        raise SettingsFileError(f"{path} is no file of settings ({error}); make one with reddiff-jax tune.") from error
     if file.prior != prior_name:
         raise SettingsFileError(
-            f"{path} was tuned with the prior {file.prior}, not {prior_name}; tune for this one into another file."
+            f"{path} was tuned with the prior {shown(file.prior)}, not {prior_name}; tune for this one into another "
+            "file."
         )
     return file
+
+
+def _check_settings(solver: str, values: dict[str, Any], field: str) -> None:
+    """Raises JsonError if these are not the settings of a solver."""
+    try:
+        hash(by_name(solver)(**values))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise JsonError(f"{field}: {shown(str(error).strip().splitlines()[0])}") from error
 
 
 def _key(row: dict[str, Any]) -> dict[str, Any]:
