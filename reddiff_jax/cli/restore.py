@@ -20,10 +20,11 @@ from reddiff_jax.cli._common import (
     progress_bar,
     show_settings,
 )
+from reddiff_jax.cli._errors import UserError
 from reddiff_jax.cli._processes import ProcessesOption, ProcessOption, choose_share, parse_batch_size, use_cores
 
 if TYPE_CHECKING:
-    from reddiff_jax.jobs import Event
+    from reddiff_jax.jobs import Border, Event
 
 
 def restore(
@@ -38,6 +39,13 @@ def restore(
     ] = None,
     mask: MaskOption = None,
     kernel: KernelOption = None,
+    border: Annotated[
+        str,
+        typer.Option(
+            help="What lay beyond the border of a blurred picture: unknown, as around every photo; or how the blur "
+            "continued it: reflect, symmetric, edge, zero, circular. Measurement files have their task's."
+        ),
+    ] = "unknown",
     sigma: Annotated[
         float | None,
         typer.Option(
@@ -75,7 +83,9 @@ def restore(
     exact_sizes: Annotated[
         bool,
         typer.Option(
-            "--exact-sizes", help="Compile for each size of picture; by default odd sizes share larger frames."
+            "--exact-sizes",
+            help="Compile for each size of picture, restored whole; by default odd sizes share larger frames, and of "
+            "pictures of which little is missing only the regions around it are restored.",
         ),
     ] = False,
     log: Annotated[
@@ -84,7 +94,9 @@ def restore(
     tensorboard: Annotated[
         Path | None, typer.Option(help="Folder for the same in TensorBoard, a run for each picture.")
     ] = None,
-    film: Annotated[int, typer.Option(help="Frames of a film of the first picture: NAME_film.gif and .png.")] = 0,
+    film: Annotated[
+        int, typer.Option(help="Frames of a film of the first picture, or its first region: NAME_film.gif and .png.")
+    ] = 0,
     processes: ProcessesOption = None,
     process: ProcessOption = None,
 ) -> None:
@@ -108,6 +120,7 @@ def restore(
         sigma=sigma,
         mask=mask,
         kernel=kernel,
+        border=_border(border),
         solver=solver,
         changes={name: value for name, value in changes.items() if value is not None},
         samples=samples,
@@ -149,3 +162,12 @@ def restore(
             report=report,
         )
     conclude(outcome, f"restored into {out}")
+
+
+def _border(text: str) -> "Border":
+    from reddiff_jax.jobs import Border
+
+    try:
+        return Border(text)
+    except ValueError:
+        raise UserError(f"border is {text!r} but must be one of {', '.join(Border)}.") from None

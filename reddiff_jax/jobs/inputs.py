@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reddiff_jax import masks, measurements, pictures
+from reddiff_jax import masks, measurements, pictures, tasks
 from reddiff_jax.jobs.errors import JobError, brief
 from reddiff_jax.jobs.events import Failure
 from reddiff_jax.jobs.outputs import PREVIEWS, REFERENCES
@@ -151,5 +151,22 @@ def own_arrays(mask: str | Path | None, kernel: str | Path | None, shape: Shape,
     if mask is not None:
         return {"mask": read_mask(mask, shape, stem)}
     if kernel is not None:
-        return {"kernel": read_kernel(own_file(Path(kernel), stem, "kernel"))}
+        return {"kernel": own_kernel(kernel, stem)}
     return {}
+
+
+def own_kernel(kernel: str | Path, stem: str) -> np.ndarray:
+    """The picture's kernel, float32 (kh, kw) with sum 1: in words, from a file, or from one of its name in a folder."""
+    if tasks.is_in_words(str(kernel)):
+        return tasks.kernel_in_words(str(kernel))
+    return read_kernel(own_file(Path(kernel), stem, "kernel"))
+
+
+def own_bytes(mask: str | Path | None, kernel: str | Path | None, stem: str) -> bytes:
+    """What the picture's mask or kernel was given by: the content of its file, or the words; nothing if none was."""
+    if mask is not None:
+        return own_file(Path(mask), stem, "mask").read_bytes()
+    if kernel is not None:
+        in_words = tasks.is_in_words(str(kernel))
+        return str(kernel).encode() if in_words else own_file(Path(kernel), stem, "kernel").read_bytes()
+    return b""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from reddiff_jax import tasks
+from reddiff_jax.jobs.borders import Border
 from reddiff_jax.jobs.errors import JobError
 from reddiff_jax.noise import gaussian
 from reddiff_jax.problems import Problem
@@ -23,7 +24,8 @@ class Options:
         sigma: Standard deviation of the noise for pixels in [-1, 1]; None: what the measurement files say.
             For pictures at least that of rounding to 8 bits.
         mask: Mask file, or folder of masks named as the pictures.
-        kernel: Kernel file, or folder of kernels named as the pictures.
+        kernel: Kernel file, or folder of kernels named as the pictures, or ``tasks.FORMS``.
+        border: What lies beyond the border of blurred pictures; measurement files have their task's.
         solver: Name of the solver; None: what does the task best, or what the tuned settings are of.
         tuned: Tuned settings, which are preferred to the built-in ones where there are some.
         changes: Fields of the settings to be replaced.
@@ -32,7 +34,8 @@ class Options:
         batch_size: Pictures restored at once; None for what is fastest and fits into memory.
         seed: Seed of everything drawn.
         tile: Pictures with a longer side go through the prior in tiles of this size.
-        exact_sizes: Restore each picture at its own size, a compilation for each size, not in frames of few sizes.
+        exact_sizes: Restore each picture whole and at its own size, a compilation for each size, not in frames of few
+            sizes or in regions.
         overwrite: Do again what the output folder holds already.
     """
 
@@ -40,6 +43,7 @@ class Options:
     sigma: float | None = None
     mask: str | Path | None = None
     kernel: str | Path | None = None
+    border: Border = Border.UNKNOWN
     solver: str | None = None
     tuned: SettingsFile | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -67,7 +71,7 @@ class Options:
             problem = replace(tasks.example(self.task), noise=gaussian(self.sigma or 0.0))
             self.settings(problem, self.task)
         elif self.mask is not None or self.kernel is not None:
-            raise JobError("a mask or a kernel needs the task, too: --task inpaint or --task deblur_motion.")
+            raise JobError("a mask or a kernel needs the task, too: --task inpaint or --task deblur.")
 
     def settings(self, problem: Problem, task: str) -> Settings:
         """The settings of the solver for a problem of a task; its shapes and the numbers of a mask are enough.
@@ -102,7 +106,11 @@ def check_parts(task: str, mask: str | Path | None, kernel: str | Path | None) -
     for name, value in (("mask", mask), ("kernel", kernel)):
         if value is not None and needs != name:
             raise JobError(f"{task} takes no {name}; leave --{name} out or choose another task.")
-        if value is not None and not Path(value).exists():
+        if name == "kernel" and value is not None and not Path(value).exists():
+            if not tasks.is_in_words(str(value)):
+                raise JobError(f"kernel {value} does not exist; check the name, or say {tasks.FORMS}.")
+            tasks.kernel_in_words(str(value))
+        elif value is not None and not Path(value).exists():
             raise JobError(f"{name} {value} does not exist; check the name.")
 
 

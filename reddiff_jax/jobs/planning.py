@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,16 @@ import jax
 import numpy as np
 
 from reddiff_jax import measurements, pictures, tasks
+from reddiff_jax.jobs.borders import Border
 from reddiff_jax.jobs.errors import JobError
-from reddiff_jax.jobs.framing import frame_header
-from reddiff_jax.jobs.inputs import Item, own_arrays, own_file, read_kernel
+from reddiff_jax.jobs.framing import frame_header, framed
+from reddiff_jax.jobs.inputs import Item, own_arrays, own_bytes, own_kernel
 from reddiff_jax.jobs.manifest import Manifest
 from reddiff_jax.jobs.options import Options
+from reddiff_jax.jobs.regions import Region, find_regions, whole
 from reddiff_jax.measurements import Header, Measurement
 from reddiff_jax.noise import gaussian
+from reddiff_jax.operators import Operator
 from reddiff_jax.problems import Problem
 from reddiff_jax.settings import Settings
 from reddiff_jax.tasks import Arrays, Shape
@@ -30,10 +32,34 @@ class Plan:
 
     item: Item
     header: Header
-    frame: Header  # of what is restored, of which the picture is a part; mostly its own
+    regions: tuple[Region, ...]  # what is restored of the picture: mostly all of it at once
+    keeps_seen: bool  # whether pixels that were seen come back as they came
+    border: Border | None  # of a blur; None: the task's own
+    frame: Header  # of what is restored, of which the picture or a region is a part; mostly its own
     settings: Settings
     record: dict[str, Any]  # what must be equal for a finished picture to be kept
     outputs: tuple[str, ...]
+
+    @property
+    def in_regions(self) -> bool:
+        """Whether only windows around the holes are restored."""
+        return self.regions != (whole(self.header.in_shape),)
+
+    @property
+    def kind(self) -> tuple[Settings, Header, bool, Border | None]:
+        """What is equal for all that share a compilation."""
+        return self.settings, self.frame, self.frame != self.regions[0].header(self.header), self.border
+
+    def pose(self, part: Measurement, shared: Operator | None = None) -> Problem:
+        """The inverse problem of a region.
+
+        Args:
+            part: The region's measurement.
+            shared: The operator of another picture of this kind, if pictures share one.
+        """
+        if self.border in (None, Border.UNKNOWN):
+            return framed(part, self.frame, shared)
+        return part.problem(shared or part.task.blurred(part.header.in_shape, part.arrays, self.border.boundary))
 
 
 def make_plan(options: Options, prior_name: str, channels: int, item: Item) -> Plan:
@@ -50,13 +76,18 @@ def make_plan(options: Options, prior_name: str, channels: int, item: Item) -> P
     """
     digest = hashlib.sha256(item.path.read_bytes())
     header = _header(options, channels, item)
-    own = options.mask or options.kernel
-    if own is not None:
-        digest.update(own_file(Path(own), item.stem, "mask" if options.mask else "kernel").read_bytes())
+    digest.update(own_bytes(options.mask, options.kernel, item.stem))
     settings = options.settings(_shapes(options, item, header), header.task)
+    keeps_seen, regions = _regions(options, item, header)
+    border, kernel = _border(options, item, header)
+    if border is Border.UNKNOWN and not settings.plain:
+        raise JobError(
+            f"{settings.name} needs to know what lay beyond the border of a blurred picture; say --border reflect, or "
+            "leave --solver out."
+        )
     # Other solvers may ask the operator for more than a framed one can do.
     in_frame = not options.exact_sizes and settings.plain
-    frame = frame_header(header) if in_frame else header
+    frame = frame_header(regions[0].header(header), kernel, exact=not in_frame)
     record = {
         "task": header.task,
         "sigma": header.sigma,
@@ -70,8 +101,13 @@ def make_plan(options: Options, prior_name: str, channels: int, item: Item) -> P
     }
     if frame != header:
         record["frame"] = frame.in_shape[:2]
+    if border is not None:
+        record["border"] = border
+    if regions != (whole(header.in_shape),):
+        record["regions"] = len(regions)
     record = json.loads(json.dumps(record))  # tuples as the lists that are read back
-    return Plan(item, header, frame, settings, record, _output_names(item.name, options.samples))
+    outputs = _output_names(item.name, options.samples)
+    return Plan(item, header, regions, keeps_seen, border, frame, settings, record, outputs)
 
 
 def load(options: Options, channels: int, plan: Plan) -> Measurement:
@@ -91,6 +127,32 @@ def load(options: Options, channels: int, plan: Plan) -> Measurement:
     if measurement.header != header:
         raise JobError(f"{path} changed while it was being read; repeat the command.")
     return measurement
+
+
+_MOST_NOISE = 2 * pictures.ROUNDING_SIGMA
+"""Noise that is left where it was seen: what is above is to be removed from all of the picture."""
+
+
+def _regions(options: Options, item: Item, header: Header) -> tuple[bool, tuple[Region, ...]]:
+    """Whether seen pixels come back as they came, and what is restored of a picture of which some are missing."""
+    all_of_it = whole(header.in_shape)
+    if item.path.suffix == measurements.SUFFIX or tasks.by_name(header.task).needs != "mask":
+        return False, (all_of_it,)
+    if header.sigma > _MOST_NOISE:
+        return False, (all_of_it,)
+    if options.exact_sizes:
+        return True, (all_of_it,)
+    return True, find_regions(_arrays(options, item, header)["mask"], options.tile)
+
+
+def _border(options: Options, item: Item, header: Header) -> tuple[Border | None, np.ndarray | None]:
+    """How a blurred picture goes on beyond its border, and the kernel where that is unknown."""
+    task = tasks.by_name(header.task)
+    if item.path.suffix == measurements.SUFFIX or task.kernel is None:
+        return None, None
+    if options.border is not Border.UNKNOWN:
+        return options.border, None
+    return options.border, np.asarray(task.kernel(_arrays(options, item, header)))
 
 
 def _shapes(options: Options, item: Item, header: Header) -> Problem:
@@ -199,11 +261,8 @@ def _header_of_picture(options: Options, channels: int, item: Item) -> Header:
         shapes = (("mask", in_shape),)
     elif task.needs == "kernel":
         if options.kernel is None:
-            raise JobError(f"{options.task} needs the blur's kernel: --kernel FILE (a picture or .npy).")
-        shapes = (("kernel", _kernel_shape(own_file(Path(options.kernel), item.stem, "kernel"))),)
+            raise JobError(
+                f"{options.task} needs the blur's kernel: --kernel FILE (a picture or .npy) or {tasks.FORMS}."
+            )
+        shapes = (("kernel", own_kernel(options.kernel, item.stem).shape),)
     return Header(options.task, sigma, y_shape, in_shape, shapes)
-
-
-@cache
-def _kernel_shape(path: Path) -> tuple[int, ...]:
-    return read_kernel(path).shape
