@@ -73,8 +73,13 @@ class Options:
         elif self.mask is not None or self.kernel is not None:
             raise JobError("a mask or a kernel needs the task, too: --task inpaint or --task deblur.")
 
-    def settings(self, problem: Problem, task: str) -> Settings:
+    def settings(self, problem: Problem, task: str, *, in_regions: bool = False) -> Settings:
         """The settings of the solver for a problem of a task; its shapes and the numbers of a mask are enough.
+
+        Args:
+            problem: The problem of the picture.
+            task: Name of the task.
+            in_regions: Whether only windows around the holes are restored.
 
         Raises:
             ValueError: If the solver cannot do the task, or for values that make no sense.
@@ -83,6 +88,8 @@ class Options:
         like = replace(tasks.example(task, problem.operator.in_shape[2]), noise=problem.noise)
         found = self.tuned.find(problem, task=task, solver=self.solver) if self.tuned is not None else None
         settings = found or default_settings(problem, self.solver)
+        if in_regions and self.samples == 1 and not self.changes.get("sample"):
+            settings = settings.for_regions()
         if self.samples > 1 and "sample" not in self.changes:
             draws = settings.drawing()
             settings = settings if draws.obstacle(like) else draws

@@ -77,8 +77,9 @@ def make_plan(options: Options, prior_name: str, channels: int, item: Item) -> P
     digest = hashlib.sha256(item.path.read_bytes())
     header = _header(options, channels, item)
     digest.update(own_bytes(options.mask, options.kernel, item.stem))
-    settings = options.settings(_shapes(options, item, header), header.task)
     keeps_seen, regions = _regions(options, item, header)
+    in_regions = regions != (whole(header.in_shape),)
+    settings = options.settings(_shapes(options, item, header), header.task, in_regions=in_regions)
     border, kernel = _border(options, item, header)
     if border is Border.UNKNOWN and not settings.plain:
         raise JobError(
@@ -103,7 +104,7 @@ def make_plan(options: Options, prior_name: str, channels: int, item: Item) -> P
         record["frame"] = frame.in_shape[:2]
     if border is not None:
         record["border"] = border
-    if regions != (whole(header.in_shape),):
+    if in_regions:
         record["regions"] = len(regions)
     record = json.loads(json.dumps(record))  # tuples as the lists that are read back
     outputs = _output_names(item.name, options.samples)

@@ -157,3 +157,12 @@ def test_a_log_says_the_region(folder):
     jobs.restore([folder / "a.png"], PRIOR, out=folder / "with_log", options=options(folder), log=folder / "log.jsonl")
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     assert {tuple(row["region"]) for row in rows} == {(region.top, region.left) for region in plan_of(folder).regions}
+
+
+def test_regions_have_half_the_runs_unless_their_number_is_said(folder):
+    assert (
+        plan_of(folder, changes={}).settings.num_runs
+        == plan_of(folder, changes={}, exact_sizes=True).settings.num_runs // 2
+    )
+    assert plan_of(folder, changes={"num_runs": 3}).settings.num_runs == 3
+    assert plan_of(folder, changes={}, samples=2).settings.num_steps == 100
