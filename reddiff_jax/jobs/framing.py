@@ -84,13 +84,14 @@ def frame_header(header: Header, kernel: np.ndarray | None = None, *, exact: boo
         exact: No frame of few sizes; what a blur needs beyond the border is there all the same.
     """
     task = tasks.by_name(header.task)
-    h, w, c = header.y_shape
     if kernel is not None:
-        sides = [size + sum(pair) for size, pair in zip((h, w), reach(kernel), strict=True)]
-        in_shape = (*(next_fast_len(side, real=True) if exact else _round_up(side) for side in sides), c)
+        sides = [size + sum(pair) for size, pair in zip(header.y_shape[:2], reach(kernel), strict=True)]
+        sides = [next_fast_len(side, real=True) if exact else _round_up(side) for side in sides]
+        in_shape = (sides[0], sides[1], header.y_shape[2])
         return replace(header, y_shape=in_shape, in_shape=in_shape, array_shapes=())
     if exact or not task.local:
         return header
+    h, w, c = header.y_shape
     y_shape = (_round_up(h), _round_up(w), c)
     in_shape = task.in_shape(y_shape, header.in_shape[2])
     shapes = tuple((name, (*in_shape[:2], *shape[2:])) for name, shape in header.array_shapes)
