@@ -1,10 +1,13 @@
-"""Blur kernels, (size, size) with sum 1: Gaussian, and random camera shake."""
+"""Blur kernels, (size, size) with sum 1: Gaussian, defocus, straight motion, and random camera shake."""
+
+import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from reddiff_jax._checks import check_non_negative, check_odd, check_positive
+from reddiff_jax._checks import check_non_negative, check_odd, check_positive, is_concrete
 
 _POINTS_PER_TAP = 8
 _NUM_HARMONICS = 5
@@ -27,6 +30,68 @@ def gaussian(size: int = 61, sigma: float | Float[Array, ""] = 3.0) -> Float[Arr
     taps = jnp.exp(-0.5 * (offsets / sigma) ** 2)
     taps = taps / taps.sum()
     return taps[:, None] * taps[None, :]
+
+
+def defocus(radius: float | Float[Array, ""], size: int | None = None) -> Float[Array, "size size"]:
+    """Lens out of focus: a disk, ``k[i, j] ~ clip(radius + 1/2 - d, 0, 1)``, d = distance to the centre, with sum 1.
+
+    Args:
+        radius: Of the disk in pixels, above 0; may be traced if ``size`` is given.
+        size: Side in pixels, odd; the smallest that holds the disk if None.
+
+    Raises:
+        ValueError: If ``radius`` is not above 0 or traced without ``size``, or ``size`` is not odd.
+    """
+    check_positive("kernels.defocus: radius", radius, "For no blur use rd.denoising.")
+    offsets = _offsets("kernels.defocus", size, "radius", radius, lambda radius: radius + 0.5)
+    distance = jnp.hypot(offsets[:, None], offsets[None, :])
+    # The edge is a pixel wide, as pixels on it are partly covered; where none is, the central one counts.
+    disk = jnp.clip(radius + 0.5 - distance, 0.0, 1.0)
+    return disk / disk.sum()
+
+
+def line(
+    length: float | Float[Array, ""], angle: float | Float[Array, ""] = 0.0, size: int | None = None
+) -> Float[Array, "size size"]:
+    """Motion along a straight line at constant speed, with sum 1.
+
+    The time that a point which moves by ``length`` pixels spends in each pixel, by bilinear weights. A motion and its
+    reverse have the same kernel.
+
+    Args:
+        length: Of the path in pixels, above 0; may be traced if ``size`` is given.
+        angle: Direction in radians, anticlockwise as one sees the picture: 0 is horizontal, pi / 2 vertical, pi / 4
+            rises to the right. May be traced.
+        size: Side in pixels, odd; the smallest that holds the path at any angle if None.
+
+    Raises:
+        ValueError: If ``length`` is not above 0 or traced without ``size``, or ``size`` is not odd.
+    """
+    check_positive("kernels.line: length", length, "For no blur use rd.denoising.")
+    offsets = _offsets("kernels.line", size, "length", length, lambda length: length / 2 + 1)
+    num = _POINTS_PER_TAP * offsets.size
+    way = length * ((jnp.arange(num) + 0.5) / num - 0.5)  # (N,), from one end to the other
+    # Rows count downwards.
+    rows, columns = (
+        jnp.maximum(1 - jnp.abs(offsets[:, None] - direction * way[None, :]), 0.0)  # (size, N)
+        for direction in (-jnp.sin(angle), jnp.cos(angle))
+    )
+    kernel = jnp.matmul(rows, columns.T, precision=jax.lax.Precision.HIGHEST)
+    return kernel / kernel.sum()
+
+
+def _offsets(
+    name: str, size: int | None, what: str, value: float | Float[Array, ""], reach: Callable[[float], float]
+) -> Float[Array, "size"]:
+    """Distances of the taps from the central one; ``reach(value)`` is the largest at which there is no weight."""
+    if size is None:
+        if not is_concrete(value):
+            raise ValueError(
+                f"{name}: {what} is traced, so the kernel's size must be given: {name}(..., size=31), say."
+            )
+        size = 2 * max(0, math.ceil(reach(float(value))) - 1) + 1
+    check_odd(f"{name}: size", size)
+    return jnp.arange(size) - size // 2.0
 
 
 def motion(key: PRNGKeyArray, size: int = 61, intensity: float | Float[Array, ""] = 0.5) -> Float[Array, "size size"]:

@@ -40,3 +40,57 @@ def test_gaussian_kernel_has_its_sum_and_its_variance():
 def test_a_kernel_without_a_central_tap_is_refused():
     with pytest.raises(ValueError, match="size is 30 but must be odd"):
         rd.kernels.motion(jax.random.key(0), 30)
+
+
+def second_moments(kernel):
+    """Means of row^2, row * column and column^2 about the centre, rows counted upwards."""
+    rows, columns = np.mgrid[: kernel.shape[0], : kernel.shape[1]] - (kernel.shape[0] // 2)
+    return [float((kernel * product).sum()) for product in (rows**2, -rows * columns, columns**2)]
+
+
+@pytest.mark.parametrize("radius", [1.0, 4.0, 7.5])
+def test_defocus_kernel_is_a_disk_of_its_radius(radius):
+    kernel = np.asarray(rd.kernels.defocus(radius))
+    assert kernel.sum() == pytest.approx(1.0, abs=1e-5)  # float32
+    np.testing.assert_array_equal(kernel, kernel.T)
+    # A disk has the second moment radius^2 / 4 in each direction; an edge a pixel wide adds up to 1/6.
+    assert second_moments(kernel)[0] == pytest.approx(radius**2 / 4, abs=1 / 6)
+    assert kernel[0].max() > 0
+    assert (kernel[len(kernel) // 2] > 0).all()
+
+
+@pytest.mark.parametrize("degrees", [0, 30, 90, 135])
+def test_line_kernel_has_its_length_and_its_direction(degrees):
+    kernel, angle = np.asarray(rd.kernels.line(15, np.deg2rad(degrees))), np.deg2rad(degrees)
+    assert kernel.sum() == pytest.approx(1.0, abs=1e-5)  # float32
+    # Time spent evenly on a length has the second moment length^2 / 12; bilinear weights add up to 1/4.
+    expected = 15**2 / 12 * np.array([np.sin(angle) ** 2, np.sin(angle) * np.cos(angle), np.cos(angle) ** 2])
+    np.testing.assert_allclose(second_moments(kernel), expected, atol=1 / 4)
+
+
+def test_a_line_at_45_degrees_rises_to_the_right():
+    kernel = np.asarray(rd.kernels.line(9, np.pi / 4))
+    assert kernel[: len(kernel) // 2, len(kernel) // 2 + 1 :].sum() > 0.3
+    assert kernel[: len(kernel) // 2, : len(kernel) // 2].sum() == 0
+
+
+def test_the_smallest_kernel_that_holds_a_blur_is_chosen():
+    assert rd.kernels.defocus(0.3).shape == (1, 1)
+    assert rd.kernels.defocus(4).shape == (9, 9)
+    assert rd.kernels.line(15).shape == (17, 17)
+    np.testing.assert_allclose(
+        rd.kernels.line(5, 0.3, size=21)[7:14, 7:14], rd.kernels.line(5, 0.3, size=7), atol=1e-2
+    )  # both sample the path
+
+
+def test_kernels_of_a_batch_have_a_blur_each():
+    made = jax.vmap(lambda radius: rd.kernels.defocus(radius, 11))(jnp.array([2.0, 4.0]))
+    np.testing.assert_allclose(made[1, 1:-1, 1:-1], rd.kernels.defocus(4.0), atol=1e-6)  # float32
+    with pytest.raises(ValueError, match=r"length is traced, so the kernel's size must be given"):
+        jax.vmap(rd.kernels.line)(jnp.array([2.0, 4.0]))
+
+
+@pytest.mark.parametrize("wrong", [lambda: rd.kernels.defocus(0), lambda: rd.kernels.line(-3)])
+def test_a_blur_without_extent_is_refused(wrong):
+    with pytest.raises(ValueError, match=r"must be finite and above 0\. For no blur use rd.denoising"):
+        wrong()

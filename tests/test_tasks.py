@@ -89,6 +89,30 @@ def test_drawn_arrays_depend_on_the_key(name):
     assert any((first[each] != other[each]).any() for each in first)
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if tasks.TASKS[name].kernel])
+def test_a_blur_is_the_convolution_with_its_kernel(name, key):
+    task, x = tasks.TASKS[name], jax.random.uniform(key, SHAPE, minval=-1)
+    own = task.simulate(key, SHAPE)
+    boundary = rd.operators.Boundary.ZERO if name in ("deblur_uni", "deblur_gauss") else rd.operators.Boundary.REFLECT
+    np.testing.assert_allclose(
+        task.blurred(SHAPE, own, boundary)(x), task.operator(SHAPE, own)(x), atol=1e-5
+    )  # float32
+
+
+def test_kernels_can_be_said_in_words():
+    np.testing.assert_array_equal(tasks.kernel_in_words("gaussian:2.5"), rd.kernels.gaussian(21, 2.5))
+    np.testing.assert_array_equal(tasks.kernel_in_words("defocus:4"), rd.kernels.defocus(4))
+    np.testing.assert_array_equal(tasks.kernel_in_words("motion:15@30"), rd.kernels.line(15, np.pi / 6))
+    assert not tasks.is_in_words("kernels/gaussian.npy")
+
+
+@pytest.mark.parametrize("text", ["gaussian:", "gaussian:0", "defocus:-4", "defocus:nan", "motion:15", "motion:1e9@30"])
+def test_words_that_describe_no_kernel_name_the_three_forms(text):
+    with pytest.raises(ValueError, match=r"gaussian:SIGMA, defocus:RADIUS or motion:LENGTH@DEGREES") as error:
+        tasks.kernel_in_words(text)
+    assert repr(text) in str(error.value)
+
+
 def test_unknown_names_are_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="choose one of denoise"):
         tasks.by_name("sharpen")

@@ -31,8 +31,12 @@ MaskOption = Annotated[
     typer.Option("--mask", help="Mask: a picture, .npy or .npz; or a folder with one a picture."),
 ]
 KernelOption = Annotated[
-    Path | None,
-    typer.Option("--kernel", help="Blur kernel: a picture or .npy; or a folder with one a picture."),
+    str | None,
+    typer.Option(
+        "--kernel",
+        help="Blur kernel: a picture or .npy; a folder with one a picture; or gaussian:2.5 (standard deviation), "
+        "defocus:4 (radius), motion:15@30 (length, degrees anticlockwise from the horizontal), in pixels.",
+    ),
 ]
 
 

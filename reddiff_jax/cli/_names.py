@@ -21,6 +21,7 @@ TASKS = [
     "bicubic2",
     "bicubic4",
     "bicubic8",
+    "deblur",
     "deblur_gauss61",
     "deblur_uniform",
     "deblur_motion",

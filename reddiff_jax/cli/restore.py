@@ -23,6 +23,7 @@ from reddiff_jax.cli._common import (
     progress_bar,
     show_settings,
 )
+from reddiff_jax.cli._errors import UserError
 from reddiff_jax.cli._names import check_names
 from reddiff_jax.cli._pictures import (
     BitsOption,
@@ -36,7 +37,7 @@ from reddiff_jax.cli._pictures import (
 from reddiff_jax.cli._processes import ProcessesOption, ProcessOption, choose_share, parse_batch_size, use_cores
 
 if TYPE_CHECKING:
-    from reddiff_jax.jobs import Event
+    from reddiff_jax.jobs import Border, Event
 
 _LONG_SECONDS = 5.0  # what takes less is not announced
 
@@ -55,6 +56,13 @@ def restore(
     hole: HoleOption = "auto",
     grow: GrowOption = None,
     kernel: KernelOption = None,
+    border: Annotated[
+        str,
+        typer.Option(
+            help="What lay beyond the border of a blurred picture: unknown, as around every photo; or how the blur "
+            "continued it: reflect, symmetric, edge, zero, circular. Measurement files have their task's."
+        ),
+    ] = "unknown",
     sigma: Annotated[
         float | None,
         typer.Option(
@@ -95,7 +103,9 @@ def restore(
     exact_sizes: Annotated[
         bool,
         typer.Option(
-            "--exact-sizes", help="Compile for each size of picture; by default odd sizes share larger frames."
+            "--exact-sizes",
+            help="Compile for each size of picture, restored whole; by default odd sizes share larger frames, and of "
+            "pictures of which little is missing only the regions around it are restored.",
         ),
     ] = False,
     log: Annotated[
@@ -104,7 +114,9 @@ def restore(
     tensorboard: Annotated[
         Path | None, typer.Option(help="Folder for the same in TensorBoard, a run for each picture.")
     ] = None,
-    film: Annotated[int, typer.Option(help="Frames of a film of the first picture: NAME_film.gif and .png.")] = 0,
+    film: Annotated[
+        int, typer.Option(help="Frames of a film of the first picture, or its first region: NAME_film.gif and .png.")
+    ] = 0,
     processes: ProcessesOption = None,
     process: ProcessOption = None,
 ) -> None:
@@ -139,6 +151,7 @@ def restore(
         hole=parse_hole(hole),
         grow=grow,
         kernel=kernel,
+        border=_border(border),
         white=white,
         page=page,
         bits=parse_bits(bits),
@@ -211,3 +224,12 @@ class _Told:
             self.estimated = True
             return f"about {duration(event.left)}" if event.left >= _LONG_SECONDS else ""
         return ""
+
+
+def _border(text: str) -> "Border":
+    from reddiff_jax.jobs import Border
+
+    try:
+        return Border(text)
+    except ValueError:
+        raise UserError(f"border is {text!r} but must be one of {', '.join(Border)}.") from None

@@ -6,6 +6,7 @@ numbers depend on (seed, its name) and nothing else, so order, batch size and ne
 Several processes, each with its ``Share``, work on one folder without communicating.
 """
 
+from reddiff_jax.jobs.borders import Border as Border
 from reddiff_jax.jobs.demonstration import DemoResult as DemoResult
 from reddiff_jax.jobs.demonstration import Show as Show
 from reddiff_jax.jobs.demonstration import demonstrate as demonstrate

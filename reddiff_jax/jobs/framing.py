@@ -4,6 +4,9 @@ Where each entry of y depends on the pixels of one place alone (masks, averaged 
 picture is the upper left part of a larger unknown whose rest is not measured: the data term is exactly the picture's,
 the prior fills the rest, which is cropped at the end. In the initial image the measurement is mirrored into the rest.
 
+A blurred picture from outside is a part of a larger one: near its border it shows what lies beyond, as far as the
+kernel reaches. That belongs to the unknown, too, and the frame begins that much before the picture.
+
 The frame depends on the picture's own size only, not on its neighbours. Its sides are at most a quarter longer.
 """
 
@@ -14,17 +17,21 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
+from scipy.fft import next_fast_len
 
 from reddiff_jax import tasks
 from reddiff_jax.measurements import Header, Measurement
-from reddiff_jax.operators import LinearOperator, Operator
-from reddiff_jax.problems import Problem
+from reddiff_jax.noise import gaussian
+from reddiff_jax.operators import Boundary, LinearOperator, Operator
+from reddiff_jax.problems import Problem, problem
+
+_NEGLIGIBLE = 1e-4  # part of a kernel
 
 
 class _Framed:
     """Base of the linear and the nonlinear operator: ``y = operator(x)`` where it was measured, zero elsewhere.
 
-    Entry (i, j) of the frame's measurement is entry (rows[i], columns[j]) of the picture's, mirrored beyond its sides.
+    Where entry (i, j) was not measured, (rows[i], columns[j]) is its mirror image in the picture's sides.
     """
 
     operator: Operator
@@ -68,10 +75,21 @@ class LinearFramed(_Framed, LinearOperator):
         return self.operator.adjoint(self.observed * y)
 
 
-def frame_header(header: Header) -> Header:
-    """The header of the frame of a picture's measurement; the picture's own header if it needs no frame."""
+def frame_header(header: Header, kernel: np.ndarray | None = None, *, exact: bool = False) -> Header:
+    """The header of the frame of a picture's measurement; the picture's own header if it needs no frame.
+
+    Args:
+        header: The picture's.
+        kernel: Of the blur of a picture that goes on in an unknown way beyond its border.
+        exact: No frame of few sizes; what a blur needs beyond the border is there all the same.
+    """
     task = tasks.by_name(header.task)
-    if not task.local:
+    if kernel is not None:
+        sides = [size + sum(pair) for size, pair in zip(header.y_shape[:2], reach(kernel), strict=True)]
+        sides = [next_fast_len(side, real=True) if exact else _round_up(side) for side in sides]
+        in_shape = (sides[0], sides[1], header.y_shape[2])
+        return replace(header, y_shape=in_shape, in_shape=in_shape, array_shapes=())
+    if exact or not task.local:
         return header
     h, w, c = header.y_shape
     y_shape = (_round_up(h), _round_up(w), c)
@@ -90,23 +108,48 @@ def framed(measurement: Measurement, frame: Header, shared: Operator | None = No
     """
     if measurement.header == frame:
         return measurement.problem(shared)
-    rows, columns = (
-        _mirrored(size, side) for size, side in zip(measurement.y.shape[:2], frame.y_shape[:2], strict=True)
-    )
-    if isinstance(shared, Framed | LinearFramed):
-        shared = shared.operator
-    margins = [(0, side - size) for size, side in zip(measurement.y.shape[:2], frame.y_shape[:2], strict=True)]
-    y = np.pad(measurement.y, (*margins, (0, 0)))
-    arrays = {name: _extended(array, frame.in_shape) for name, array in measurement.arrays.items()}
-    inner = Measurement(frame, y, arrays).problem(shared)
-    kind = LinearFramed if isinstance(inner.operator, LinearOperator) else Framed
+    task, arrays, (height, width) = measurement.task, measurement.arrays, frame.y_shape[:2]
+    h, w = measurement.y.shape[:2]
+    top, left = corner(measurement, frame)
+    y = jnp.asarray(np.pad(measurement.y, ((top, height - top - h), (left, width - left - w), (0, 0))))
+    if task.local:
+        arrays = {name: _extended(array, frame.in_shape) for name, array in arrays.items()}
+        inner = shared.operator if isinstance(shared, Framed | LinearFramed) else task.operator(frame.in_shape, arrays)
+    else:
+        # Where it was measured nothing of the other side comes in, and transforms need no margins of their own.
+        inner = task.blurred(frame.in_shape, arrays, Boundary.CIRCULAR)
+    kind = LinearFramed if isinstance(inner, LinearOperator) else Framed
     operator = kind(
         in_shape=frame.in_shape,
-        operator=inner.operator,  # type: ignore[arg-type]
-        rows=jnp.asarray(rows),
-        columns=jnp.asarray(columns),
+        operator=inner,  # type: ignore[arg-type]
+        rows=jnp.asarray(_mirrored(h, height, top)),
+        columns=jnp.asarray(_mirrored(w, width, left)),
     )
-    return Problem(inner.y, operator, inner.noise)
+    return problem(y, operator, gaussian(measurement.header.sigma))
+
+
+def corner(measurement: Measurement, frame: Header) -> tuple[int, int]:
+    """Row and column of its frame at which a picture begins."""
+    task = measurement.task
+    if measurement.header == frame or task.kernel is None:
+        return 0, 0
+    (top, _), (left, _) = reach(np.asarray(task.kernel(measurement.arrays)))
+    return top, left
+
+
+def reach(kernel: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Pixels ((above, below), (to the left, to the right)) of a pixel that a blur adds to it.
+
+    All but 1e-4 of the kernel counts on each side: of a Gaussian what is within 3.7 standard deviations.
+    """
+    margins = []
+    for axis in (0, 1):
+        sums = kernel.sum(axis=1 - axis) / kernel.sum()
+        taps = np.flatnonzero((np.cumsum(sums) > _NEGLIGIBLE) & (np.cumsum(sums[::-1])[::-1] > _NEGLIGIBLE))
+        centre = kernel.shape[axis] // 2
+        # A convolution: taps beyond the centre add what lies before the pixel.
+        margins.append((max(0, int(taps[-1]) - centre), max(0, centre - int(taps[0]))))
+    return margins[0], margins[1]
 
 
 def _round_up(side: int) -> int:
@@ -115,10 +158,13 @@ def _round_up(side: int) -> int:
     return -(-side // unit) * unit
 
 
-def _mirrored(size: int, side: int) -> np.ndarray:
-    """Indices that go back and forth without repeating the ends, which keeps the colours of a mosaic apart."""
+def _mirrored(size: int, side: int, before: int = 0) -> np.ndarray:
+    """Indices from ``before`` on that go back and forth without repeating the ends, on both sides of the picture.
+
+    Not to repeat them keeps the colours of a mosaic apart.
+    """
     there_and_back = np.r_[0:size, size - 2 : 0 : -1] if size > 1 else np.zeros(1, int)
-    return np.resize(there_and_back, side).astype(np.int32)
+    return (before + there_and_back[(np.arange(side) - before) % there_and_back.size]).astype(np.int32)
 
 
 def _extended(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

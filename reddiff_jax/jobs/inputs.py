@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from reddiff_jax import masks, measurements, pictures
+from reddiff_jax import masks, measurements, pictures, tasks
 from reddiff_jax._npz import open_npz, read_npy
 from reddiff_jax.jobs.errors import JobError, brief
 from reddiff_jax.masks.holes import PAINT, SAID, Hole, are_scattered
@@ -164,5 +164,12 @@ def own_arrays(
         own = read_mask(mask, shape, stem, hole=hole, growth=growth)
         return {"mask": own.mask}, own
     if kernel is not None:
-        return {"kernel": read_kernel(own_file(Path(kernel), stem, "kernel"))}, None
+        return {"kernel": own_kernel(kernel, stem)}, None
     return {}, None
+
+
+def own_kernel(kernel: str | Path, stem: str) -> np.ndarray:
+    """The picture's kernel, float32 (kh, kw) with sum 1: in words, from a file, or from one of its name in a folder."""
+    if tasks.is_in_words(str(kernel)):
+        return tasks.kernel_in_words(str(kernel))
+    return read_kernel(own_file(Path(kernel), stem, "kernel"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reddiff_jax import pictures, tasks
+from reddiff_jax.jobs.borders import Border
 from reddiff_jax.jobs.errors import JobError
 from reddiff_jax.masks import Hole
 from reddiff_jax.noise import gaussian
@@ -29,7 +30,8 @@ class Options:
         mask: Mask file, or folder of masks named as the pictures.
         hole: What marks the hole in a mask file.
         grow: Pixels by which the holes of a mask are grown; None for what was measured to be best: 0 for arrays.
-        kernel: Kernel file, or folder of kernels named as the pictures.
+        kernel: Kernel file, or folder of kernels named as the pictures, or ``tasks.FORMS``.
+        border: What lies beyond the border of blurred pictures; measurement files have their task's.
         white: The number that is white in pictures of more than 8 bits; None for what the file says.
         page: Which page of files with several, counted from 1; None refuses such files.
         bits: Of the results, 8, 16, or 32 for floating-point numbers in a TIFF; None for those of the input.
@@ -41,7 +43,8 @@ class Options:
         batch_size: Pictures restored at once; None for what is fastest and fits into memory.
         seed: Seed of everything drawn.
         tile: Pictures with a longer side go through the prior in tiles of this size.
-        exact_sizes: Restore each picture at its own size, a compilation for each size, not in frames of few sizes.
+        exact_sizes: Restore each picture whole and at its own size, a compilation for each size, not in frames of few
+            sizes or in regions.
         overwrite: Do again what the output folder holds already.
     """
 
@@ -51,6 +54,7 @@ class Options:
     hole: Hole = Hole.AUTO
     grow: int | None = None
     kernel: str | Path | None = None
+    border: Border = Border.UNKNOWN
     white: float | None = None
     page: int | None = None
     bits: int | None = None
@@ -87,7 +91,7 @@ class Options:
             problem = replace(tasks.example(self.task), noise=gaussian(self.sigma or 0.0))
             self.settings(problem, self.task)
         elif self.mask is not None or self.kernel is not None:
-            raise JobError("a mask or a kernel needs the task, too: --task inpaint or --task deblur_motion.")
+            raise JobError("a mask or a kernel needs the task, too: --task inpaint or --task deblur.")
 
     def _check_pictures(self) -> None:
         if self.grow is not None and self.grow < 0:
@@ -103,8 +107,13 @@ class Options:
         if self.grow is not None and self.task is not None and tasks.by_name(self.task).needs != "mask":
             raise JobError(f"grow is {self.grow} but {self.task} takes no mask; leave --grow out.")
 
-    def settings(self, problem: Problem, task: str) -> Settings:
+    def settings(self, problem: Problem, task: str, *, in_regions: bool = False) -> Settings:
         """The settings of the solver for a problem of a task; its shapes and the numbers of a mask are enough.
+
+        Args:
+            problem: The problem of the picture.
+            task: Name of the task.
+            in_regions: Whether only windows around the holes are restored.
 
         Raises:
             ValueError: If the solver cannot do the task, or for values that make no sense.
@@ -113,6 +122,8 @@ class Options:
         like = replace(tasks.example(task, problem.operator.in_shape[2]), noise=problem.noise)
         found = self.tuned.find(problem, task=task, solver=self.solver) if self.tuned is not None else None
         settings = found or default_settings(problem, self.solver)
+        if in_regions and self.samples == 1 and not self.changes.get("sample"):
+            settings = settings.for_regions()
         if self.samples > 1 and "sample" not in self.changes:
             draws = settings.drawing()
             settings = settings if draws.obstacle(like) else draws
@@ -136,7 +147,11 @@ def check_parts(task: str, mask: str | Path | None, kernel: str | Path | None) -
     for name, value in (("mask", mask), ("kernel", kernel)):
         if value is not None and needs != name:
             raise JobError(f"{task} takes no {name}; leave --{name} out or choose another task.")
-        if value is not None and not Path(value).exists():
+        if name == "kernel" and value is not None and not Path(value).exists():
+            if not tasks.is_in_words(str(value)):
+                raise JobError(f"kernel {value} does not exist; check the name, or say {tasks.FORMS}.")
+            tasks.kernel_in_words(str(value))
+        elif value is not None and not Path(value).exists():
             raise JobError(f"{name} {value} does not exist; check the name.")
 
 

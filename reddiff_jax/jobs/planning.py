@@ -5,7 +5,6 @@ import json
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,18 @@ import jax
 import numpy as np
 
 from reddiff_jax import measurements, pictures, tasks
+from reddiff_jax.jobs.borders import Border
 from reddiff_jax.jobs.errors import JobError
 from reddiff_jax.jobs.finding import Item
-from reddiff_jax.jobs.framing import frame_header
-from reddiff_jax.jobs.inputs import OwnMask, mask_of_picture, own_arrays, own_file, read_kernel
+from reddiff_jax.jobs.framing import frame_header, framed
+from reddiff_jax.jobs.inputs import OwnMask, mask_of_picture, own_arrays, own_file, own_kernel
 from reddiff_jax.jobs.manifest import Manifest
 from reddiff_jax.jobs.options import Options
 from reddiff_jax.jobs.outputs import not_as_written
+from reddiff_jax.jobs.regions import Region, find_regions, whole
 from reddiff_jax.measurements import Header, Measurement
 from reddiff_jax.noise import gaussian
+from reddiff_jax.operators import Operator
 from reddiff_jax.pictures import Form, Picture
 from reddiff_jax.problems import Problem
 from reddiff_jax.settings import Settings
@@ -34,13 +36,37 @@ class Plan:
 
     item: Item
     header: Header
-    frame: Header  # of what is restored, of which the picture is a part; mostly its own
+    regions: tuple[Region, ...]  # what is restored of the picture: mostly all of it at once
+    keeps_seen: bool  # whether pixels that were seen come back as they came
+    border: Border | None  # of a blur; None: the task's own
+    frame: Header  # of what is restored, of which the picture or a region is a part; mostly its own
     settings: Settings
     record: dict[str, Any]  # what must be equal for a finished picture to be kept
     asked: dict[str, Any]  # what the user has asked for, from which the record follows for given inputs
     outputs: tuple[str, ...]
     form: Form | None = None  # what the result must be like; None for a measurement file
     said: str = ""  # what was decided about its mask, in one line
+
+    @property
+    def in_regions(self) -> bool:
+        """Whether only windows around the holes are restored."""
+        return self.regions != (whole(self.header.in_shape),)
+
+    @property
+    def kind(self) -> tuple[Settings, Header, bool, Border | None]:
+        """What is equal for all that share a compilation."""
+        return self.settings, self.frame, self.frame != self.regions[0].header(self.header), self.border
+
+    def pose(self, part: Measurement, shared: Operator | None = None) -> Problem:
+        """The inverse problem of a region.
+
+        Args:
+            part: The region's measurement.
+            shared: The operator of another picture of this kind, if pictures share one.
+        """
+        if self.border in (None, Border.UNKNOWN):
+            return framed(part, self.frame, shared)
+        return part.problem(shared or part.task.blurred(part.header.in_shape, part.arrays, self.border.boundary))
 
 
 def make_plan(options: Options, prior_name: str, channels: int, item: Item) -> Plan:
@@ -58,10 +84,18 @@ def make_plan(options: Options, prior_name: str, channels: int, item: Item) -> P
     form = _form(options, item)
     header = _header(options, channels, item, form)
     arrays, own_mask = _arrays(options, item, header)
-    settings = options.settings(_shapes(header, arrays), header.task)
+    keeps_seen, regions = _regions(options, item, header, arrays)
+    in_regions = regions != (whole(header.in_shape),)
+    settings = options.settings(_shapes(header, arrays), header.task, in_regions=in_regions)
+    border, kernel = _border(options, item, header, arrays)
+    if border is Border.UNKNOWN and not settings.plain:
+        raise JobError(
+            f"{settings.name} needs to know what lay beyond the border of a blurred picture; say --border reflect, or "
+            "leave --solver out."
+        )
     # Other solvers may ask the operator for more than a framed one can do.
     in_frame = not options.exact_sizes and settings.plain
-    frame = frame_header(header) if in_frame else header
+    frame = frame_header(regions[0].header(header), kernel, exact=not in_frame)
     record = {
         "task": header.task,
         "sigma": header.sigma,
@@ -75,16 +109,29 @@ def make_plan(options: Options, prior_name: str, channels: int, item: Item) -> P
     }
     if frame != header:
         record["frame"] = frame.in_shape[:2]
+    if border is not None:
+        record["border"] = border
+    if in_regions:
+        record["regions"] = len(regions)
     bits = options.bits or (form.bits if form is not None else 8)
     record |= {"bits": bits, "white": options.white, "page": options.page}
     record |= {} if own_mask is None else own_mask.record
     record = json.loads(json.dumps(record))  # tuples as the lists that are read back
-    asked = {**options.asked(), "prior": prior_name}
     if form is not None:
         form = _form_of_result(form, header, alpha=form.alpha and (own_mask is None or options.mask is not None))
-    said = "" if own_mask is None else own_mask.said
     return Plan(
-        item, header, frame, settings, record, asked, _output_names(item.name, options.samples, bits), form, said
+        item=item,
+        header=header,
+        regions=regions,
+        keeps_seen=keeps_seen,
+        border=border,
+        frame=frame,
+        settings=settings,
+        record=record,
+        asked={**options.asked(), "prior": prior_name},
+        outputs=_output_names(item.name, options.samples, bits),
+        form=form,
+        said="" if own_mask is None else own_mask.said,
     )
 
 
@@ -92,12 +139,13 @@ _INPUTS = ("picture", "mask", "kernel")  # digests in a record
 
 
 def _digests(options: Options, item: Item) -> dict[str, str]:
-    """A digest of each file that a picture is restored from."""
-    files = {"picture": item.path}
+    """A digest of each file that a picture is restored from, or of the words that describe its kernel."""
+    contents = {"picture": item.path.read_bytes()}
     for name, given in (("mask", options.mask), ("kernel", options.kernel)):
         if given is not None:
-            files[name] = own_file(Path(given), item.stem, name)
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for name, path in files.items()}
+            in_words = name == "kernel" and tasks.is_in_words(str(given))
+            contents[name] = str(given).encode() if in_words else own_file(Path(given), item.stem, name).read_bytes()
+    return {name: hashlib.sha256(content).hexdigest()[:16] for name, content in contents.items()}
 
 
 def _form(options: Options, item: Item) -> Form | None:
@@ -131,6 +179,32 @@ def load(options: Options, channels: int, plan: Plan) -> Measurement:
     if measurement.header != header:
         raise JobError(f"{path} changed while it was being read; repeat the command.")
     return measurement
+
+
+_MOST_NOISE = 2 * pictures.ROUNDING_SIGMA
+"""Noise that is left where it was seen: what is above is to be removed from all of the picture."""
+
+
+def _regions(options: Options, item: Item, header: Header, arrays: Arrays) -> tuple[bool, tuple[Region, ...]]:
+    """Whether seen pixels come back as they came, and what is restored of a picture of which some are missing."""
+    all_of_it = whole(header.in_shape)
+    if item.path.suffix == measurements.SUFFIX or tasks.by_name(header.task).needs != "mask":
+        return False, (all_of_it,)
+    if header.sigma > _MOST_NOISE:
+        return False, (all_of_it,)
+    if options.exact_sizes:
+        return True, (all_of_it,)
+    return True, find_regions(np.asarray(arrays["mask"]), options.tile)
+
+
+def _border(options: Options, item: Item, header: Header, arrays: Arrays) -> tuple[Border | None, np.ndarray | None]:
+    """How a blurred picture goes on beyond its border, and the kernel where that is unknown."""
+    task = tasks.by_name(header.task)
+    if item.path.suffix == measurements.SUFFIX or task.kernel is None:
+        return None, None
+    if options.border is not Border.UNKNOWN:
+        return options.border, None
+    return options.border, np.asarray(task.kernel(arrays))
 
 
 def _shapes(header: Header, arrays: Arrays) -> Problem:
@@ -320,11 +394,8 @@ def _header_of_picture(options: Options, channels: int, item: Item, form: Form) 
         shapes = (("mask", in_shape),)
     elif task.needs == "kernel":
         if options.kernel is None:
-            raise JobError(f"{options.task} needs the blur's kernel: --kernel FILE (a picture or .npy).")
-        shapes = (("kernel", _kernel_shape(own_file(Path(options.kernel), item.stem, "kernel"))),)
+            raise JobError(
+                f"{options.task} needs the blur's kernel: --kernel FILE (a picture or .npy) or {tasks.FORMS}."
+            )
+        shapes = (("kernel", own_kernel(options.kernel, item.stem).shape),)
     return Header(options.task, sigma, y_shape, in_shape, shapes)
-
-
-@cache
-def _kernel_shape(path: Path) -> tuple[int, ...]:
-    return read_kernel(path).shape

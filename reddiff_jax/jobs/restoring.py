@@ -17,10 +17,11 @@ from reddiff_jax import masks, measurements, panels, pictures, tasks
 from reddiff_jax._versions import versions
 from reddiff_jax.batching import BatchSolver, OutOfMemoryError, Scalars, local_mesh, steps_per_call
 from reddiff_jax.jobs.batch_sizes import RememberedSizes, find_batch_size
+from reddiff_jax.jobs.borders import Border
 from reddiff_jax.jobs.errors import JobError, brief, with_path
 from reddiff_jax.jobs.events import Event, Failure, Outcome, Report
 from reddiff_jax.jobs.finding import Item, find_inputs
-from reddiff_jax.jobs.framing import framed
+from reddiff_jax.jobs.framing import corner
 from reddiff_jax.jobs.manifest import MANIFEST, Manifest
 from reddiff_jax.jobs.options import Options
 from reddiff_jax.jobs.outputs import REFERENCES, UnwritableError, digests, prepare_folder, writing_result
@@ -35,10 +36,12 @@ from reddiff_jax.jobs.planning import (
     picture_like,
     tile_size,
 )
+from reddiff_jax.jobs.regions import Region, pasted
 from reddiff_jax.jobs.scoring import score_arrays
 from reddiff_jax.jobs.shares import Share
 from reddiff_jax.jobs.watching import Film, ScalarEvents, ScalarLog
 from reddiff_jax.measurements import Header, Measurement
+from reddiff_jax.operators import Operator
 from reddiff_jax.priors import Prior, tiled
 from reddiff_jax.problems import Problem
 from reddiff_jax.progress import describe_step
@@ -140,9 +143,9 @@ def restore(
         if again and plans:
             # An interrupted job is told by these lines which pictures it has done again already.
             manifest.add(*({**work.entry(plan), "overwrite": True, "status": "waiting"} for plan in plans))
-        groups: dict[tuple[Settings, Header, bool], list[Plan]] = {}
+        groups: dict[tuple[Settings, Header, bool, Border | None], list[Plan]] = {}
         for plan in plans:
-            groups.setdefault((plan.settings, plan.frame, plan.frame != plan.header), []).append(plan)
+            groups.setdefault(plan.kind, []).append(plan)
             if not again and is_finished(plan, manifest, out, overwrite=options.overwrite):
                 work.finished_before.add(plan.item.name)
                 work.outcome.skipped.append(plan.item.name)
@@ -203,10 +206,11 @@ class _Work:
     total: int = 1
     finished: int = 0
     steps_left: float = 0.0  # of all samples, each times its pixels: what time is taken to be in proportion to
+    begun: float = 0.0  # what is done of the pictures that are not finished
 
     @property
     def done(self) -> float:
-        return self.finished / self.total
+        return min(1.0, (self.finished + self.begun) / self.total)
 
     def entry(self, plan: Plan) -> dict[str, Any]:
         """What the manifest says of a picture, whatever becomes of it."""
@@ -234,20 +238,29 @@ class _Work:
 
 @dataclass
 class _Unit:
-    """One sample of one picture."""
+    """One sample of one picture, or of one of its regions."""
 
     plan: Plan
+    measurement: Measurement  # the picture's
+    region: Region
     problem: Problem
+    place: tuple[slice, slice]  # of the region in what is restored
     sample: int
     key: jax.Array
     residual_scale: float
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What it is, for logs."""
+        at = {"region": [self.region.top, self.region.left]} if self.plan.in_regions else {}
+        return {"name": self.plan.item.name, "sample": self.sample, **at}
 
 
 @dataclass
 class _Restored:
     """A unit's result."""
 
-    x: np.ndarray  # (H, W, C)
+    x: np.ndarray  # (h, w, C), of the region
     residual: float
     seconds: float
 
@@ -266,11 +279,12 @@ class _Group:
         self.solver: Solver = plans[0].settings.solver(prior)
         # A framed picture's operator knows the picture's size.
         self.shared = not self.frame.array_shapes and self.frame == plans[0].header
+        self.units_of = {plan.item.name: work.options.samples * len(plan.regions) for plan in plans}
         h, w, _ = self.frame.in_shape
         self.name = f"{self.frame.task}, sigma {self.frame.sigma:g}, {w} x {h}"
         self.size, self.ahead = 1, 8
         self.batch: BatchSolver | None = None
-        self.results: dict[str, list[_Restored]] = {}
+        self.results: dict[str, list[tuple[_Unit, _Restored]]] = {}
         self.noted: set[str] = set()
         self.given_up: set[str] = set()
         self.num_left = sum(plan.item.name not in work.finished_before for plan in plans)
@@ -282,6 +296,9 @@ class _Group:
         h, w, _ = self.frame.in_shape
         within = "of" if self.frame == self.plans[0].header else "within"
         detail = f"{self.num_left} {within} {w} x {h}"
+        if any(plan.in_regions for plan in self.plans):
+            count = sum(len(plan.regions) for plan in self.plans if plan.item.name not in self.work.finished_before)
+            detail = f"{self.num_left} in {count} regions of {w} x {h}"
         self.work.report(Event("settings", self.name, self.work.done, detail, self.plans[0].settings))
         units = self._units()
         first: list[_Unit | None] = []
@@ -299,22 +316,27 @@ class _Group:
         """Samples of pictures in order, the next pictures being read meanwhile; None for what is not to be done."""
         work, operator = self.work, None
         for plan, measurement in self._read_ahead():
-            problem = measurement
+            posed = measurement
             if isinstance(measurement, Measurement):
-                problem = _attempt(partial(framed, measurement, self.frame), operator)
-            if not isinstance(problem, Problem):
-                if problem is not None:
+                posed = _attempt(partial(_pose, plan, measurement), operator)
+            if not isinstance(posed, list):
+                if posed is not None:
                     work.finished += 1
-                    work.fail(plan.item, problem, outputs=plan.outputs, settings=plan.record)
-                yield from [None] * work.options.samples
+                    work.fail(plan.item, posed, outputs=plan.outputs, settings=plan.record)
+                yield from [None] * self.units_of[plan.item.name]
                 continue
             if not self.frame.array_shapes:
-                operator = problem.operator
+                operator = posed[0][1].operator
             key = masks.key_of(plan.item.stem, work.options.seed)
-            # A frame's residual is zero where nothing was measured.
-            scale = (np.prod(self.frame.y_shape) / np.prod(plan.header.y_shape)) ** 0.5
             for k in range(work.options.samples):
-                yield _Unit(plan, problem, k, jax.random.fold_in(key, k), float(scale))
+                for region, problem, place in posed:
+                    own = key
+                    if plan.in_regions:
+                        own = jax.random.fold_in(jax.random.fold_in(key, region.top), region.left)
+                    # A frame's residual is zero where nothing was measured.
+                    size = np.prod(region.header(plan.header).y_shape)
+                    scale = float((np.prod(self.frame.y_shape) / size) ** 0.5)
+                    yield _Unit(plan, measurement, region, problem, place, k, jax.random.fold_in(own, k), scale)
 
     def _read_ahead(self) -> Iterator[tuple[Plan, Any]]:
         """Pictures in order: the measurement, what was wrong with it, or None if the picture is finished."""
@@ -335,7 +357,7 @@ class _Group:
     def _choose_batch_size(self, problem: Problem) -> int:
         """The size asked for, or that of an interrupted run of this job, or what was found before, or is found now."""
         options, devices = self.work.options, jax.local_device_count()
-        at_most = len(self.plans) * options.samples
+        at_most = sum(self.units_of.values())
         if options.batch_size is not None:
             whole = -(-at_most // devices) * devices if options.batch_size >= devices else at_most
             return min(options.batch_size, whole)
@@ -417,11 +439,13 @@ class _Group:
                 pending.insert(0, part)
                 continue
             for unit, result in restored:
-                samples = self.results.setdefault(unit.plan.item.name, [])
-                samples.append(result)
-                if len(samples) == self.work.options.samples:
-                    self.work.finished += 1
-                    self._conclude(unit.plan, self.results.pop(unit.plan.item.name))
+                name = unit.plan.item.name
+                results = self.results.setdefault(name, [])
+                results.append((unit, result))
+                self.work.begun += 1 / self.units_of[name]
+                if len(results) == self.units_of[name]:
+                    self.work.finished, self.work.begun = self.work.finished + 1, max(0.0, self.work.begun - 1)
+                    self._conclude(unit, [result for _, result in self.results.pop(name)])
 
     def _compute(self, units: Sequence[_Unit | None]) -> list[tuple[_Unit, _Restored]]:
         present = [unit for unit in units if unit is not None]
@@ -436,16 +460,16 @@ class _Group:
         restored = []
         for slot, unit in enumerate(units):
             if unit is not None:
-                h, w, _ = unit.plan.header.in_shape
                 residual = float(residuals[slot]) * unit.residual_scale
-                restored.append((unit, _Restored(images[slot, :h, :w], residual, seconds)))
+                restored.append((unit, _Restored(images[slot][unit.place], residual, seconds)))
         return restored
 
     def _report_step(self, units: Sequence[_Unit | None], step: int, scalars: Scalars, estimate: Any) -> None:
         work, num_steps = self.work, self.solver.num_steps
         present = [i for i, unit in enumerate(units) if unit is not None]
-        done = (work.finished + len(present) / work.options.samples * step / num_steps) / work.total
-        slots = {i: {"name": units[i].plan.item.name, "sample": units[i].sample} for i in present}  # type: ignore[union-attr]
+        begun = sum(1 / self.units_of[units[i].plan.item.name] for i in present)  # type: ignore[union-attr]
+        done = min(1.0, work.done + begun * step / num_steps / work.total)
+        slots = {i: units[i].identity for i in present}  # type: ignore[union-attr]
         for log in work.logs:
             log.add(slots, step, scalars)
         if work.film is not None:
@@ -460,14 +484,13 @@ class _Group:
         slot, unit = next((i, unit) for i, unit in enumerate(units) if unit is not None)
         if film.name is None:
             film.name = unit.plan.item.name
-        if film.name != unit.plan.item.name or unit.sample:
+        if film.name != unit.plan.item.name or unit.sample or unit.region != unit.plan.regions[0]:
             return
         if step == self.batch.steps_per_call:  # type: ignore[union-attr]
             film.frames.clear()  # of a batch that did not fit
         if not film.wanted(step, self.solver.num_steps):
             return
-        h, w, _ = unit.plan.header.in_shape
-        film.frames.append((step, tasks.by_name(self.frame.task).result(estimate(slot))[:h, :w]))
+        film.frames.append((step, tasks.by_name(self.frame.task).result(estimate(slot))[unit.place]))
         if step == self.solver.num_steps:
             film.write(self.work.out)
 
@@ -487,6 +510,7 @@ class _Group:
             **entry,
             **({"overwrite": True} if self.work.options.overwrite else {}),
             "batch_size": self.size,
+            **({"regions": len(plan.regions)} if plan.in_regions else {}),
             "attempts": entry["attempts"] + again,
         }
 
@@ -497,15 +521,17 @@ class _Group:
             reason = f"not enough memory for a picture of {w} x {h}; lower --tile."
         for unit in units:
             if unit is not None:
-                self.given_up.add(unit.plan.item.name)
-                self.results.pop(unit.plan.item.name, None)
+                name = unit.plan.item.name
+                self.given_up.add(name)
+                self.work.begun -= len(self.results.pop(name, ())) / self.units_of[name]
                 self.work.finished += 1
                 self.work.fail(unit.plan.item, ValueError(reason), **self._entry(unit.plan))
 
-    def _conclude(self, plan: Plan, samples: list[_Restored]) -> None:
-        """Writes one picture's results and notes it."""
-        work = self.work
-        images = np.stack([sample.x for sample in samples])  # (K, H, W, C)
+    def _conclude(self, unit: _Unit, results: list[_Restored]) -> None:
+        """Writes one picture's results, of which a unit is the last, and notes it."""
+        work, plan, count = self.work, unit.plan, len(unit.plan.regions)
+        samples = [results[i : i + count] for i in range(0, len(results), count)]
+        images = np.stack([_image(unit, [part.x for part in sample]) for sample in samples])  # (K, H, W, C)
         images = tasks.by_name(plan.header.task).result(images)
         entry = self._entry(plan)
         if not np.isfinite(images).all():
@@ -535,13 +561,34 @@ class _Group:
         except UnwritableError as error:
             work.fail(plan.item, error, **entry, sha256={})  # some may be new and others old
             return
-        entry["residual"] = [round(sample.residual, 6) for sample in samples]
-        entry["seconds"] = round(sum(sample.seconds for sample in samples), 3)
+        squares = [np.mean([part.residual**2 for part in sample]) for sample in samples]
+        entry["residual"] = [round(float(square) ** 0.5, 6) for square in squares]
+        entry["seconds"] = round(sum(part.seconds for part in results), 3)
         work.manifest.add(
             {**entry, **_scores(plan, written[0]), "sha256": digests(work.out, plan.outputs), "status": "restored"}
         )
         work.outcome.done.append(plan.item.name)
         work.report(Event("restored", plan.item.name, work.done))
+
+
+def _pose(plan: Plan, measurement: Measurement, shared: Operator | None) -> list[tuple[Region, Problem, Any]]:
+    """The inverse problem of each region of a picture, and where the region lies in what is restored."""
+    posed = []
+    for region in plan.regions:
+        part = region.measured(measurement)
+        top, left = corner(part, plan.frame)
+        height, width = region.height, region.width
+        place = slice(top, top + height), slice(left, left + width)
+        posed.append((region, plan.pose(part, shared), place))
+    return posed
+
+
+def _image(unit: _Unit, parts: Sequence[np.ndarray]) -> np.ndarray:
+    """The picture that a sample's parts make."""
+    if not unit.plan.keeps_seen:
+        return parts[0]
+    measurement = unit.measurement
+    return pasted(measurement.y, measurement.arrays["mask"], unit.plan.regions, parts)
 
 
 def _samples_panel(images: np.ndarray, mean: np.ndarray, std: np.ndarray, white: float) -> np.ndarray:

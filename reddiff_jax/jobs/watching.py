@@ -90,6 +90,8 @@ class ScalarEvents:
         self.close()
         for slot, identity in slots.items():
             run = identity["name"] if self.samples == 1 else f"{identity['name']}_{identity['sample']}"
+            if "region" in identity:
+                run = "_".join([run, "at", *map(str, identity["region"])])
             (self.folder / run).mkdir(parents=True, exist_ok=True)
             file = self._files[slot] = self._open(str(self.folder / run / f"events.out.tfevents.{time.time_ns()}"))
             self._write(file, file_version="brain.Event:2")

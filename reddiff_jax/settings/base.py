@@ -163,6 +163,10 @@ class Settings:
         """The settings with which restorations of one measurement differ as its posterior does; these if none do."""
         return self
 
+    def for_regions(self) -> Self:
+        """The settings for the many small windows that are restored around holes; these if they suit."""
+        return self
+
     def fitted(self, operator: Operator) -> Self:
         """The settings in the form of the solver that serves an operator, where there is one.
 

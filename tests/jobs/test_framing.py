@@ -8,7 +8,7 @@ import restoring_jobs
 
 import reddiff_jax as rd
 from reddiff_jax import jobs, measurements, pictures, tasks
-from reddiff_jax.jobs.framing import frame_header, framed
+from reddiff_jax.jobs.framing import corner, frame_header, framed, reach
 from reddiff_jax.settings import Kind, NoiseAwareSettings, kind_of
 from reddiff_jax.solvers._proximal import proximal
 
@@ -81,6 +81,64 @@ def test_a_proximal_step_in_the_frame_is_exact(task):
 def test_what_is_not_local_has_no_frame(task):
     header = measurements.Header(task, 0.1, (14, 22, 3), (14, 22, 3))
     assert frame_header(header) == header
+
+
+KERNELS = {
+    "motion": np.asarray(rd.kernels.line(7, 0.6)),
+    "even": np.outer([1.0, 2, 3, 1], [2.0, 1]).astype(np.float32) / 21,
+    "off its centre": np.eye(9, dtype=np.float32)[:1].T @ np.eye(9, dtype=np.float32)[:1],
+    "larger than the picture": np.asarray(rd.kernels.defocus(14)),
+}
+
+
+def blurred_crop(kernel, task="deblur", size=(19, 23), margin=30):
+    """The measurement of a part of a blurred picture, the whole picture, and the header of the part's frame."""
+    h, w = size
+    scene = jax.random.uniform(jax.random.key(0), (h + 2 * margin, w + 2 * margin, 3), minval=-0.9, maxval=0.9)
+    blurred = tasks.by_name(task).operator(scene.shape, {"kernel": kernel})(scene)
+    y = np.asarray(blurred)[margin : margin + h, margin : margin + w]
+    measurement = measurements.make_measurement(task, 0.1, y, y.shape, {"kernel": kernel})
+    return measurement, scene, frame_header(measurement.header, kernel)
+
+
+@pytest.mark.parametrize("task", ["deblur", "deblur_saturated"])
+@pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
+def test_a_blurred_part_is_explained_by_what_lay_around_it(kernel, task):
+    measurement, scene, frame = blurred_crop(kernel, task)
+    problem = framed(measurement, frame)
+    (top, bottom), (left, right) = reach(kernel)
+    h, w, _ = measurement.y.shape
+    assert corner(measurement, frame) == (top, left)
+    assert frame.in_shape[0] >= h + top + bottom
+    assert frame.in_shape[1] >= w + left + right
+    around = jnp.zeros(frame.in_shape).at[: h + top + bottom, : w + left + right]
+    x = around.set(scene[30 - top : 30 + h + bottom, 30 - left : 30 + w + right])
+    # All that is left out of the kernel is 1e-4 on each of four sides, of pixels of size 1; the camera's response
+    # is steep where it is dark.
+    assert float(jnp.abs(problem.residual(x)).max()) < (1e-3 if task == "deblur" else 1e-2)
+
+
+def test_a_blurs_initial_image_begins_at_the_pictures_corner():
+    measurement, _, frame = blurred_crop(KERNELS["motion"])
+    problem, (top, left), (h, w, _) = framed(measurement, frame), corner(measurement, frame), measurement.y.shape
+    np.testing.assert_array_equal(problem.y[top : top + h, left : left + w], measurement.y)
+    left_over = problem.residual(problem.operator.pinv(problem.y))[top : top + h, left : left + w]
+    # The mirror image is not what lay there: near the border it explains nothing.
+    assert float(jnp.abs(left_over[7:-7, 7:-7]).max()) < 0.1 * float(jnp.abs(problem.y).max())
+
+
+def test_kernels_of_all_sizes_share_the_frames():
+    shape = (20, 20, 3)
+    header = measurements.Header("deblur", 0.1, shape, shape, (("kernel", (7, 7)),))
+    frames = {frame_header(header, np.asarray(rd.kernels.defocus(radius))) for radius in (4.0, 5.0, 6.0)}
+    assert {frame.in_shape for frame in frames} == {(28, 28, 3), (32, 32, 3)}
+    assert len(frames) == 2
+    assert frame_header(header, np.ones((5, 5)), exact=True).in_shape == (24, 24, 3)
+
+
+def test_what_reaches_no_further_than_its_rounding_does_not_count():
+    assert reach(np.asarray(rd.kernels.gaussian(61, 3.0))) == ((11, 11), (11, 11))
+    assert reach(np.ones((4, 1))) == ((1, 2), (0, 0))
 
 
 def test_frames_are_few_and_at_most_a_quarter_longer():
