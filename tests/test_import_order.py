@@ -21,7 +21,7 @@ ORDER = [
     {"schedules", "weightings", "nets", "noise", "masks", "kernels", "metrics", "pictures", "sharding"},
     {"operators"},
     {"priors", "problems", "panels"},
-    {"guidance"},
+    {"guidance", "estimating"},
     {"solvers"},
     {"running", "io", "repulsion"},
     {"converting", "exporting", "diagnostics", "progress"},

@@ -5,14 +5,23 @@ from typing import Annotated
 
 import typer
 
-from reddiff_jax.cli._common import SIGMA, KernelOption, MaskOption, OutOption, SeedOption, conclude, progress_bar
+from reddiff_jax.cli._common import (
+    SIGMA,
+    KernelOption,
+    MaskOption,
+    OutOption,
+    SeedOption,
+    conclude,
+    parse_sigma,
+    progress_bar,
+)
 
 
 def measure(
     images: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.", show_default=False)],
     task: Annotated[str, typer.Option(help="What is measured; `reddiff-jax info` lists the tasks.")],
     out: OutOption,
-    sigma: Annotated[float, typer.Option(help=SIGMA)] = 0.0,
+    sigma: Annotated[str, typer.Option(help=SIGMA)] = "0",
     seed: SeedOption = 0,
     mask: MaskOption = None,
     kernel: KernelOption = None,
@@ -35,7 +44,7 @@ def measure(
         outcome = jobs.measure_pictures(
             images,
             task=task,
-            sigma=sigma,
+            sigma=parse_sigma(sigma),
             out=out,
             seed=seed,
             mask=mask,

@@ -17,6 +17,7 @@ from reddiff_jax.cli._common import (
     SolverOption,
     conclude,
     load_prior,
+    parse_sigma,
     progress_bar,
     show_settings,
 )
@@ -39,12 +40,12 @@ def restore(
     mask: MaskOption = None,
     kernel: KernelOption = None,
     sigma: Annotated[
-        float | None,
+        str,
         typer.Option(
-            help=f"{SIGMA} For pictures at least {pictures.ROUNDING_SIGMA}, that of rounding to 8 bits.",
-            show_default="what the measurement file says",
+            help=f"{SIGMA} At least {pictures.ROUNDING_SIGMA} for pictures, that of rounding to 8 bits. `auto`: what a "
+            "measurement file says, and what a picture looks like.",
         ),
-    ] = None,
+    ] = "auto",
     prior: PriorOption = None,
     solver: SolverOption = None,
     settings: Annotated[
@@ -105,7 +106,7 @@ def restore(
     changes = {"num_steps": steps, "lam": lam, "learning_rate": lr, **dict(map(read, set_ or ()))}
     options = jobs.Options(
         task=task,
-        sigma=sigma,
+        sigma=None if sigma == "auto" else parse_sigma(sigma),
         mask=mask,
         kernel=kernel,
         solver=solver,
@@ -126,6 +127,8 @@ def restore(
     with progress_bar("restoring") as update:
 
         def report(event: "Event") -> None:
+            if event.kind == "noise":
+                update.console.print(f"{event.name}: {event.detail}", soft_wrap=True)
             if event.kind == "settings":
                 text = f"{event.name} ({event.detail}): {show_settings(event.settings)}"
                 update.console.print(text, soft_wrap=True)

@@ -19,8 +19,9 @@ class Event:
     """Progress.
 
     Args (fields):
-        kind: "settings" (a group of pictures begins; ``settings`` is set), "compile", "compiled", "step", "retry" (a
-            batch is done in smaller ones), "restored", "measured", "skipped", "failed".
+        kind: "noise" (a picture's level was estimated, or the given one is doubted), "settings" (a group of pictures
+            begins; ``settings`` is set), "compile", "compiled", "step", "retry" (a batch is done in smaller ones),
+            "restored", "measured", "skipped", "failed".
         name: Name of the picture, or what the group is.
         done: Fraction of the whole work that is done.
         detail: More, in words.

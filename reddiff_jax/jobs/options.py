@@ -20,8 +20,8 @@ class Options:
 
     Args (fields):
         task: Name of the task; None where the measurement files say it.
-        sigma: Standard deviation of the noise for pixels in [-1, 1]; None: what the measurement files say.
-            For pictures at least that of rounding to 8 bits.
+        sigma: Standard deviation of the noise, for pixels in [-1, 1]; None: what measurement files say, and of pictures
+            an estimate. For pictures at least that of rounding to 8 bits.
         mask: Mask file, or folder of masks named as the pictures.
         kernel: Kernel file, or folder of kernels named as the pictures.
         solver: Name of the solver; None: what does the task best, or what the tuned settings are of.
@@ -59,7 +59,7 @@ class Options:
         if self.tile < MIN_TILE:
             raise JobError(f"tile is {self.tile} but must be at least {MIN_TILE} pixels.")
         if self.sigma is not None:
-            tasks.check_sigma(self.sigma)
+            tasks.check_sigma(self.sigma, None if self.task is None else tasks.by_name(self.task))
         check_seed(self.seed)
         settings_class(self.solver, self.task)().changed(self.changes)
         if self.task is not None:

@@ -1,8 +1,11 @@
-"""What is to be done for each picture, found out without reading its pixels, and what is done already."""
+"""What is to be done for each picture, and what is done already.
+
+Its pixels are read where its noise is estimated and no earlier run has noted the estimate.
+"""
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -16,6 +19,7 @@ from reddiff_jax.jobs.errors import JobError
 from reddiff_jax.jobs.framing import frame_header
 from reddiff_jax.jobs.inputs import Item, own_arrays, own_file, read_kernel
 from reddiff_jax.jobs.manifest import Manifest
+from reddiff_jax.jobs.noise_levels import GIVEN, OF_FILE, NoiseEstimator, NoiseLevel, binned, noted_level
 from reddiff_jax.jobs.options import Options
 from reddiff_jax.measurements import Header, Measurement
 from reddiff_jax.noise import gaussian
@@ -31,18 +35,34 @@ class Plan:
     item: Item
     header: Header
     frame: Header  # of what is restored, of which the picture is a part; mostly its own
+    noise: NoiseLevel
     settings: Settings
     record: dict[str, Any]  # what must be equal for a finished picture to be kept
     outputs: tuple[str, ...]
 
+    @property
+    def group(self) -> Any:
+        """What is equal for pictures that share a compilation; an estimated noise level need not be."""
+        frame = replace(self.frame, sigma=0.0) if self.noise.estimated else self.frame
+        return self.settings, frame, self.frame != self.header, self.noise.estimated
 
-def make_plan(options: Options, prior_name: str, channels: int, item: Item) -> Plan:
-    """Looks at one input without reading its pixels; at its mask, on which the settings depend.
+
+def make_plan(
+    options: Options,
+    prior_name: str,
+    channels: int,
+    estimator: NoiseEstimator,
+    noted: Mapping[str, Mapping[str, Any]],
+    item: Item,
+) -> Plan:
+    """Looks at one input; at its mask, on which the settings depend; at its pixels, if its noise must be estimated.
 
     Args:
         options: How it is to be restored.
         prior_name: What identifies the prior.
         channels: Channels of the prior's pictures.
+        estimator: What estimates noise levels.
+        noted: Entries of the manifest so far, by name: estimates that an earlier run has noted are kept.
         item: The input.
 
     Raises:
@@ -53,25 +73,29 @@ def make_plan(options: Options, prior_name: str, channels: int, item: Item) -> P
     own = options.mask or options.kernel
     if own is not None:
         digest.update(own_file(Path(own), item.stem, "mask" if options.mask else "kernel").read_bytes())
-    settings = options.settings(_shapes(options, item, header), header.task)
+    same = {"task": header.task, "prior": prior_name, "input": digest.hexdigest()[:16]}
+    noise = noted_level(noted.get(item.name, {}), same) if options.sigma is None else None
+    noise = noise or _noise_level(options, estimator, item, header)
+    header = replace(header, sigma=noise.sigma)
+    level = binned(noise.sigma) if noise.estimated else noise.sigma
+    settings = options.settings(_shapes(options, item, header, level), header.task)
     # Other solvers may ask the operator for more than a framed one can do.
     in_frame = not options.exact_sizes and settings.plain
     frame = frame_header(header) if in_frame else header
     record = {
-        "task": header.task,
+        **same,
         "sigma": header.sigma,
+        "sigma_from": noise.source,
         "solver": settings.name,
         **asdict(settings),  # type: ignore[call-overload]
-        "prior": prior_name,
         "samples": options.samples,
         "seed": options.seed,
         "tile": tile_size(frame.in_shape, options.tile),
-        "input": digest.hexdigest()[:16],
     }
     if frame != header:
         record["frame"] = frame.in_shape[:2]
     record = json.loads(json.dumps(record))  # tuples as the lists that are read back
-    return Plan(item, header, frame, settings, record, _output_names(item.name, options.samples))
+    return Plan(item, header, frame, noise, settings, record, _output_names(item.name, options.samples))
 
 
 def load(options: Options, channels: int, plan: Plan) -> Measurement:
@@ -93,7 +117,21 @@ def load(options: Options, channels: int, plan: Plan) -> Measurement:
     return measurement
 
 
-def _shapes(options: Options, item: Item, header: Header) -> Problem:
+def _noise_level(options: Options, estimator: NoiseEstimator, item: Item, header: Header) -> NoiseLevel:
+    """The level that was given, that the measurement file says, or that the picture looks like."""
+    if item.path.suffix == measurements.SUFFIX:
+        return NoiseLevel(header.sigma, OF_FILE if options.sigma is None else GIVEN)
+    y = pictures.read_picture(item.path, channels=header.y_shape[2])
+    mask = _arrays(options, item, header).get("mask")
+    mask = mask if y.shape[:2] == header.in_shape[:2] else None
+    if options.sigma is None:
+        return estimator.estimate(header.task, item.path, y, mask)
+    # Solvers that trust sigma would undo the rounding, too: a wide blur's inverse makes large errors of it.
+    sigma = max(float(options.sigma), pictures.ROUNDING_SIGMA)
+    return NoiseLevel(sigma, GIVEN, estimator.doubt(sigma, header.task, item.path, y, mask))
+
+
+def _shapes(options: Options, item: Item, header: Header, sigma: float) -> Problem:
     """The picture's problem as far as settings depend on it: the operator's type, a mask's numbers, the noise."""
     task, problem = tasks.by_name(header.task), tasks.example(header.task, header.in_shape[2])
     if task.needs == "mask":
@@ -101,7 +139,7 @@ def _shapes(options: Options, item: Item, header: Header) -> Problem:
         arrays = measurements.read_measurement(item.path).arrays if read else _arrays(options, item, header)
         operator = task.operator(header.in_shape, arrays)
         problem = Problem(jax.ShapeDtypeStruct(header.y_shape, np.float32), operator, problem.noise)  # type: ignore[arg-type]
-    return replace(problem, noise=gaussian(header.sigma))
+    return replace(problem, noise=gaussian(sigma))
 
 
 def _arrays(options: Options, item: Item, header: Header) -> Arrays:
@@ -170,7 +208,9 @@ def _header_of_measurement(options: Options, channels: int, path: Path) -> Heade
         raise JobError(f"{path} brings its own mask or kernel; leave --mask and --kernel out.")
     if header.in_shape[2] != channels:
         raise JobError(f"{path} has {header.in_shape[2]} channels but the prior {channels}; take another prior.")
-    return header if options.sigma is None else replace(header, sigma=float(options.sigma))
+    if options.sigma is None:
+        return header
+    return replace(header, sigma=tasks.check_sigma(options.sigma, tasks.by_name(header.task)))
 
 
 def _header_of_picture(options: Options, channels: int, item: Item) -> Header:
@@ -185,11 +225,6 @@ def _header_of_picture(options: Options, channels: int, item: Item) -> Header:
         )
     if task.gray and channels == 1:
         raise JobError(f"{options.task} needs a prior of colour pictures.")
-    sigma = 0.0 if options.sigma is None else float(options.sigma)
-    if options.task == "denoise" and sigma == 0:
-        raise JobError("denoise needs the noise's standard deviation, for pixels in [-1, 1]: --sigma 0.1, say.")
-    # Solvers that trust sigma would undo the rounding, too: a wide blur's inverse makes large errors of it.
-    sigma = max(sigma, pictures.ROUNDING_SIGMA)
     y_shape = (height, width, 1 if task.gray else channels)
     in_shape = task.in_shape(y_shape, channels)
     shapes: tuple = ()
@@ -201,7 +236,7 @@ def _header_of_picture(options: Options, channels: int, item: Item) -> Header:
         if options.kernel is None:
             raise JobError(f"{options.task} needs the blur's kernel: --kernel FILE (a picture or .npy).")
         shapes = (("kernel", _kernel_shape(own_file(Path(options.kernel), item.stem, "kernel"))),)
-    return Header(options.task, sigma, y_shape, in_shape, shapes)
+    return Header(options.task, 0.0, y_shape, in_shape, shapes)
 
 
 @cache

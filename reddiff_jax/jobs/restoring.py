@@ -21,17 +21,17 @@ from reddiff_jax.jobs.events import Event, Failure, Outcome, Report
 from reddiff_jax.jobs.framing import framed
 from reddiff_jax.jobs.inputs import Item, find_inputs
 from reddiff_jax.jobs.manifest import MANIFEST, Manifest
+from reddiff_jax.jobs.noise_levels import NoiseEstimator
 from reddiff_jax.jobs.options import Options
 from reddiff_jax.jobs.outputs import REFERENCES, prepare_folder, writing
 from reddiff_jax.jobs.planning import Plan, check_not_onto_inputs, is_finished, load, make_plan, tile_size
 from reddiff_jax.jobs.scoring import score_arrays
 from reddiff_jax.jobs.shares import Share
 from reddiff_jax.jobs.watching import Film, ScalarEvents, ScalarLog
-from reddiff_jax.measurements import Header, Measurement
+from reddiff_jax.measurements import Measurement
 from reddiff_jax.priors import Prior, tiled
 from reddiff_jax.problems import Problem
 from reddiff_jax.progress import describe_step
-from reddiff_jax.settings import Settings
 from reddiff_jax.solvers import Solver
 
 
@@ -107,15 +107,20 @@ def restore(
             work.film = Film(film)
         own = share.of(items)
         plans = []
-        looked = pool.map(partial(_attempt, partial(make_plan, options, prior_name, channels)), own)
+        look = partial(
+            make_plan, options, prior_name, channels, NoiseEstimator(prior, channels), dict(manifest.entries)
+        )
+        looked = pool.map(partial(_attempt, look), own)
         for item, plan in zip(own, looked, strict=True):
             if isinstance(plan, Plan):
                 plans.append(plan)
+                if plan.noise.estimated or plan.noise.doubt:
+                    report(Event("noise", item.name, 0.0, plan.noise.doubt or str(plan.noise)))
             else:
                 work.fail(item, plan)
-        groups: dict[tuple[Settings, Header, bool], list[Plan]] = {}
+        groups: dict[Any, list[Plan]] = {}
         for plan in plans:
-            groups.setdefault((plan.settings, plan.frame, plan.frame != plan.header), []).append(plan)
+            groups.setdefault(plan.group, []).append(plan)
             if is_finished(plan, manifest, out, overwrite=options.overwrite):
                 work.finished_before.add(plan.item.name)
                 work.outcome.skipped.append(plan.item.name)
@@ -199,7 +204,8 @@ class _Group:
         # A framed picture's operator knows the picture's size.
         self.shared = not self.frame.array_shapes and self.frame == plans[0].header
         h, w, _ = self.frame.in_shape
-        self.name = f"{self.frame.task}, sigma {self.frame.sigma:g}, {w} x {h}"
+        sigmas = [f"{sigma:g}" for sigma in sorted({plan.noise.sigma for plan in plans})]
+        self.name = f"{self.frame.task}, sigma {' to '.join(dict.fromkeys((sigmas[0], sigmas[-1])))}, {w} x {h}"
         self.size, self.ahead = 1, 8
         self.batch: BatchSolver | None = None
         self.results: dict[str, list[_Restored]] = {}
@@ -231,7 +237,7 @@ class _Group:
         for plan, measurement in self._read_ahead():
             problem = measurement
             if isinstance(measurement, Measurement):
-                problem = _attempt(partial(framed, measurement, self.frame), operator)
+                problem = _attempt(partial(framed, measurement, plan.frame), operator)
             if not isinstance(problem, Problem):
                 if problem is not None:
                     work.finished += 1
@@ -297,7 +303,7 @@ class _Group:
             problem,
             batch_size=size,
             shared_operator=self.shared,
-            shared_noise=True,
+            shared_noise=not self.plans[0].noise.estimated,
             steps_per_call=steps_per_call(self.solver.num_steps, self._most_steps_per_call()),
             mesh=local_mesh(size),
         )
