@@ -70,27 +70,32 @@ def estimate_sigma(y: Image, observed: Array | None = None, *, prior: Prior | No
             "batches go through jax.vmap."
         )
     y = y.astype(float)
-    seen = _seen(y, observed)
+    known = _known(y, observed)
+    seen = _uncut(y, known)
     if prior is None:
         return _by_details(y, seen)
-    y, seen = _part(y, seen)
-    return _by_prior(prior, jnp.where(seen, y, _filled(y, seen)), seen, _by_details(y, seen))
+    y, known, seen = _part(y, seen, (y, known, seen))
+    return _by_prior(prior, jnp.where(known, y, _filled(y, known)), seen, _by_details(y, seen))
 
 
-def _seen(y: Image, observed: Array | None) -> Bool[Array, "H W C"]:
-    """Where noise can be seen: what was observed, without what the file's range has cut."""
-    seen = jnp.ones(y.shape, bool)
-    if observed is not None:
-        observed = jnp.asarray(observed)
-        observed = observed[..., None] if observed.ndim == 2 else observed
-        if observed.ndim != 3 or observed.shape[:2] != y.shape[:2] or observed.shape[2] not in (1, y.shape[2]):
-            raise ValueError(
-                f"estimate_sigma: observed has shape {observed.shape} but y has {y.shape}; give its mask (H, W, 1)."
-            )
-        seen = jnp.broadcast_to(observed > 0, y.shape)
+def _known(y: Image, observed: Array | None) -> Bool[Array, "H W C"]:
+    """Where y was observed."""
+    if observed is None:
+        return jnp.ones(y.shape, bool)
+    observed = jnp.asarray(observed)
+    observed = observed[..., None] if observed.ndim == 2 else observed
+    if observed.ndim != 3 or observed.shape[:2] != y.shape[:2] or observed.shape[2] not in (1, y.shape[2]):
+        raise ValueError(
+            f"estimate_sigma: observed has shape {observed.shape} but y has {y.shape}; give its mask (H, W, 1)."
+        )
+    return jnp.broadcast_to(observed > 0, y.shape)
+
+
+def _uncut(y: Image, known: Array) -> Bool[Array, "H W C"]:
+    """Where noise can be seen: what was observed, without what the file's range has cut and its neighbours."""
     cut = lax.reduce_window(jnp.abs(y) == 1, False, lax.bitwise_or, (3, 3, 1), (1, 1, 1), "SAME")
-    whole = seen & ~cut
-    return jnp.where(whole.sum() >= seen.sum() / 16, whole, seen)
+    whole = known & ~cut
+    return jnp.where(whole.sum() >= known.sum() / 16, whole, known)
 
 
 # ---- the classical estimate
@@ -134,12 +139,12 @@ def _details(
 # ---- the part at which the prior looks
 
 
-def _part(y: Image, seen: Array) -> tuple[Image, Array]:
-    """The part of middling detail among those where as much was seen as anywhere, nearly."""
+def _part(y: Image, seen: Array, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Of each array the part where y has middling detail, among those where as much was seen as anywhere, nearly."""
     h, w, c = y.shape
     sides = min(h, SIDE), min(w, SIDE)
     if sides == (h, w):
-        return y, seen
+        return arrays
     roughness, whole = _details(y, seen, _HAAR, _HAAR)
     roughness = jnp.pad(jnp.where(whole, jnp.abs(roughness), 0.0), ((0, 1), (0, 1), (0, 0)))
     strides = tuple(max(1, side // 2) for side in sides)
@@ -153,7 +158,7 @@ def _part(y: Image, seen: Array) -> tuple[Image, Array]:
     chosen = order[(jnp.isfinite(means).sum() - 1) // 2]
     i, j = chosen // means.shape[1], chosen % means.shape[1]
     start = i * strides[0], j * strides[1], 0
-    return lax.dynamic_slice(y, start, (*sides, c)), lax.dynamic_slice(seen, start, (*sides, c))
+    return tuple(lax.dynamic_slice(array, start, (*sides, c)) for array in arrays)
 
 
 def _filled(y: Image, seen: Array) -> Image:
@@ -258,11 +263,11 @@ def _rounding_error(plane: np.ndarray, table: np.ndarray) -> float:
     b = a / -np.log(share.clip(0.5 / (h * w), 1 - 1e-6))  # at most, where all became 0
     told = share >= 3 / (h * w)
     told[0, 0] = False  # the mean of a block is no detail
-    if told.sum() >= 3 and not told.all():
-        # A picture's details fall by a power of the frequency.
-        frequency = np.log(np.hypot(k, i).clip(1.0))
-        power, scale = np.polyfit(frequency[told], np.log(b[told]), 1)
-        b = np.where(told, b, np.minimum(b, np.exp(scale + min(power, 0.0) * frequency)))
+    # A picture's details fall by a power of the frequency. Where nothing at all was kept the lowest are at their most.
+    frequency, known = np.log(np.hypot(k, i).clip(1.0)), told if told.any() else k + i == 1
+    power = min(np.polyfit(frequency[told], np.log(b[told]), 1)[0], 0.0) if told.sum() >= 3 else -2.0
+    scale = np.mean(np.log(b[known]) - power * frequency[known])
+    b = np.where(told, b, np.minimum(b, np.exp(scale + power * frequency)))
     kept = np.exp(-a / b)
     lost = 2 * b**2 - kept * (a**2 + 2 * a * b + 2 * b**2)
     return float(np.mean(lost + kept * q**2 / 12))

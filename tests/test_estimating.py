@@ -93,7 +93,8 @@ def test_a_batch_is_a_vmap_and_jit_changes_nothing():
 def test_the_part_that_is_looked_at_is_neither_the_flattest_nor_the_roughest():
     sigmas = (0.01, 0.1, 0.4)
     y = jnp.concatenate([noisy(sigma, 1, 128) for sigma in sigmas], axis=1)
-    part, seen = estimating._part(y, jnp.ones(y.shape, bool))
+    seen = jnp.ones(y.shape, bool)
+    part, seen = estimating._part(y, seen, (y, seen))
     assert part.shape == (128, 128, 1)
     assert seen.all()
     assert 0.05 < estimate(part) < 0.2
