@@ -108,7 +108,14 @@ def of_jpeg(xs: dict[str, np.ndarray]) -> list[dict[str, Any]]:
                     (float(np.sqrt(np.mean((pictures.read_picture(path) - x) ** 2))), rd.estimate_jpeg_sigma(path))
                 )
             true, estimate = np.mean(errors, axis=0)
-            rows.append({"what": "JPEG", "quality": quality, "error": round(true, 4), "estimate": round(estimate, 4)})
+            rows.append(
+                {
+                    "what": "JPEG",
+                    "quality": quality,
+                    "error": round(float(true), 4),
+                    "estimate": round(float(estimate), 4),
+                }
+            )
             print(rows[-1], flush=True)
     return rows
 
