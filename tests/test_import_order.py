@@ -21,7 +21,7 @@ ORDER = [
     {"schedules", "weightings", "nets", "noise", "masks", "kernels", "metrics", "sharding"},
     {"operators"},
     {"priors", "problems", "panels"},
-    {"guidance", "cards"},
+    {"guidance", "cards", "estimating"},
     {"solvers"},
     {"running", "io", "repulsion"},
     {"converting", "exporting", "diagnostics", "progress"},

@@ -1,5 +1,6 @@
 """What several commands share: options, consoles, the prior, the end of a job."""
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
     from reddiff_jax.jobs import Failure, Outcome
 
-SIGMA = "Standard deviation of the noise, for pixels in [-1, 1] (twice that of pixels in [0, 1])."
+SIGMA = (
+    "Standard deviation of the noise, for pixels in [-1, 1] (twice that of pixels in [0, 1]); or 25/255: "
+    "25 gray levels of 255, which is 0.196."
+)
 PRIOR = "Folder of a prior, or name of a bundled one; photo64 if left out."
 
 PriorOption = Annotated[Path | None, typer.Option("--prior", help=PRIOR, show_default=False)]
@@ -38,6 +42,29 @@ KernelOption = Annotated[
         "defocus:4 (radius), motion:15@30 (length, degrees anticlockwise from the horizontal), in pixels.",
     ),
 ]
+
+
+def parse_sigma(text: str) -> float:
+    """A noise level for pixels in [-1, 1] from the words of the command line: ``0.1``, or ``25/255``.
+
+    A fraction is a level of a range: 25 gray levels of 255 are 2 * 25 / 255, as [-1, 1] has the length 2. Says so.
+
+    Raises:
+        UserError: If it is none.
+    """
+    level, slash, length = text.partition("/")
+    try:
+        numbers = float(level), float(length) if slash else 2.0
+        if slash and not (0 < numbers[1] < math.inf):
+            raise ValueError
+    except ValueError:
+        raise UserError(
+            f"sigma is {text!r} but must be a number like 0.1, or gray levels of a range like 25/255."
+        ) from None
+    sigma = 2 * numbers[0] / numbers[1] if slash else numbers[0]
+    if slash:
+        stderr().print(f"sigma {text} is {sigma:.4g} for pixels in [-1, 1].")
+    return sigma
 
 
 def stdout() -> "Console":

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from reddiff_jax.cli._common import SIGMA, OutOption, SeedOption, check_exist, progress_bar, stdout
+from reddiff_jax.cli._common import SIGMA, OutOption, SeedOption, check_exist, parse_sigma, progress_bar, stdout
 from reddiff_jax.cli._names import check_names
 
 
@@ -16,7 +16,7 @@ def gallery(
     ] = None,
     picture: Annotated[Path | None, typer.Option(help="Picture to measure.", show_default="sample photos")] = None,
     size: Annotated[int, typer.Option(min=32, help="Side of the central square, in pixels.")] = 128,
-    sigma: Annotated[float, typer.Option(help=SIGMA)] = 0.0,
+    sigma: Annotated[str, typer.Option(help=SIGMA)] = "0",
     seed: SeedOption = 0,
 ) -> None:
     """Draws what each task measures: OUT/gallery.png with original, measurement, and its pseudo-inverse A+ y."""
@@ -26,5 +26,7 @@ def gallery(
     from reddiff_jax import jobs
 
     with progress_bar("drawing") as update:
-        file = jobs.draw_gallery(out, names=task, picture=picture, size=size, sigma=sigma, seed=seed, say=update)
+        file = jobs.draw_gallery(
+            out, names=task, picture=picture, size=size, sigma=parse_sigma(sigma), seed=seed, say=update
+        )
     stdout().print(f"drawn: {file}", soft_wrap=True, markup=False)

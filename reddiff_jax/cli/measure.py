@@ -13,6 +13,7 @@ from reddiff_jax.cli._common import (
     SeedOption,
     check_exist,
     conclude,
+    parse_sigma,
     printable,
     progress_bar,
 )
@@ -24,7 +25,7 @@ def measure(
     images: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.", show_default=False)],
     task: Annotated[str, typer.Option(help="What is measured; `reddiff-jax info` lists the tasks.")],
     out: OutOption,
-    sigma: Annotated[float, typer.Option(help=SIGMA)] = 0.0,
+    sigma: Annotated[str, typer.Option(help=SIGMA)] = "0",
     seed: SeedOption = 0,
     mask: MaskOption = None,
     hole: HoleOption = "auto",
@@ -59,7 +60,7 @@ def measure(
         outcome = jobs.measure_pictures(
             images,
             task=task,
-            sigma=sigma,
+            sigma=parse_sigma(sigma),
             out=out,
             seed=seed,
             mask=mask,

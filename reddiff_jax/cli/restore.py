@@ -19,6 +19,7 @@ from reddiff_jax.cli._common import (
     check_found,
     conclude,
     load_prior,
+    parse_sigma,
     printable,
     progress_bar,
     show_settings,
@@ -64,12 +65,12 @@ def restore(
         ),
     ] = "unknown",
     sigma: Annotated[
-        float | None,
+        str,
         typer.Option(
-            help=f"{SIGMA} For pictures at least that of rounding to 8 bits, 0.0023.",
-            show_default="what the measurement file says",
+            help=f"{SIGMA} At least 0.0023 for pictures, that of rounding to 8 bits. `auto`: what a measurement file "
+            "says, and what a picture looks like.",
         ),
-    ] = None,
+    ] = "auto",
     white: WhiteOption = None,
     page: PageOption = None,
     bits: BitsOption = None,
@@ -146,7 +147,7 @@ def restore(
     changes = {"num_steps": steps, "lam": lam, "learning_rate": lr, **dict(map(read, set_ or ()))}
     options = jobs.Options(
         task=task,
-        sigma=sigma,
+        sigma=None if sigma == "auto" else parse_sigma(sigma),
         mask=mask,
         hole=parse_hole(hole),
         grow=grow,
@@ -218,6 +219,8 @@ class _Told:
             return f"{event.name}: {event.detail}"
         if event.kind == "decided":
             return event.detail
+        if event.kind == "noise":
+            return f"{event.name}: {event.detail}"
         if event.kind == "changed":
             return f"{event.name}: done again, because {event.detail}"
         if event.kind == "step" and not self.estimated and event.left is not None:

@@ -16,6 +16,7 @@ from reddiff_jax.cli._common import (
     check_found,
     conclude_with,
     load_prior,
+    parse_sigma,
     progress_bar,
     show_settings,
     stdout,
@@ -35,7 +36,7 @@ def tune(
     images: Annotated[list[Path], typer.Argument(help="Clean pictures, or folders of pictures.", show_default=False)],
     task: Annotated[str, typer.Option(help="What is to be undone; `reddiff-jax info` lists the tasks.")],
     out: Annotated[Path, typer.Option("--out", help="File of settings (.json); other rows of it are kept.")],
-    sigma: Annotated[float, typer.Option(help=SIGMA)] = 0.0,
+    sigma: Annotated[str, typer.Option(help=SIGMA)] = "0",
     solver: SolverOption = None,
     budget: Annotated[int, typer.Option(help="Number of trials.")] = 32,
     search: Annotated[_Search, typer.Option(help="How settings are proposed.")] = _Search.random,
@@ -67,7 +68,7 @@ def tune(
 
     searches = {"random": tuning.random_search, "grid": tuning.grid_search, "optuna": tuning.optuna_search}
     fields = None if vary is None else [field_name(each) for each in vary]
-    tasks.check_sigma(sigma)
+    level = tasks.check_sigma(parse_sigma(sigma), tasks.by_name(task))
     solver = jobs.settings_class(solver, task).name
     check_found(images, measured=False)
     loaded, channels, prior_name = load_prior(prior)
@@ -83,7 +84,7 @@ def tune(
             loaded,
             out=out,
             task=task,
-            sigma=sigma,
+            sigma=level,
             solver=solver,
             budget=budget,
             search=searches[search],

@@ -19,10 +19,10 @@ class Event:
     """Progress.
 
     Args (fields):
-        kind: "decided" (about an input, in ``detail``), "settings" (a group of pictures begins; ``settings`` is set),
-            "compile", "compiled", "step", "retry" (a batch is done in smaller ones), "restored", "measured", "skipped",
-            "changed" (a finished picture is done again, because an input has changed), "failed", "note" (of the whole
-            job; ``name`` is the line).
+        kind: "decided" (about an input, in ``detail``), "noise" (a picture's level was estimated, or the given one is
+            doubted), "settings" (a group of pictures begins; ``settings`` is set), "compile", "compiled", "step",
+            "retry" (a batch is done in smaller ones), "restored", "measured", "skipped", "changed" (a finished picture
+            is done again, because an input has changed), "failed", "note" (of the whole job; ``name`` is the line).
         name: Name of the picture, or what the group is.
         done: Fraction of the whole work that is done.
         detail: More, in words.

@@ -60,7 +60,7 @@ def measure_pictures(
         ValueError: For an unknown task or an impossible number.
     """
     known, out = tasks.by_name(task), Path(out)
-    tasks.check_sigma(sigma)
+    tasks.check_sigma(sigma, known)
     check_seed(seed)
     check_parts(task, mask, kernel)
     if known.draw is None and mask is None:

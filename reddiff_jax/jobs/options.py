@@ -25,8 +25,8 @@ class Options:
 
     Args (fields):
         task: Name of the task; None where the measurement files say it.
-        sigma: Standard deviation of the noise for pixels in [-1, 1]; None: what the measurement files say.
-            For pictures at least that of rounding to 8 bits.
+        sigma: Standard deviation of the noise, for pixels in [-1, 1]; None: what measurement files say, and of pictures
+            an estimate. For pictures at least that of rounding to 8 bits.
         mask: Mask file, or folder of masks named as the pictures.
         hole: What marks the hole in a mask file.
         grow: Pixels by which the holes of a mask are grown; None for what was measured to be best: 0 for arrays.
@@ -82,7 +82,7 @@ class Options:
         if self.tile < MIN_TILE:
             raise JobError(f"tile is {self.tile} but must be at least {MIN_TILE} pixels.")
         if self.sigma is not None:
-            tasks.check_sigma(self.sigma)
+            tasks.check_sigma(self.sigma, None if self.task is None else tasks.by_name(self.task))
         check_seed(self.seed)
         self._check_pictures()
         settings_class(self.solver, self.task)().changed(self.changes)

@@ -1,9 +1,12 @@
-"""What is to be done for each picture, found out without reading its pixels, and what is done already."""
+"""What is to be done for each picture, and what is done already.
+
+Its pixels are read where its noise is estimated and no earlier run has noted the estimate.
+"""
 
 import hashlib
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from reddiff_jax.jobs.finding import Item
 from reddiff_jax.jobs.framing import frame_header, framed
 from reddiff_jax.jobs.inputs import OwnMask, mask_of_picture, own_arrays, own_file, own_kernel
 from reddiff_jax.jobs.manifest import Manifest
+from reddiff_jax.jobs.noise_levels import GIVEN, OF_FILE, NoiseEstimator, NoiseLevel, binned, noted_level
 from reddiff_jax.jobs.options import Options
 from reddiff_jax.jobs.outputs import not_as_written
 from reddiff_jax.jobs.regions import Region, find_regions, whole
@@ -40,6 +44,7 @@ class Plan:
     keeps_seen: bool  # whether pixels that were seen come back as they came
     border: Border | None  # of a blur; None: the task's own
     frame: Header  # of what is restored, of which the picture or a region is a part; mostly its own
+    noise: NoiseLevel
     settings: Settings
     record: dict[str, Any]  # what must be equal for a finished picture to be kept
     asked: dict[str, Any]  # what the user has asked for, from which the record follows for given inputs
@@ -53,9 +58,11 @@ class Plan:
         return self.regions != (whole(self.header.in_shape),)
 
     @property
-    def kind(self) -> tuple[Settings, Header, bool, Border | None]:
-        """What is equal for all that share a compilation."""
-        return self.settings, self.frame, self.frame != self.regions[0].header(self.header), self.border
+    def kind(self) -> tuple[Settings, Header, bool, Border | None, bool]:
+        """What is equal for all that share a compilation; an estimated noise level need not be."""
+        frame = replace(self.frame, sigma=0.0) if self.noise.estimated else self.frame
+        is_part = self.frame != self.regions[0].header(self.header)
+        return self.settings, frame, is_part, self.border, self.noise.estimated
 
     def pose(self, part: Measurement, shared: Operator | None = None) -> Problem:
         """The inverse problem of a region.
@@ -69,13 +76,22 @@ class Plan:
         return part.problem(shared or part.task.blurred(part.header.in_shape, part.arrays, self.border.boundary))
 
 
-def make_plan(options: Options, prior_name: str, channels: int, item: Item) -> Plan:
-    """Looks at one input without reading its pixels; at its mask, on which the settings depend.
+def make_plan(
+    options: Options,
+    prior_name: str,
+    channels: int,
+    estimator: NoiseEstimator,
+    noted: Mapping[str, Mapping[str, Any]],
+    item: Item,
+) -> Plan:
+    """Looks at one input; at its mask, on which the settings depend; at its pixels, if its noise must be estimated.
 
     Args:
         options: How it is to be restored.
         prior_name: What identifies the prior.
         channels: Channels of the prior's pictures.
+        estimator: What estimates noise levels.
+        noted: Entries of the manifest so far, by name: estimates that an earlier run has noted are kept.
         item: The input.
 
     Raises:
@@ -84,9 +100,14 @@ def make_plan(options: Options, prior_name: str, channels: int, item: Item) -> P
     form = _form(options, item)
     header = _header(options, channels, item, form)
     arrays, own_mask = _arrays(options, item, header)
+    same = {"task": header.task, "prior": prior_name, **_digests(options, item)}
+    noise = noted_level(noted.get(item.name, {}), same) if options.sigma is None else None
+    noise = noise or _noise_level(options, estimator, item, header, arrays)
+    header = replace(header, sigma=noise.sigma)
     keeps_seen, regions = _regions(options, item, header, arrays)
     in_regions = regions != (whole(header.in_shape),)
-    settings = options.settings(_shapes(header, arrays), header.task, in_regions=in_regions)
+    level = binned(noise.sigma) if noise.estimated else noise.sigma
+    settings = options.settings(_shapes(header, arrays, level), header.task, in_regions=in_regions)
     border, kernel = _border(options, item, header, arrays)
     if border is Border.UNKNOWN and not settings.plain:
         raise JobError(
@@ -97,15 +118,14 @@ def make_plan(options: Options, prior_name: str, channels: int, item: Item) -> P
     in_frame = not options.exact_sizes and settings.plain
     frame = frame_header(regions[0].header(header), kernel, exact=not in_frame)
     record = {
-        "task": header.task,
+        **same,
         "sigma": header.sigma,
+        "sigma_from": noise.source,
         "solver": settings.name,
         **asdict(settings),  # type: ignore[call-overload]
-        "prior": prior_name,
         "samples": options.samples,
         "seed": options.seed,
         "tile": tile_size(frame.in_shape, options.tile),
-        **_digests(options, item),
     }
     if frame != header:
         record["frame"] = frame.in_shape[:2]
@@ -126,6 +146,7 @@ def make_plan(options: Options, prior_name: str, channels: int, item: Item) -> P
         keeps_seen=keeps_seen,
         border=border,
         frame=frame,
+        noise=noise,
         settings=settings,
         record=record,
         asked={**options.asked(), "prior": prior_name},
@@ -184,13 +205,16 @@ def load(options: Options, channels: int, plan: Plan) -> Measurement:
 _MOST_NOISE = 2 * pictures.ROUNDING_SIGMA
 """Noise that is left where it was seen: what is above is to be removed from all of the picture."""
 
+_MOST_ESTIMATED = 0.03
+"""The same where nobody asked for noise to be removed: most photos saved as JPEG look like less."""
+
 
 def _regions(options: Options, item: Item, header: Header, arrays: Arrays) -> tuple[bool, tuple[Region, ...]]:
     """Whether seen pixels come back as they came, and what is restored of a picture of which some are missing."""
     all_of_it = whole(header.in_shape)
     if item.path.suffix == measurements.SUFFIX or tasks.by_name(header.task).needs != "mask":
         return False, (all_of_it,)
-    if header.sigma > _MOST_NOISE:
+    if header.sigma > (_MOST_ESTIMATED if options.sigma is None else _MOST_NOISE):
         return False, (all_of_it,)
     if options.exact_sizes:
         return True, (all_of_it,)
@@ -207,13 +231,26 @@ def _border(options: Options, item: Item, header: Header, arrays: Arrays) -> tup
     return options.border, np.asarray(task.kernel(arrays))
 
 
-def _shapes(header: Header, arrays: Arrays) -> Problem:
+def _noise_level(options: Options, estimator: NoiseEstimator, item: Item, header: Header, arrays: Arrays) -> NoiseLevel:
+    """The level that was given, that the measurement file says, or that the picture looks like."""
+    if item.path.suffix == measurements.SUFFIX:
+        return NoiseLevel(header.sigma, OF_FILE if options.sigma is None else GIVEN)
+    y = pictures.read(item.path, channels=header.y_shape[2], white=options.white, page=options.page).pixels
+    mask = arrays.get("mask") if y.shape[:2] == header.in_shape[:2] else None
+    if options.sigma is None:
+        return estimator.estimate(header.task, item.path, y, mask)
+    # Solvers that trust sigma would undo the rounding, too: a wide blur's inverse makes large errors of it.
+    sigma = max(float(options.sigma), pictures.ROUNDING_SIGMA)
+    return NoiseLevel(sigma, GIVEN, estimator.doubt(sigma, header.task, item.path, y, mask))
+
+
+def _shapes(header: Header, arrays: Arrays, sigma: float) -> Problem:
     """The picture's problem as far as settings depend on it: the operator's type, a mask's numbers, the noise."""
     task, problem = tasks.by_name(header.task), tasks.example(header.task, header.in_shape[2])
     if task.needs == "mask":
         operator = task.operator(header.in_shape, arrays)
         problem = Problem(jax.ShapeDtypeStruct(header.y_shape, np.float32), operator, problem.noise)  # type: ignore[arg-type]
-    return replace(problem, noise=gaussian(header.sigma))
+    return replace(problem, noise=gaussian(sigma))
 
 
 def _arrays(options: Options, item: Item, header: Header) -> tuple[Arrays, OwnMask | None]:
@@ -363,7 +400,9 @@ def _header_of_measurement(options: Options, channels: int, path: Path) -> Heade
         raise JobError(f"{path} brings its own mask or kernel; leave --mask, --grow and --kernel out.")
     if header.in_shape[2] != channels:
         raise JobError(f"{path} has {header.in_shape[2]} channels but the prior {channels}; take another prior.")
-    return header if options.sigma is None else replace(header, sigma=float(options.sigma))
+    if options.sigma is None:
+        return header
+    return replace(header, sigma=tasks.check_sigma(options.sigma, tasks.by_name(header.task)))
 
 
 def _header_of_picture(options: Options, channels: int, item: Item, form: Form) -> Header:
@@ -377,11 +416,6 @@ def _header_of_picture(options: Options, channels: int, item: Item, form: Form) 
         )
     if task.gray and channels == 1:
         raise JobError(f"{options.task} needs a prior of colour pictures.")
-    sigma = 0.0 if options.sigma is None else float(options.sigma)
-    if options.task == "denoise" and sigma == 0:
-        raise JobError("denoise needs the noise's standard deviation, for pixels in [-1, 1]: --sigma 0.1, say.")
-    # Solvers that trust sigma would undo the rounding, too: a wide blur's inverse makes large errors of it.
-    sigma = max(sigma, pictures.ROUNDING_SIGMA)
     y_shape = (form.height, form.width, 1 if task.gray else channels)
     in_shape = task.in_shape(y_shape, channels)
     shapes: tuple = ()
@@ -398,4 +432,4 @@ def _header_of_picture(options: Options, channels: int, item: Item, form: Form) 
                 f"{options.task} needs the blur's kernel: --kernel FILE (a picture or .npy) or {tasks.FORMS}."
             )
         shapes = (("kernel", own_kernel(options.kernel, item.stem).shape),)
-    return Header(options.task, sigma, y_shape, in_shape, shapes)
+    return Header(options.task, 0.0, y_shape, in_shape, shapes)

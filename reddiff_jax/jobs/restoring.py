@@ -17,12 +17,12 @@ from reddiff_jax import masks, measurements, panels, pictures, tasks
 from reddiff_jax._versions import versions
 from reddiff_jax.batching import BatchSolver, OutOfMemoryError, Scalars, local_mesh, steps_per_call
 from reddiff_jax.jobs.batch_sizes import RememberedSizes, find_batch_size
-from reddiff_jax.jobs.borders import Border
 from reddiff_jax.jobs.errors import JobError, brief, with_path
 from reddiff_jax.jobs.events import Event, Failure, Outcome, Report
 from reddiff_jax.jobs.finding import Item, find_inputs
 from reddiff_jax.jobs.framing import corner
 from reddiff_jax.jobs.manifest import MANIFEST, Manifest
+from reddiff_jax.jobs.noise_levels import NoiseEstimator
 from reddiff_jax.jobs.options import Options
 from reddiff_jax.jobs.outputs import REFERENCES, UnwritableError, digests, prepare_folder, writing_result
 from reddiff_jax.jobs.planning import (
@@ -40,12 +40,11 @@ from reddiff_jax.jobs.regions import Region, pasted
 from reddiff_jax.jobs.scoring import score_arrays
 from reddiff_jax.jobs.shares import Share
 from reddiff_jax.jobs.watching import Film, ScalarEvents, ScalarLog
-from reddiff_jax.measurements import Header, Measurement
+from reddiff_jax.measurements import Measurement
 from reddiff_jax.operators import Operator
 from reddiff_jax.priors import Prior, tiled
 from reddiff_jax.problems import Problem
 from reddiff_jax.progress import describe_step
-from reddiff_jax.settings import Settings
 from reddiff_jax.solvers import Solver
 
 
@@ -128,7 +127,10 @@ def restore(
         own = share.of(items)
         plans = []
         sources = {item.path.resolve() for item in items}
-        looked = pool.map(partial(_attempt, partial(make_plan, options, prior_name, channels)), own)
+        look = partial(
+            make_plan, options, prior_name, channels, NoiseEstimator(prior, channels), dict(manifest.entries)
+        )
+        looked = pool.map(partial(_attempt, look), own)
         said = set()
         for item, plan in zip(own, looked, strict=True):
             obstacle = obstacle_of(plan, manifest, out, sources, options) if isinstance(plan, Plan) else plan
@@ -137,13 +139,15 @@ def restore(
                 if plan.said not in ("", *said):  # one mask of many pictures is worth one line
                     said.add(plan.said)
                     report(Event("decided", plan.item.name, 0.0, plan.said))
+                if plan.noise.estimated or plan.noise.doubt:
+                    report(Event("noise", item.name, 0.0, plan.noise.doubt or str(plan.noise)))
             else:
                 work.fail(item, obstacle, noted=not isinstance(plan, Plan))
         again = options.overwrite and not is_being_overwritten(plans, manifest)
         if again and plans:
             # An interrupted job is told by these lines which pictures it has done again already.
             manifest.add(*({**work.entry(plan), "overwrite": True, "status": "waiting"} for plan in plans))
-        groups: dict[tuple[Settings, Header, bool, Border | None], list[Plan]] = {}
+        groups: dict[Any, list[Plan]] = {}
         for plan in plans:
             groups.setdefault(plan.kind, []).append(plan)
             if not again and is_finished(plan, manifest, out, overwrite=options.overwrite):
@@ -281,7 +285,8 @@ class _Group:
         self.shared = not self.frame.array_shapes and self.frame == plans[0].header
         self.units_of = {plan.item.name: work.options.samples * len(plan.regions) for plan in plans}
         h, w, _ = self.frame.in_shape
-        self.name = f"{self.frame.task}, sigma {self.frame.sigma:g}, {w} x {h}"
+        sigmas = [f"{sigma:g}" for sigma in sorted({plan.noise.sigma for plan in plans})]
+        self.name = f"{self.frame.task}, sigma {' to '.join(dict.fromkeys((sigmas[0], sigmas[-1])))}, {w} x {h}"
         self.size, self.ahead = 1, 8
         self.batch: BatchSolver | None = None
         self.results: dict[str, list[tuple[_Unit, _Restored]]] = {}
@@ -395,7 +400,7 @@ class _Group:
             problem,
             batch_size=size,
             shared_operator=self.shared,
-            shared_noise=True,
+            shared_noise=not self.plans[0].noise.estimated,
             steps_per_call=steps_per_call(self.solver.num_steps, self._most_steps_per_call()),
             mesh=local_mesh(size),
         )

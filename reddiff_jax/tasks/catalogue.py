@@ -214,7 +214,9 @@ def _compressed_sensing(ratio: int) -> Task:
 
 
 def _jpeg(quality: int) -> Task:
-    return Task(f"undo JPEG compression at quality {quality}", lambda shape, arrays: ops.jpeg(shape, quality))
+    return Task(
+        f"undo JPEG compression at quality {quality}", lambda shape, arrays: ops.jpeg(shape, quality), rounds=True
+    )
 
 
 def _quantization(bits: int) -> Task:
@@ -222,6 +224,7 @@ def _quantization(bits: int) -> Task:
         f"undo rounding to {2**bits} levels ({bits} bits)",
         lambda shape, arrays: ops.quantization(shape, bits),
         local=True,
+        rounds=True,
     )
 
 
@@ -268,6 +271,7 @@ TASKS: dict[str, Task] = {
         lambda shape, arrays: ops.demosaicing(shape),
         gray=True,
         local=True,
+        mosaic=True,
     ),
     "hdr": Task("undo over-exposure (twice too bright, clipped)", lambda shape, arrays: ops.hdr(shape), local=True),
     "jpeg20": _jpeg(20),

@@ -41,6 +41,8 @@ class Task:
         blur: (kernel, shape of the picture, boundary=...) -> operator, for tasks with a kernel.
         local: Whether entry (i, j) of the measurement depends on the ``factor x factor`` pixels of that place alone, so
             that the measurement is one of a larger picture's part, too.
+        mosaic: Whether the four places of each 2 x 2 pixels measure different things.
+        rounds: Whether what is measured is itself rounded, which hides smaller noise.
     """
 
     help: str
@@ -55,6 +57,8 @@ class Task:
     kernel: Callable[[Arrays], Any] | None = None
     blur: Callable[..., Operator] = ops.blur
     local: bool = False
+    mosaic: bool = False
+    rounds: bool = False
 
     def operator(self, in_shape: Shape, arrays: Arrays) -> Operator:
         """The operator for pictures of a shape.
@@ -110,8 +114,18 @@ def stored(array: Any) -> np.ndarray:
     return np.asarray(array, _STORED[array.dtype.kind])
 
 
-def check_sigma(sigma: float) -> float:
-    """Returns a noise level, or raises ValueError if it is none."""
+def check_sigma(sigma: float, task: Task | None = None) -> float:
+    """Returns a noise level, or raises ValueError if it is none.
+
+    Args:
+        sigma: The standard deviation.
+        task: What is measured; if that is a picture, more than the range of its pixels is a mistake.
+    """
     if not (math.isfinite(sigma) and sigma >= 0):
         raise ValueError(f"sigma is {sigma} but must be a finite number of at least 0 (pixels are in [-1, 1]).")
+    if task is not None and task.is_picture and sigma > 2:
+        raise ValueError(
+            f"sigma is {sigma:g} but pixels are in [-1, 1], where noise has at most 2: for {sigma:g} gray levels of "
+            f"255 give {2 * sigma / 255:.3g} (--sigma {sigma:g}/255)."
+        )
     return float(sigma)

@@ -179,7 +179,7 @@ def test_what_an_own_mask_hides_has_no_influence(restore, photos, tmp_path):
 
 @pytest.mark.parametrize(
     ("said", "taken"),
-    [((), 0.0023), (("--sigma", 0), 0.0023), pytest.param(("--sigma", 0.1), 0.1, marks=pytest.mark.slow)],
+    [(("--sigma", 0), 0.0023), pytest.param(("--sigma", 0.1), 0.1, marks=pytest.mark.slow)],
 )
 def test_a_picture_has_at_least_the_noise_of_its_rounding(restore, photos, tmp_path, said, taken):
     result = restore(photos / "a.png", "--task", "sr2", *said, "--out", tmp_path / "out")

@@ -1,0 +1,142 @@
+"""The noise level of each picture of a job: given, of its measurement file, or estimated from what was measured."""
+
+import math
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from reddiff_jax import pictures, tasks
+from reddiff_jax.estimating import estimate_jpeg_sigma, estimate_sigma
+from reddiff_jax.priors import Prior, gray_prior
+
+GIVEN, OF_FILE, ESTIMATED, OF_JPEG, OF_ROUNDING = "given", "of the file", "estimated", "estimated, JPEG", "rounding"
+_FAR = 3.0  # times off the estimate, from which a given level is doubted
+_SIDES = (64, 128, 256, 512)  # of what is looked at: few shapes are few compilations
+
+
+@dataclass(frozen=True)
+class NoiseLevel:
+    """A noise level and how it came about.
+
+    Args (fields):
+        sigma: Standard deviation of the noise, for pixels in [-1, 1]; at least that of rounding where it is a picture.
+        source: Where it is from, in a word or two.
+        doubt: Why it may be wrong, in one line; empty if nothing speaks against it.
+    """
+
+    sigma: float
+    source: str
+    doubt: str = ""
+
+    @property
+    def estimated(self) -> bool:
+        """Whether it was estimated, so that pictures of one folder differ."""
+        return self.source in (ESTIMATED, OF_JPEG)
+
+    def __str__(self) -> str:
+        return f"sigma {self.sigma:g} ({self.source})"
+
+
+class NoiseEstimator:
+    """Estimates noise levels of pictures by a prior, one at a time, whatever thread asks.
+
+    Args:
+        prior: The job's prior.
+        channels: Channels of its pictures.
+    """
+
+    def __init__(self, prior: Prior, channels: int):
+        self._prior, self._channels, self._lock = prior, channels, threading.Lock()
+        self._by_details = jax.jit(estimate_sigma)
+        self._by_prior = jax.jit(lambda prior, y, seen: estimate_sigma(y, seen, prior=prior))
+
+    def estimate(self, task: str, path: Path, y: np.ndarray, mask: np.ndarray | None = None) -> NoiseLevel:
+        """Estimates the level of the noise in what a picture file holds.
+
+        Args:
+            task: Name of the task, by which the picture was measured.
+            path: Its file.
+            y: What was read from it, (h, w, C) in [-1, 1].
+            mask: 0 where nothing was observed.
+        """
+        if tasks.by_name(task).rounds:
+            return NoiseLevel(pictures.ROUNDING_SIGMA, OF_ROUNDING)
+        y, seen = _looked_at(*_as_picture(task, y, mask))
+        prior = self._prior if y.shape[-1] == self._channels else gray_prior(self._prior)
+        with self._lock:
+            white = float(self._by_prior(prior, y, seen))
+        return self._with_jpeg(white, path)
+
+    def doubt(self, sigma: float, task: str, path: Path, y: np.ndarray, mask: np.ndarray | None = None) -> str:
+        """Why a level that was given may be wrong: a line if it is three times off the estimate, else ``""``."""
+        if tasks.by_name(task).rounds:
+            return ""
+        sigma = max(sigma, pictures.ROUNDING_SIGMA)
+        with self._lock:
+            most = float(self._by_details(*_looked_at(*_as_picture(task, y, mask))))
+        estimate = self._with_jpeg(most, path)
+        if sigma < estimate.sigma / _FAR:  # details may be the picture's own: the prior knows
+            estimate = self.estimate(task, path, y, mask)
+        if estimate.sigma / _FAR <= sigma <= estimate.sigma * _FAR:
+            return ""
+        return (
+            f"sigma {sigma:g} is far from the {estimate.sigma:g} that the picture looks like ({estimate.source}); "
+            "leave --sigma out to use the estimate."
+        )
+
+    def _with_jpeg(self, white: float, path: Path) -> NoiseLevel:
+        # JPEG's error is not white; taken for white noise of its own size it suits: a photo's thumbnail of 32 pixels,
+        # quality 75, enlarged 4 x has 24.59 dB at 0.0023, 24.80 at half the estimate, 24.87 at it.
+        lossy = estimate_jpeg_sigma(path)
+        # White noise that JPEG kept is seen, and what JPEG did is the rest: the larger one is nearly all.
+        sigma, source = (lossy, OF_JPEG) if lossy > white else (white, ESTIMATED)
+        sigma = float(f"{sigma:.3g}") if math.isfinite(sigma) else 0.0
+        return NoiseLevel(max(sigma, pictures.ROUNDING_SIGMA), source)
+
+
+def noted_level(entry: Mapping[str, Any], same: Mapping[str, Any]) -> NoiseLevel | None:
+    """The level that an earlier run of the job has estimated, from its line in the manifest.
+
+    Estimates on another machine differ by rounding: a continued job keeps those that it has.
+
+    Args:
+        entry: The line.
+        same: What its settings must be equal in.
+    """
+    settings = entry.get("settings", {})
+    level = NoiseLevel(settings.get("sigma", 0.0), settings.get("sigma_from", ""))
+    return level if level.estimated and all(settings.get(name) == same[name] for name in same) else None
+
+
+def binned(sigma: float) -> float:
+    """The level for which settings are chosen where levels are estimated: one of two for each doubling.
+
+    Pictures of a folder whose levels differ little get the same settings, and so one compilation.
+    """
+    return float(f"{2 ** (round(2 * math.log2(sigma)) / 2):.2g}")
+
+
+def _as_picture(task: str, y: np.ndarray, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """A measurement as a picture whose neighbours are alike, and where it was observed."""
+    seen = np.ones((*y.shape[:2], 1), np.float32) if mask is None else np.asarray(mask, np.float32)
+    if tasks.by_name(task).mosaic:
+        h, w = (length // 2 * 2 for length in y.shape[:2])
+        y = np.concatenate([y[i:h:2, j:w:2] for i in (0, 1) for j in (0, 1)], axis=-1)  # (h / 2, w / 2, 4)
+        seen = seen[:h:2, :w:2]
+    return y, np.broadcast_to(seen, y.shape)
+
+
+def _looked_at(y: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The middle of a large picture; a small one in the middle of nothing observed."""
+    side = next((side for side in _SIDES if side >= max(y.shape[:2])), _SIDES[-1])
+    for axis in (0, 1):
+        start = max(0, (y.shape[axis] - side) // 2)
+        y, seen = (np.take(x, range(start, min(start + side, y.shape[axis])), axis) for x in (y, seen))
+    margins = [(0, side - length) for length in y.shape[:2]]
+    # Mirrored as the network's own padding would be.
+    return np.pad(y, (*margins, (0, 0)), mode="symmetric"), np.pad(seen, (*margins, (0, 0)))

@@ -1,0 +1,143 @@
+"""Estimates of noise levels: what they find in pictures whose noise is known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+import reddiff_jax as rd
+from reddiff_jax import estimating
+
+VARIANCE = 0.01
+PRIOR = rd.gaussian_prior(jnp.zeros((1, 1, 1)), VARIANCE, rd.schedules.linear())
+estimate = jax.jit(rd.estimate_sigma)
+
+
+@jax.jit
+def by_prior(prior, y, observed):
+    return rd.estimate_sigma(y, observed, prior=prior)
+
+
+def smooth(channels=3, side=64):
+    rows, columns = np.mgrid[:side, :side] / side
+    return np.stack([0.5 * np.sin(3 * rows + 2 * columns + c) for c in range(channels)], axis=-1)
+
+
+def noisy(sigma, channels=3, side=64):
+    noise = np.random.default_rng(0).normal(size=(side, side, channels))
+    return jnp.asarray(smooth(channels, side) + sigma * noise, jnp.float32)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("sigma", [0.02, 0.2])
+def test_the_noise_of_a_smooth_picture(sigma, channels):
+    # The median of some 4000 details, each of which overlaps with its neighbours, is right to a few per cent.
+    np.testing.assert_allclose(estimate(noisy(sigma, channels)), sigma, rtol=0.06)
+
+
+def test_no_noise_is_no_noise():
+    assert estimate(jnp.zeros((16, 16, 1))) == 0
+    assert by_prior(PRIOR, jnp.zeros((16, 16, 1)), jnp.ones((16, 16))) == 0
+
+
+def test_an_outlier_of_many_is_not_noise():
+    y = noisy(0.05).at[:, ::16].set(1.5)
+    np.testing.assert_allclose(estimate(y), 0.05, rtol=0.5)
+    assert jnp.std(y - smooth()) > 0.3
+
+
+def test_what_a_mask_hides_does_not_count(rng):
+    mask = jnp.ones((64, 64)).at[:, 20:60].set(0.0)
+    y = noisy(0.05)
+    spoilt = jnp.where(mask[..., None] == 1, y, 7 * jnp.asarray(rng.normal(size=y.shape)))
+    assert estimate(y, mask) == estimate(spoilt, mask)
+    np.testing.assert_allclose(estimate(y, mask), 0.05, rtol=0.1)
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.15])
+def test_scattered_pixels_tell_the_noise_too(rng, keep):
+    mask = jnp.asarray(rng.uniform(size=(64, 64)) < keep, jnp.float32)
+    # Few pairs of neighbours are left, and a slope adds to their differences.
+    np.testing.assert_allclose(estimate(noisy(0.1), mask), 0.1, rtol=0.2)
+
+
+def test_noise_that_a_file_has_cut_is_not_taken_for_less():
+    y = noisy(0.1).at[:40].add(2.0)
+    np.testing.assert_allclose(estimate(jnp.clip(y, -1, 1)), 0.1, rtol=0.1)
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.1])
+def test_the_prior_tells_white_pictures_from_white_noise(sigma):
+    """A Gaussian prior of variance c: what is likeliest is known, r^2 = mean y^2 - c, and no filter can know it."""
+    x = VARIANCE**0.5 * np.random.default_rng(1).normal(size=(64, 64, 1))
+    y = jnp.asarray(x + sigma * np.random.default_rng(2).normal(size=x.shape), jnp.float32)
+    y = y / jnp.sqrt(jnp.mean(y**2)) * jnp.sqrt(VARIANCE + sigma**2)
+    assert estimate(y) > 1.3 * sigma
+    # Five steps of the secant method, from up to twice too high.
+    np.testing.assert_allclose(by_prior(PRIOR, y, jnp.ones((64, 64))), sigma, rtol=0.05)
+
+
+def test_a_prior_of_known_pictures_changes_little():
+    """Of smooth pictures the filter is right, and a prior that expects them agrees."""
+    flat = rd.gaussian_prior(jnp.asarray(smooth(), jnp.float32), 1e-6, rd.schedules.linear())
+    np.testing.assert_allclose(by_prior(flat, noisy(0.1), jnp.ones((64, 64))), 0.1, rtol=0.01)
+
+
+def test_a_batch_is_a_vmap_and_jit_changes_nothing():
+    ys = jnp.stack([noisy(0.05), noisy(0.2)])
+    batch = jax.vmap(rd.estimate_sigma)(ys)
+    np.testing.assert_allclose(batch, [estimate(y) for y in ys], rtol=1e-5)  # float32
+
+
+def test_the_part_that_is_looked_at_is_neither_the_flattest_nor_the_roughest():
+    sigmas = (0.01, 0.1, 0.4)
+    y = jnp.concatenate([noisy(sigma, 1, 128) for sigma in sigmas], axis=1)
+    seen = jnp.ones(y.shape, bool)
+    part, seen = estimating._part(y, seen, (y, seen))
+    assert part.shape == (128, 128, 1)
+    assert seen.all()
+    assert 0.05 < estimate(part) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("y", "observed", "said"),
+    [
+        (np.zeros((4, 8, 8, 3)), None, "one real picture (H, W, C); batches go through jax.vmap"),
+        (np.zeros((8, 8)), None, "shape (8, 8)"),
+        (np.zeros((8, 8, 1), complex), None, "complex"),
+        (np.zeros((8, 8, 3)), np.ones((8, 9)), "observed has shape (8, 9, 1) but y has (8, 8, 3)"),
+    ],
+)
+def test_what_is_no_picture_is_refused(y, observed, said):
+    with pytest.raises(ValueError, match="estimate_sigma: ") as error:
+        rd.estimate_sigma(y, observed)
+    assert said in str(error.value)
+
+
+# ---- JPEG
+
+
+@pytest.mark.parametrize("quality", [60, 75, 90])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_the_error_of_a_jpeg_file(rng, tmp_path, quality, mode):
+    """Details of a Laplace distribution, as the estimate has it."""
+    coefficients = rng.laplace(size=(128, 128)) * 300 / (1 + np.hypot(*np.mgrid[:128, :128])) ** 0.8
+    plane = np.cos(np.pi * (np.arange(128)[:, None] + 0.5) * np.arange(128) / 128) / 8  # (pixels, frequencies)
+    gray = np.clip(128 + plane @ coefficients @ plane.T, 0, 255).astype(np.uint8)
+    image = Image.fromarray(gray).convert(mode)
+    image.save(tmp_path / "a.jpg", quality=quality, subsampling=0)
+    read = np.asarray(Image.open(tmp_path / "a.jpg").convert(mode), float)
+    error = np.sqrt(np.mean((read - np.asarray(image, float)) ** 2)) / 127.5
+    # RGB of a gray picture is without chroma, of which the file says nothing: only a bound is known.
+    np.testing.assert_allclose(rd.estimate_jpeg_sigma(tmp_path / "a.jpg"), error, rtol=0.3 if mode == "L" else 1.5)
+
+
+def test_files_of_other_kinds_have_no_error_of_jpeg(tmp_path):
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.png")
+    assert rd.estimate_jpeg_sigma(tmp_path / "a.png") == 0
+
+
+def test_a_jpeg_file_of_less_than_a_block(tmp_path):
+    Image.new("RGB", (5, 3), "red").save(tmp_path / "a.jpg")
+    assert 0 < rd.estimate_jpeg_sigma(tmp_path / "a.jpg") < 0.2
