@@ -145,6 +145,7 @@ def save_prior(
     Raises:
         FileExistsError: If the folder exists.
         TypeError: If the network is not one that a card can describe.
+        ValueError: If a weight is not finite.
     """
     _save(prior.net, prior.params, prior.schedule, _name_of_prediction(prior.to_eps), Path(folder), card or {}, dtype)
 
@@ -297,6 +298,7 @@ def _save(
             "params": jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params),
             "schedule": {"alphas": schedule.alphas, "sigmas": schedule.sigmas},
         }
+        _check_weights(arrays["params"])
         # Without a limit Orbax copies all arrays before it writes the first; one array must fit.
         limit = 1 + max(leaf.nbytes for leaf in jax.tree.leaves(arrays)) // 10**9
         with ocp.Checkpointer(ocp.StandardCheckpointHandler(save_concurrent_gb=limit)) as checkpointer:
@@ -309,6 +311,17 @@ def _save(
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_weights(params: Any) -> None:
+    """Raises ValueError at the first array with entries that are not finite."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if not jnp.isfinite(leaf).all():
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            raise ValueError(
+                f"the weights {name} have entries that are not finite in {leaf.dtype}: training diverged, or the file "
+                "is damaged. Take an earlier checkpoint, or copy the file again."
+            )
 
 
 def _num_bytes(folder: Path) -> int:
