@@ -17,9 +17,10 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 # Each part may import those of the rows above it, never one of its own row.
 ORDER = [
     {"_types", "_checks", "_tree", "_conjugate_gradients", "_files"},
-    {"_repr"},
+    {"_repr", "_keys"},
     {"schedules", "weightings", "nets", "noise", "masks", "kernels", "metrics", "pictures", "sharding"},
     {"operators"},
+    {"_ranges"},
     {"priors", "problems", "panels"},
     {"guidance"},
     {"solvers"},

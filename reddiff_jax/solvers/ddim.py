@@ -16,7 +16,7 @@ from jaxtyping import Array, Int
 
 from reddiff_jax import schedules
 from reddiff_jax._types import Image
-from reddiff_jax.priors import Prior
+from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import scalar
 from reddiff_jax.solvers._sampler import Sampler, SamplerInfo, check_sampler
@@ -73,6 +73,7 @@ def ddim(
     Source:
         Song et al. 2021 (arXiv 2010.02502), eq. 12; Meng et al. 2022 (arXiv 2108.01073), algorithm 1.
     """
+    check_prior("ddim", prior)
     check_sampler(eta)
     return DDIM(
         prior=prior,

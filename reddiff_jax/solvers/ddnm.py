@@ -21,7 +21,7 @@ from jaxtyping import Array, Int
 
 from reddiff_jax import schedules
 from reddiff_jax._types import Image
-from reddiff_jax.priors import Prior
+from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import scalar
 from reddiff_jax.solvers._sampler import Sampler, SamplerInfo, check_sampler
@@ -103,6 +103,7 @@ def ddnm(
         Wang et al. 2023 (arXiv 2212.00490), algorithm 1 and eq. 17 and 18. Departures: the transition has DDIM's eta
         (1 is the paper's); the time-travel of its section 3.3 is left out.
     """
+    check_prior("ddnm", prior)
     check_sampler(eta)
     return DDNM(
         prior=prior,

@@ -19,7 +19,7 @@ from jaxtyping import Array, Int
 from reddiff_jax import schedules
 from reddiff_jax._types import Image
 from reddiff_jax.operators import SpectralOperator
-from reddiff_jax.priors import Prior
+from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import scalar
 from reddiff_jax.solvers._sampler import Sampler, SamplerInfo, check_sampler
@@ -98,6 +98,7 @@ def ddrm(
         was not measured is never driven by the noise in y; the last step of a noiseless problem keeps y (the published
         code returns x_hat); x_T is scaled by alpha_T, which the published code approximates.
     """
+    check_prior("ddrm", prior)
     check_sampler(eta)
     check_sampler(eta_b, name="eta_b")
     return DDRM(

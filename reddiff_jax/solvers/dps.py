@@ -16,7 +16,7 @@ from jaxtyping import Array, Int
 
 from reddiff_jax import schedules
 from reddiff_jax._types import Image
-from reddiff_jax.priors import Prior
+from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import scalar
 from reddiff_jax.solvers._sampler import Sampler, SamplerInfo, check_sampler, safe_norm
@@ -94,6 +94,7 @@ def dps(
         2305.04391). Departures: |r| is one sample's, and the initial image does not depend on y where
         ``init=init_zeros``.
     """
+    check_prior("dps", prior)
     check_sampler(eta, scale=scale)
     return DPS(
         prior=prior,

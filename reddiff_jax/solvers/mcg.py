@@ -16,7 +16,7 @@ from jaxtyping import Array, Int
 from reddiff_jax import schedules
 from reddiff_jax._types import Image
 from reddiff_jax.operators import LinearOperator
-from reddiff_jax.priors import Prior
+from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import scalar
 from reddiff_jax.solvers._sampler import Sampler, SamplerInfo, check_sampler, safe_norm
@@ -90,6 +90,7 @@ def mcg(
         Chung et al. 2022 (arXiv 2206.00941), section 3; the DDIM form: the comparison in Mardani et al. 2023 (arXiv
         2305.04391). Departure: any linear operator with a pseudo-inverse serves, not only masks.
     """
+    check_prior("mcg", prior)
     check_sampler(eta, scale=scale)
     return MCG(
         prior=prior,

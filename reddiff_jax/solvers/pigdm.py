@@ -23,7 +23,7 @@ from jaxtyping import Array, Int
 
 from reddiff_jax import schedules
 from reddiff_jax._types import Image
-from reddiff_jax.priors import Prior
+from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import scalar
 from reddiff_jax.solvers._sampler import Sampler, SamplerInfo, check_sampler
@@ -159,6 +159,7 @@ def pigdm(
         noiseless form and its options: the comparison in Mardani et al. 2023 (arXiv 2305.04391). Departure: there
         ``replace_observed`` is for masks; here it is the projection A+ A, the same for them.
     """
+    check_prior("pigdm", prior)
     check_sampler(eta, scale=scale, contrast=contrast)
     is_zero = isinstance(contrast, int | float) and contrast == 0
     return PiGDM(

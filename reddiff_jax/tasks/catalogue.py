@@ -240,7 +240,7 @@ TASKS: dict[str, Task] = {
     "deblur_uniform": _deblur("undo a 9 x 9 box blur", ops.uniform_blur),
     "deblur_motion": Task(
         "undo a known camera shake (its kernel, drawn or your own)",
-        lambda shape, arrays: ops.blur(arrays["kernel"], shape),
+        lambda shape, arrays: ops.blur(arrays["kernel"], shape, normalize=True),
         needs="kernel",
         draw=_motion,
         drawn_from_key=True,
@@ -248,7 +248,7 @@ TASKS: dict[str, Task] = {
     "deblur_varying": _deblur("undo a lens that blurs more and more towards the corners", _lens),
     "deblur_saturated": Task(
         "undo a camera shake in linear light, over-exposed",
-        lambda shape, arrays: ops.saturated_blur(arrays["kernel"], shape),
+        lambda shape, arrays: ops.saturated_blur(arrays["kernel"], shape, normalize=True),
         needs="kernel",
         draw=_motion,
         drawn_from_key=True,
