@@ -186,7 +186,7 @@ def check_positive(name: str, value: Any, hint: str = "") -> None:
 
 def check_odd(name: str, size: int) -> None:
     """Raises ValueError unless ``size`` is an odd whole number."""
-    if check_whole(name, size) % 2 == 0:
+    if check_whole(name, size, None) % 2 == 0 or size < 1:
         raise ValueError(f"{name} is {size} but must be odd and positive, so that the kernel has a central tap.")
 
 
