@@ -1,6 +1,6 @@
 """Batches of structs: stacking the pytrees of single images, and taking them apart."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
@@ -22,6 +22,8 @@ def stack(trees: Sequence[Tree]) -> Tree:
     Raises:
         ValueError: If there are none, or they differ in anything but the values of arrays.
     """
+    if is_dataclass(trees) or not isinstance(trees, Iterable):
+        raise TypeError(f"stack: trees is a {type(trees).__name__} but must be several, such as a list of problems.")
     trees = list(trees)
     if not trees:
         raise ValueError("stack: trees is empty but at least one problem or operator is needed.")

@@ -20,10 +20,12 @@ import numpy as np
 from jax.sharding import Mesh
 
 from reddiff_jax import _tree
+from reddiff_jax._checks import check_type, check_whole
+from reddiff_jax._keys import as_key, key_from
 from reddiff_jax._types import Key
 from reddiff_jax.problems import Problem
 from reddiff_jax.progress import ProgressBar, describe_step, scalars_of
-from reddiff_jax.running import Solution, run, start
+from reddiff_jax.running import Solution, check_run, run, start
 from reddiff_jax.sharding import shard_vmap
 from reddiff_jax.solvers import Solver
 
@@ -166,7 +168,7 @@ class BatchSolver:
         self._example = _without(problem, self._shared)
         fields: dict[str, Any] = dict.fromkeys((field.name for field in dataclasses.fields(Problem)), 0)
         axes = Problem(**{**fields, **self._shared})
-        self._key = jax.random.key(0) if key is None else key
+        self._key = key_from(0) if key is None else key
         keys, batch = self._filled([self._key], [problem])
         self._run = CompiledRun(keys, solver, batch, steps_per_call=steps_per_call, axes=axes, mesh=mesh, keep=keep)
         self.memory, self.compile_seconds = self._run.memory, self._run.compile_seconds
@@ -250,6 +252,8 @@ def run_with_progress(key: Key, solver: Solver, problem: Problem) -> Solution:
         solver: The method.
         problem: What belongs to the image.
     """
+    check_run("run_with_progress", solver, problem)
+    key = as_key("run_with_progress: key", key)
     compiled = CompiledRun(key, solver, problem, steps_per_call=steps_per_call(solver.num_steps), keep=True)
     with ProgressBar(solver.num_steps) as update:
         return compiled(
@@ -289,8 +293,12 @@ def run_many(
             structure or shape.
         OutOfMemoryError: If a batch is known to need more memory than a device has.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size} but must be at least 1.")
+    check_whole("batch_size", batch_size)
+    key = as_key("run_many: key", key)
+    check_type("run_many: solver", solver, Solver, "a Solver; the order is run_many(key, solver, problems)")
+    if isinstance(problems, Problem):
+        raise TypeError("run_many: problems is one Problem but must be several: [problem], or rd.run for one.")
+    check_type("run_many: problems", problems, Iterable, "several Problems, such as a list")
     if mesh is not None and batch_size % mesh.size:
         raise ValueError(f"batch_size is {batch_size} but must be a multiple of the mesh's {mesh.size} devices.")
     # The loop is a function of its own, so that the check above comes with the call, not with the first solution.
@@ -339,7 +347,7 @@ class _Programs(NamedTuple):
 def _programs(num_steps: int | None, axes: Any, mesh: Mesh | None) -> _Programs:
     advance = partial(_advance, num_steps)
     if axes is None:
-        return _Programs(run, jax.jit(start), jax.jit(advance, donate_argnums=3), jax.jit(_finish))
+        return _Programs(jax.jit(run), jax.jit(start), jax.jit(advance, donate_argnums=3), jax.jit(_finish))
     return _Programs(
         _over_batch(run, (0, None, axes), mesh),
         _over_batch(start, (0, None, axes), mesh),

@@ -21,6 +21,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from reddiff_jax._checks import check_type, check_whole
+from reddiff_jax._keys import as_key
 from reddiff_jax._types import Image, Key
 from reddiff_jax.noise import Noise
 from reddiff_jax.operators import Operator
@@ -219,7 +221,7 @@ def simulate(
         x = run(key_x, prior, free).x if isinstance(prior, Solver) else prior(key_x)
         return x, measure(key_y, operator, noise, x)
 
-    return jax.vmap(one)(jax.random.split(key, count))
+    return jax.vmap(one)(jax.random.split(as_key("simulate: key", key), check_whole("simulate: count", count)))
 
 
 def draw(key: Key, solver: Solver, problems: Problem, num_samples: int) -> Float[Array, "B K H W C"]:
@@ -232,7 +234,9 @@ def draw(key: Key, solver: Solver, problems: Problem, num_samples: int) -> Float
         num_samples: K; memory grows with it.
     """
     count = jax.tree.leaves(problems)[0].shape[0]
-    keys = jax.random.split(key, (count, num_samples))
+    check_type("draw: solver", solver, Solver, "a Solver, for example rd.noise_aware(prior, sample=True)")
+    check_type("draw: problems", problems, Problem, "a batch of problems, as of simulate or rd.stack")
+    keys = jax.random.split(as_key("draw: key", key), (count, check_whole("draw: num_samples", num_samples)))
     return _draw(keys, solver, problems)
 
 

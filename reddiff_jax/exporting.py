@@ -13,12 +13,13 @@ import numpy as np
 from jax import export
 
 from reddiff_jax._files import replacing
+from reddiff_jax._keys import key_from
 from reddiff_jax._npz import ArrayFileError, open_npz
 from reddiff_jax._rules import JsonError, check, hexadecimal, list_of, one_of, read_json, record, table_of, text, whole
 from reddiff_jax._text import shown
 from reddiff_jax._versions import versions
 from reddiff_jax.problems import Problem
-from reddiff_jax.running import run
+from reddiff_jax.running import check_run, run
 from reddiff_jax.solvers import Solver
 
 Tree = TypeVar("Tree")
@@ -77,6 +78,7 @@ def export_run(
     Raises:
         ValueError: If the run cannot be exported for one of the platforms, or for any batch size.
     """
+    check_run("export_run", solver, problem)
     solver_arrays, solver_from = _named(solver)
     problem_arrays, problem_from = _named(problem)
     axes = {
@@ -85,7 +87,7 @@ def export_run(
 
     def solve(seeds: jax.Array, problems: dict[str, jax.Array], solver: dict[str, jax.Array]) -> jax.Array:
         def one(seed: jax.Array, problem: dict[str, jax.Array]) -> jax.Array:
-            return run(jax.random.key(seed), solver_from(solver), problem_from(problem)).x
+            return run(key_from(seed), solver_from(solver), problem_from(problem)).x
 
         return jax.vmap(one, in_axes=(0, axes))(seeds, problems)
 

@@ -16,9 +16,9 @@ from flax import linen as nn
 from flax import struct
 from jaxtyping import Array, Float, Int
 
-from reddiff_jax._checks import check_non_negative, is_concrete
+from reddiff_jax._checks import check_callable, check_non_negative, check_type, is_visible, numbers
 from reddiff_jax._types import Condition, Image, Timestep
-from reddiff_jax.priors import NetPrior, Prior
+from reddiff_jax.priors import NetPrior, Prior, check_prior
 from reddiff_jax.schedules import Schedule
 
 Logits = Callable[..., jax.Array]
@@ -107,13 +107,20 @@ def classifier_guided(
     Source:
         Dhariwal & Nichol 2021 (arXiv 2105.05233), algorithm 2.
     """
+    check_prior("classifier_guided", prior)
     if isinstance(classifier, tuple):
+        if len(classifier) != 3:
+            raise ValueError(
+                "classifier_guided: classifier has not 3 parts, (network, parameters, schedule), in order."
+            )
         if params is not None:
             raise ValueError("params belong to a classifier that is a function; a loaded one brings its own.")
         net, params, schedule = classifier
         _check_schedule("the classifier", schedule, prior.schedule)
         logits: Logits = _NetLogits(net)
     else:
+        needed = "what io.load_classifier returns, or a function (x_t, t) -> logits"
+        check_callable("classifier_guided: classifier", classifier, needed)
         logits = classifier
     return ClassifierGuided(
         schedule=prior.schedule,
@@ -155,11 +162,13 @@ def classifier_free(
     Source:
         Ho & Salimans 2022 (arXiv 2207.12598), eq. 6.
     """
+    check_prior("classifier_free", prior)
     if (unconditional is None) == (null_label is None):
         raise ValueError(
             "classifier_free needs either unconditional=prior or null_label=index; they predict without a class."
         )
     if unconditional is not None:
+        check_prior("classifier_free", unconditional, "unconditional")
         _check_schedule("the unconditional prior", unconditional.schedule, prior.schedule)
     num_classes = _num_classes(prior)
     if null_label is not None and num_classes is not None:
@@ -197,7 +206,9 @@ def conditional_scale(schedule: Schedule, timesteps: Int[Array, "*N"], *, eta: f
         Option ``cond_awd`` of the published RED-diff experiments, off by default there; computed for each image here,
         where the published code used the first image of a batch.
     """
-    if not 0 <= eta <= 1:
+    check_type("conditional_scale: schedule", schedule, Schedule, "a Schedule: prior.schedule")
+    check_non_negative("eta", eta)
+    if not eta <= 1:
         raise ValueError(f"eta is {eta} but must be between 0 (DDIM) and 1 (ancestral sampling).")
     grid = np.unique(np.asarray(timesteps))
     total = schedule.num_timesteps
@@ -242,15 +253,16 @@ def _without_label(cond: Condition) -> Condition:
 
 
 def _check_class(name: str, label: Int[Array, ""], num_classes: int) -> Int[Array, ""]:
-    if is_concrete(label) and not 0 <= int(label) < num_classes:
-        raise ValueError(f"{name} is class {int(label)} but there are {num_classes}, 0 to {num_classes - 1}.")
+    values = numbers(label)
+    if values is not None and (wrong := values[(values < 0) | (values >= num_classes)]).size:
+        raise ValueError(f"{name} is class {wrong[0]} but there are {num_classes}, 0 to {num_classes - 1}.")
     return label
 
 
 def _check_schedule(who: str, theirs: Schedule, ours: Schedule) -> None:
     same_length = theirs.num_timesteps == ours.num_timesteps
     if not same_length or (
-        is_concrete(theirs, ours) and not np.allclose(theirs.sigmas, ours.sigmas, rtol=1e-3, atol=1e-6)
+        is_visible(theirs, ours) and not np.allclose(numbers(theirs.sigmas), numbers(ours.sigmas), rtol=1e-3, atol=1e-6)  # type: ignore[arg-type]
     ):
         raise ValueError(
             f"{who} has a schedule of {theirs.num_timesteps} timesteps and the prior one of {ours.num_timesteps}, "

@@ -167,6 +167,7 @@ def save_prior(
     Raises:
         FileExistsError: If the folder exists.
         TypeError: If the network is not one that a card can describe.
+        ValueError: If a weight is not finite.
     """
     _save(prior.net, prior.params, prior.schedule, _name_of_prediction(prior.to_eps), Path(folder), card or {}, dtype)
 

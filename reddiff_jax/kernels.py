@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from reddiff_jax._checks import check_non_negative, check_odd, check_positive, is_concrete
+from reddiff_jax._keys import as_key
 
 _POINTS_PER_TAP = 8
 _NUM_HARMONICS = 5
@@ -113,6 +114,7 @@ def motion(key: PRNGKeyArray, size: int = 61, intensity: float | Float[Array, ""
         Our own. The published evaluations (Chung et al. 2022, arXiv 2209.14687) draw kernels of size 61 and intensity
         0.5 from another random path; ours resemble these in looks and extent, not in distribution.
     """
+    key = as_key("kernels.motion: key", key)
     check_odd("kernels.motion: size", size)
     check_non_negative("kernels.motion: intensity", intensity, "0 is a straight line, 1 is very shaky.")
     key_heading, key_turn, key_speed, key_extent = jax.random.split(key, 4)

@@ -16,7 +16,8 @@ from flax import linen as nn
 from flax import struct
 from jaxtyping import Array, Float
 
-from reddiff_jax._checks import is_concrete
+from reddiff_jax._checks import check_array, check_callable, check_type, check_whole, describe, numbers
+from reddiff_jax._keys import key_from
 from reddiff_jax._repr import Detail, Repr, count_parameters, field_parts, shown
 from reddiff_jax._types import Condition, Image, Timestep
 from reddiff_jax.schedules import Schedule
@@ -104,6 +105,11 @@ class NetPrior(Prior):
         padded = jnp.pad(inputs, ((0, -h % stride), (0, -w % stride), (0, 0)), mode="symmetric")
         args = (padded, jnp.asarray(t)) if cond is None else (padded, jnp.asarray(t), cond)
         output: jax.Array = self.net.apply({"params": self.params}, *args)  # type: ignore[assignment]
+        if output.shape[-1] < c:
+            raise ValueError(
+                f"the network predicts {output.shape[-1]} channels but the image has {c}. A prior of gray pictures "
+                "takes (H, W, 1); rd.gray_prior is for the other way round."
+            )
         return self.to_eps(output[:h, :w, :c], x_t, *self.schedule(t))
 
     def _inputs(self, x_t: Image, cond: Condition) -> tuple[Image, Condition]:
@@ -114,6 +120,11 @@ class NetPrior(Prior):
                 raise ValueError(
                     f"the network takes {channels} channels and x_t has {x_t.shape[-1]}: it is an upsampler. Give it "
                     'the small image: cond={"low_res": (h, w, C)}, with a "label" if it has classes.'
+                )
+            if channels != x_t.shape[-1]:
+                remedy = "rd.gray_prior(prior) serves one channel" if channels == 3 else "Take another prior or picture"
+                raise ValueError(
+                    f"the image has {x_t.shape[-1]} channels but the prior's network takes {channels}. {remedy}."
                 )
             return x_t, cond
         unknown, low_res = cond.keys() - {"low_res", "label"}, jnp.asarray(cond["low_res"])
@@ -137,6 +148,7 @@ class FunctionPrior(Prior):
     def eps(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:
         """Predicts the noise in ``x_t``."""
         output = self.fn(x_t, t, cond) if self.params is None else self.fn(self.params, x_t, t, cond)
+        _check_prediction(self.fn, output, x_t)
         return self.to_eps(output, x_t, *self.schedule(t))
 
 
@@ -152,7 +164,19 @@ class EdmPrior(Prior):
         alpha_t, sigma_t = self.schedule(t)
         args = (x_t / alpha_t, sigma_t / alpha_t, cond)
         x_hat = self.fn(*args) if self.params is None else self.fn(self.params, *args)
+        _check_prediction(self.fn, x_hat, x_t)
         return from_x0(x_hat, x_t, alpha_t, sigma_t)
+
+
+def _check_prediction(fn: Callable[..., jax.Array], output: Any, x_t: Image) -> None:
+    if jnp.shape(output) == x_t.shape:
+        return
+    remedy = "It must return one prediction of the image's shape; it gets one image, without a batch axis."
+    if jnp.shape(output) == (*x_t.shape[:2], 2 * x_t.shape[2]):
+        channels = x_t.shape[2]
+        remedy = f"Is half of it a learned variance, as guided-diffusion's? Return output[:, :, :{channels}]."
+    name = getattr(fn, "__name__", type(fn).__name__)
+    raise ValueError(f"the prior's fn, {name}, returned {describe(output)} for an image {x_t.shape}. {remedy}")
 
 
 def prior(fn: Callable[..., jax.Array], schedule: Schedule, *, params: Any = None, to_eps: ToEps = from_eps) -> Prior:
@@ -166,7 +190,14 @@ def prior(fn: Callable[..., jax.Array], schedule: Schedule, *, params: Any = Non
         params: Pytree of arrays, traced.
         to_eps: What the function predicts: ``from_eps``, ``from_x0``, ``from_v``, ``from_score`` or a function
             ``(output, x_t, alpha_t, sigma_t) -> eps_hat``.
+
+    Raises:
+        TypeError: If an argument is of another type. When called: ValueError, if the prediction has another shape than
+            the image.
     """
+    _check_made("prior", fn, schedule)
+    remedy = f"rd.from_{to_eps}" if to_eps in ("eps", "x0", "v", "score") else "rd.from_eps, rd.from_x0 or rd.from_v"
+    check_callable("prior: to_eps", to_eps, f"a function: {remedy}")
     return FunctionPrior(schedule=schedule, params=params, fn=fn, to_eps=to_eps)
 
 
@@ -182,6 +213,7 @@ def edm_prior(fn: Callable[..., jax.Array], schedule: Schedule, *, params: Any =
     Source:
         Karras et al. 2022 (arXiv 2206.00364), eq. 1 and 7.
     """
+    _check_made("edm_prior", fn, schedule)
     return EdmPrior(schedule=schedule, params=params, fn=fn)
 
 
@@ -247,13 +279,16 @@ def gaussian_prior(mean: Image, covariance: jax.Array | float, schedule: Schedul
     Raises:
         ValueError: If a shape does not fit, or the covariance is not symmetric or not positive semi-definite.
     """
+    check_array("gaussian_prior: mean", mean, "an image (H, W, C)")
+    _check_schedule("gaussian_prior", schedule)
     mean, covariance = jnp.asarray(mean, dtype=float), jnp.asarray(covariance, dtype=float)
     if mean.ndim != 3:
         raise ValueError(f"mean has shape {mean.shape} but one image has shape (H, W, C).")
     basis = None
     if covariance.shape == (mean.size, mean.size):
         # eigh reads a symmetric part only: without this a mistaken matrix would go unnoticed.
-        if is_concrete(covariance) and not np.allclose(covariance, covariance.T, atol=1e-5 * np.abs(covariance).max()):
+        seen = numbers(covariance)
+        if seen is not None and not np.allclose(seen, np.swapaxes(seen, -1, -2), atol=1e-5 * np.abs(seen).max()):
             raise ValueError("covariance must be symmetric.")
         covariance, basis = jnp.linalg.eigh(covariance)
         covariance = jnp.where(jnp.abs(covariance) < 1e-6 * jnp.max(covariance), jnp.abs(covariance), covariance)
@@ -262,7 +297,8 @@ def gaussian_prior(mean: Image, covariance: jax.Array | float, schedule: Schedul
             f"covariance has shape {covariance.shape} but must be a scalar, {mean.shape} (diagonal) or "
             f"{(mean.size, mean.size)} (full)."
         )
-    if is_concrete(covariance) and not bool((covariance >= 0).all()):
+    variances = numbers(covariance)
+    if variances is not None and not (variances >= 0).all():
         raise ValueError("covariance must be positive semi-definite; it has a negative variance or eigenvalue.")
     return GaussianPrior(schedule=schedule, mean=mean, variances=covariance, basis=basis)
 
@@ -281,21 +317,21 @@ def mixture_prior(
     Raises:
         ValueError: If shapes do not fit, a weight is not positive or a covariance not positive semi-definite.
     """
+    _check_schedule("mixture_prior", schedule)
     weights, means = jnp.asarray(weights, dtype=float), jnp.asarray(means, dtype=float)
     covariances = jnp.asarray(covariances, dtype=float)
     if weights.ndim != 1 or means.ndim != 4 or means.shape[0] != weights.size:
         raise ValueError(
             f"weights have shape {weights.shape} and means {means.shape} but (K,) and (K, H, W, C) are needed."
         )
-    if is_concrete(weights) and not bool((weights > 0).all()):
-        raise ValueError(f"weights must be positive, got {weights}.")
+    seen = numbers(weights)
+    if seen is not None and not (seen > 0).all():
+        raise ValueError(f"weights must be positive, got {seen}.")
     if covariances.ndim == 0:
         covariances = jnp.broadcast_to(covariances, weights.shape)
     if covariances.shape[0] != weights.size:
         raise ValueError(f"covariances have shape {covariances.shape} but need a leading K = {weights.size}.")
     components = jax.vmap(lambda mean, covariance: gaussian_prior(mean, covariance, schedule))(means, covariances)
-    if is_concrete(components.variances) and not bool((components.variances >= 0).all()):
-        raise ValueError("covariances must be positive semi-definite; one has a negative variance or eigenvalue.")
     return MixturePrior(schedule=schedule, log_weights=jnp.log(weights / weights.sum()), components=components)
 
 
@@ -320,7 +356,7 @@ class GrayPrior(Prior):
         t_rgb = self.schedule.fractional(jnp.sqrt(3.0) * sigma_t / alpha_t)
         # The pattern changes with the timestep: one for all would be imprinted on averages over a solver's steps.
         bits = jax.lax.bitcast_convert_type(t_rgb.astype(jnp.float32), jnp.uint32)
-        noise = jax.random.normal(jax.random.fold_in(jax.random.key(self.seed), bits), (*x_t.shape[:2], 3))
+        noise = jax.random.normal(jax.random.fold_in(key_from(self.seed), bits), (*x_t.shape[:2], 3))
         chroma = noise - noise.mean(axis=2, keepdims=True)
         return self.schedule(t_rgb)[1] * (x_t / (jnp.sqrt(3.0) * sigma_t) + chroma), t_rgb
 
@@ -349,6 +385,7 @@ def gray_prior(prior: Prior, *, seed: int = 0) -> GrayPrior:
         prior: Prior of RGB pictures; its schedule is kept. It must take timesteps between integers.
         seed: Seed of the chroma noise.
     """
+    check_prior("gray_prior", prior)
     return GrayPrior(schedule=prior.schedule, prior=prior, seed=seed)
 
 
@@ -401,6 +438,9 @@ def tiled(prior: Prior, size: int = 256, overlap: int = 64) -> Prior:
     Raises:
         ValueError: If ``overlap`` is not below ``size``.
     """
+    check_prior("tiled", prior)
+    check_whole("tiled: size", size, None)
+    check_whole("tiled: overlap", overlap, None)
     if not 0 <= overlap < size:
         raise ValueError(f"overlap is {overlap} but must be at least 0 and below size={size}.")
     return TiledPrior(schedule=prior.schedule, prior=prior, size=size, overlap=overlap)
@@ -409,3 +449,25 @@ def tiled(prior: Prior, size: int = 256, overlap: int = 64) -> Prior:
 def _taper(size: int, overlap: int) -> jax.Array:
     distance = jnp.minimum(jnp.arange(size), jnp.arange(size)[::-1]) + 1.0
     return jnp.minimum(distance / (overlap + 1), 1.0)
+
+
+# ---- checks
+
+
+def check_prior(name: str, prior: Prior, argument: str = "prior") -> None:
+    """Raises TypeError unless a prior came."""
+    needed = "a Prior, such as rd.load_prior(); a function becomes one by rd.prior(fn, schedule)"
+    check_type(f"{name}: {argument}", prior, Prior, needed)
+
+
+def _check_made(name: str, fn: Callable[..., jax.Array], schedule: Schedule) -> None:
+    needed = f"a function (x_t, t, cond) -> prediction; the order is {name}(fn, schedule)"
+    if isinstance(fn, Schedule):  # which can be called, too
+        raise TypeError(f"{name}: fn is {describe(fn)} but must be {needed}.")
+    check_callable(f"{name}: fn", fn, needed)
+    _check_schedule(name, schedule)
+
+
+def _check_schedule(name: str, schedule: Schedule) -> None:
+    needed = "a Schedule, such as rd.schedules.linear() or rd.schedules.from_betas(betas)"
+    check_type(f"{name}: schedule", schedule, Schedule, needed)

@@ -1,17 +1,20 @@
 """The inverse problem: what belongs to one image."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from reddiff_jax._checks import check_finite, check_image_shape
+from reddiff_jax._checks import check_array, check_finite, check_image_shape, check_type
+from reddiff_jax._keys import as_key
+from reddiff_jax._ranges import check_dtype, warn_of_range
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Condition, Image, Key
 from reddiff_jax.noise import Noise, gaussian
-from reddiff_jax.operators import LinearOperator, Operator, inpainting
+from reddiff_jax.operators import LinearOperator, Operator, inpainting, measurement
 
 
 @struct.dataclass
@@ -85,29 +88,44 @@ def problem(
 ) -> Problem:
     """Poses an inverse problem.
 
+    It warns (``UserWarning``) of what cannot be right for pictures in [-1, 1]: y in [0, 255] or [0, 1] where the
+    operator keeps the range, a Gaussian sigma_y above 2, k-space of another scale. Inside ``jit`` numbers cannot be
+    looked at, and nothing is said; under ``vmap`` they can.
+
     Args:
-        y: Measurement, of the operator's output shape.
+        y: Measurement, of the operator's output shape. Where nothing was measured (``operator.observed`` is 0) its
+            values do not count, and become 0.
         operator: How images become measurements.
         noise: Measurement noise; noiseless if None.
         cond: Condition of the prior, e.g. a class label.
         init: First guess (H, W, C) of the unknown, for solvers started with ``init=init_given``.
 
     Raises:
-        ValueError: If ``y`` or ``init`` does not have the operator's shape, or holds NaN or infinity. Inside ``jit`` or
-            ``vmap`` numbers cannot be looked at: there such an item's ``Solution.finite`` is False.
+        TypeError: If an argument is of another type.
+        ValueError: If ``y`` or ``init`` does not have the operator's shape, or holds NaN or infinity (whose items
+            have ``Solution.finite`` False inside ``jit``), or y is of whole numbers, or real instead of complex.
     """
-    y = jnp.asarray(y)
-    if y.shape != operator.out_shape:
+    noise = gaussian() if noise is None else noise
+    _check_operator("problem", operator)
+    _check_noise("problem", noise)
+    check_array("y", y, "an array, the measurement; the order is problem(y, operator, noise)")
+    y, expected = jnp.asarray(y), measurement(operator)
+    if y.shape != expected.shape:
         raise ValueError(
             f"y has shape {y.shape} but operator {type(operator).__name__} maps {operator.in_shape} to "
-            f"{operator.out_shape}. Was another operator, size or number of channels measured?"
+            f"{expected.shape}. Was another operator, size or number of channels measured? Or a batch? Use jax.vmap."
         )
-    if init is not None and init.shape != operator.in_shape:
-        raise ValueError(f"init has shape {init.shape} but the unknown image has {operator.in_shape}.")
+    check_dtype(y, expected, operator)
     check_finite("y", y, "What was not measured belongs in the operator: rd.inpainting with a mask that is 0 there.")
     if init is not None:
+        check_array("init", init, f"an image {operator.in_shape}")
+        if init.shape != operator.in_shape:
+            raise ValueError(f"init has shape {init.shape} but the unknown image has {operator.in_shape}.")
         check_finite("init", init)
-    return Problem(y, operator, gaussian() if noise is None else noise, cond, init)
+    if (observed := operator.observed) is not None:
+        y = jnp.where(observed > 0, y, 0)
+    warn_of_range(y, operator, noise)
+    return Problem(y, operator, noise, cond, init)
 
 
 def unconditional(in_shape: tuple[int, int, int], *, cond: Condition = None) -> Problem:
@@ -126,7 +144,7 @@ def unconditional(in_shape: tuple[int, int, int], *, cond: Condition = None) -> 
 
 
 def measure(key: Key, operator: Operator, noise: Noise, x: Image, *, cond: Condition = None) -> Problem:
-    """Simulates a measurement of the image ``x``.
+    """Simulates a measurement of the image ``x``; where nothing is measured, y is 0 and has no noise.
 
     Args:
         key: PRNG key of the noise.
@@ -136,11 +154,62 @@ def measure(key: Key, operator: Operator, noise: Noise, x: Image, *, cond: Condi
         cond: Condition of the prior.
 
     Raises:
+        TypeError: If an argument is of another type.
         ValueError: If ``x`` does not have the operator's input shape.
     """
+    key = as_key("measure: key", key)
+    _check_operator("measure", operator)
+    _check_noise("measure", noise)
+    check_array("measure: x", x, "an image (H, W, C); the order is measure(key, operator, noise, x)")
     if x.shape != operator.in_shape:
         raise ValueError(
             f"x has shape {x.shape} but operator {type(operator).__name__} takes {operator.in_shape}; "
             "batches go through jax.vmap."
         )
     return problem(noise.sample(key, operator(x)), operator, noise, cond=cond)
+
+
+# ---- checks
+
+
+def check_single(problem: Problem) -> None:
+    """Raises ValueError if a problem is not that of one image, but a batch, or its y is not its operator's."""
+    single = jax.tree.map(_first, problem) if _stacked(problem) else None
+    y, operator = problem.y, problem.operator
+    if single is not None and _fits(single):
+        raise ValueError(
+            f"problem is a batch of {y.shape[0]}: problem.y has shape {y.shape} and one measurement "
+            f"{single.y.shape}. A batch goes through jax.vmap(rd.run, in_axes=(0, None, 0))."
+        )
+    if y.shape != operator.out_shape:
+        raise ValueError(
+            f"problem.y has shape {y.shape} but operator {type(operator).__name__} maps {operator.in_shape} to "
+            f"{operator.out_shape}. A batch goes through jax.vmap(rd.run, in_axes=(0, None, 0))."
+        )
+
+
+def _stacked(problem: Problem) -> bool:
+    """Whether all arrays have one more axis of one length, as those of ``rd.stack``."""
+    return len(lengths := {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(problem)}) == 1 and () not in lengths
+
+
+def _first(leaf: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(jnp.shape(leaf)[1:], jnp.result_type(leaf))
+
+
+def _fits(problem: Problem) -> bool:
+    """Whether shapes are those of one problem."""
+    x = jax.ShapeDtypeStruct(problem.operator.in_shape, jnp.float32)
+    try:
+        return jax.eval_shape(lambda operator, x: operator(x), problem.operator, x).shape == problem.y.shape
+    except (TypeError, ValueError, IndexError):
+        return False
+
+
+def _check_operator(name: str, operator: Operator) -> None:
+    needed = "an Operator, such as rd.inpainting(mask); a function becomes one by rd.operator(fn, in_shape)"
+    check_type(f"{name}: operator", operator, Operator, needed)
+
+
+def _check_noise(name: str, noise: Noise) -> None:
+    check_type(f"{name}: noise", noise, Noise, "a Noise, such as rd.gaussian(0.05)")

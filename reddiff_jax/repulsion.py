@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from reddiff_jax._checks import check_non_negative
+from reddiff_jax._checks import check_non_negative, check_whole
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Condition, Image, Key, Timestep
 from reddiff_jax.priors import Prior
@@ -171,8 +171,7 @@ def repulsive(
         Zilberstein et al. 2024 (arXiv 2406.16683), the repulsion with a radial kernel of the median's width.
         Departures: the factor n, the width's term 2 r^2, and no latent space.
     """
-    if num_particles < 2:
-        raise ValueError(f"num_particles is {num_particles} but must be at least 2; a single one is the solver itself.")
+    check_whole("num_particles", num_particles, 2, "A single one is the solver itself.")
     check_non_negative("weight", weight)
     if not isinstance(getattr(solver, "prior", None), Prior):
         raise TypeError(f"repulsive needs a solver with a prior; {type(solver).__name__} has none.")

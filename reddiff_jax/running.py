@@ -10,9 +10,11 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from reddiff_jax import _tree
+from reddiff_jax._checks import check_type, check_whole, describe
+from reddiff_jax._keys import as_key
 from reddiff_jax._repr import Detail, Repr, field_parts
 from reddiff_jax._types import Key
-from reddiff_jax.problems import Problem
+from reddiff_jax.problems import Problem, check_single
 from reddiff_jax.solvers import Solver
 
 Record = Callable[[Any, Any], Any]
@@ -34,7 +36,6 @@ class Solution(Repr):
         return [*field_parts(self, detail, without=("info", "state", "record")), f"{num_steps} steps"]
 
 
-@partial(jax.jit, static_argnames=("num_steps", "record", "record_every"))
 def run(
     key: Key,
     solver: Solver,
@@ -61,8 +62,29 @@ def run(
         record_every: Steps from one record to the next; must divide the number of steps.
 
     Raises:
-        ValueError: If the numbers of steps do not fit together.
+        TypeError: If an argument is of another type.
+        ValueError: If the numbers of steps do not fit together, or the problem is a batch.
     """
+    check_run("run", solver, problem)
+    key = as_key("run: key", key)
+    if num_steps is not None:
+        num_steps = check_whole("run: num_steps", num_steps, None)
+    if record is not None and not callable(record):
+        raise TypeError(f"run: record is {describe(record)} but must be a function (state, info) -> pytree.")
+    return _run(key, solver, problem, state, num_steps, record, check_whole("run: record_every", record_every, None))
+
+
+@partial(jax.jit, static_argnames=("num_steps", "record", "record_every"))
+def _run(
+    key: Key,
+    solver: Solver,
+    problem: Problem,
+    state: Any,
+    num_steps: int | None,
+    record: Record | None,
+    record_every: int,
+) -> Solution:
+    check_single(problem)
     if num_steps is None:
         if state is not None:
             raise ValueError("a run that continues from a state must be told how far: run(..., num_steps=80).")
@@ -91,7 +113,6 @@ def run(
     return Solution(x, info, state, jnp.isfinite(x).all(), recorded)
 
 
-@partial(jax.jit, static_argnames="num_restarts")
 def best_of(
     key: Key, solver: Solver, problem: Problem, num_restarts: int = 4
 ) -> tuple[Solution, Float[Array, "num_restarts"]]:
@@ -112,10 +133,17 @@ def best_of(
         The solution, and the root mean square of ``A(x_i) - y`` of every run, infinite where x_i is not finite.
 
     Raises:
+        TypeError: If an argument is of another type.
         ValueError: If ``num_restarts`` is below 1.
     """
-    if num_restarts < 1:
-        raise ValueError(f"num_restarts is {num_restarts} but must be at least 1.")
+    check_run("best_of", solver, problem)
+    return _best_of(as_key("best_of: key", key), solver, problem, check_whole("num_restarts", num_restarts))
+
+
+@partial(jax.jit, static_argnames="num_restarts")
+def _best_of(
+    key: Key, solver: Solver, problem: Problem, num_restarts: int
+) -> tuple[Solution, Float[Array, "num_restarts"]]:
     keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(num_restarts))
     solutions = jax.vmap(run, in_axes=(0, None, None))(keys, solver, problem)
     residuals = jax.vmap(problem.rms_residual)(solutions.x)
@@ -123,7 +151,6 @@ def best_of(
     return _tree.index(solutions, jnp.argmin(residuals)), residuals
 
 
-@partial(jax.jit, static_argnames="num_runs")
 def mean_of(
     key: Key, solver: Solver, problem: Problem, num_runs: int = 8
 ) -> tuple[Float[Array, "H W C"], Float[Array, "H W C"]]:
@@ -143,10 +170,18 @@ def mean_of(
         The mean, and the standard deviation of one run (over num_runs - 1).
 
     Raises:
+        TypeError: If an argument is of another type.
         ValueError: If ``num_runs`` is below 2.
     """
-    if num_runs < 2:
-        raise ValueError(f"num_runs is {num_runs} but must be at least 2; a single one is rd.run.")
+    check_run("mean_of", solver, problem)
+    key = as_key("mean_of: key", key)
+    return _mean_of(key, solver, problem, check_whole("num_runs", num_runs, 2, "A single one is rd.run."))
+
+
+@partial(jax.jit, static_argnames="num_runs")
+def _mean_of(
+    key: Key, solver: Solver, problem: Problem, num_runs: int
+) -> tuple[Float[Array, "H W C"], Float[Array, "H W C"]]:
     keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(num_runs))
     xs = jax.vmap(run, in_axes=(0, None, None))(keys, solver, problem).x
     return xs.mean(axis=0), xs.std(axis=0, ddof=1)
@@ -154,4 +189,12 @@ def mean_of(
 
 def start(key: Key, solver: Solver, problem: Problem) -> Any:
     """Returns the state before the first step of ``run``."""
-    return solver.init(jax.random.fold_in(key, 0), problem)
+    check_single(problem)
+    return solver.init(jax.random.fold_in(as_key("start: key", key), 0), problem)
+
+
+def check_run(name: str, solver: Solver, problem: Problem) -> None:
+    """Raises TypeError unless a solver and a problem came."""
+    order = "the order is run(key, solver, problem)"
+    check_type(f"{name}: solver", solver, Solver, f"a Solver, such as rd.default_solver(prior, problem); {order}")
+    check_type(f"{name}: problem", problem, Problem, f"a Problem, such as rd.problem(y, operator, noise); {order}")

@@ -6,6 +6,7 @@ t = 0.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,10 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from reddiff_jax._checks import check_array, check_callable, check_non_negative, check_type, check_whole
 from reddiff_jax._repr import Detail, Repr
+
+_LEAST_ALPHA = 1e-15  # so that (sigma_t / alpha_t)^2 is a number in float32
 
 Spacing = Callable[[int, int], np.ndarray]
 """``(num_timesteps of the schedule, n) -> (n,)`` timesteps, descending."""
@@ -69,6 +73,9 @@ class Schedule(Repr):
             ValueError: If ``n`` is not between 1 and T, or the spacing leaves the table or is not descending.
         """
         total = self.num_timesteps
+        n = check_whole("num_steps", n, None)
+        if spacing is not None:
+            check_callable("spacing", spacing, "a function (T, n) -> timesteps, such as rd.schedules.linspace")
         if not 1 <= n <= total:
             raise ValueError(f"cannot choose {n} of {total} timesteps; num_steps must be between 1 and {total}.")
         chosen = np.asarray((spacing or linspace)(total, n))
@@ -153,6 +160,9 @@ def log_even(
     Raises:
         ValueError: If ``sigma_min`` is not below ``sigma_max``, or the table has fewer than n levels between them.
     """
+    check_type("log_even: schedule", schedule, Schedule, "a Schedule: prior.schedule")
+    check_non_negative("sigma_max", sigma_max)
+    check_non_negative("sigma_min", sigma_min)
     if not 0 < sigma_min < sigma_max:
         raise ValueError(f"noise levels fall from sigma_max to sigma_min; these are {sigma_max} and {sigma_min}.")
     with np.errstate(divide="ignore"):  # the last level may be pure noise
@@ -183,13 +193,21 @@ def from_betas(betas: np.ndarray) -> Schedule:
     Args:
         betas: Variances of the forward steps, shape (T,), each in (0, 1).
 
+    Raises:
+        ValueError: If they are no such betas, or the signal scale alpha_t falls below 1e-15.
+
     Source:
         Ho et al. 2020 (arXiv 2006.11239), section 2.
     """
-    betas = np.asarray(betas, np.float64)
+    betas = _host_numbers("from_betas: betas", betas)
     if betas.ndim != 1 or betas.size == 0 or not ((betas > 0) & (betas < 1)).all():
         raise ValueError("betas must have shape (T,) and lie strictly between 0 and 1.")
     log_alphas_cumprod = np.cumsum(np.log1p(-betas))
+    if (left := int((log_alphas_cumprod > 2 * np.log(_LEAST_ALPHA)).sum())) < betas.size:
+        raise ValueError(
+            f"betas leave no signal: alpha_t is below {_LEAST_ALPHA:g} from timestep {left} of {betas.size}, where x_0 "
+            f"cannot be estimated in float32. Take smaller betas, or the first ones alone: betas[:{left}]."
+        )
     # dtype=float is JAX's default float: float32 unless jax_enable_x64 is set.
     return Schedule(
         alphas=jnp.asarray(np.exp(0.5 * log_alphas_cumprod), dtype=float),
@@ -199,16 +217,19 @@ def from_betas(betas: np.ndarray) -> Schedule:
 
 def linear(num_timesteps: int = 1000, *, beta_start: float = 1e-4, beta_end: float = 2e-2) -> Schedule:
     """Linear betas (Ho et al. 2020); the schedule of nearly all published checkpoints."""
+    num_timesteps = check_whole("num_timesteps", num_timesteps)
     return from_betas(np.linspace(beta_start, beta_end, num_timesteps))
 
 
 def quad(num_timesteps: int = 1000, *, beta_start: float = 1e-4, beta_end: float = 2e-2) -> Schedule:
     """Betas whose square root is linear."""
+    num_timesteps = check_whole("num_timesteps", num_timesteps)
     return from_betas(np.linspace(np.sqrt(beta_start), np.sqrt(beta_end), num_timesteps) ** 2)
 
 
 def const(num_timesteps: int = 1000, *, beta: float = 2e-2) -> Schedule:
     """One beta for all timesteps."""
+    num_timesteps = check_whole("num_timesteps", num_timesteps)
     return from_betas(np.full(num_timesteps, beta))
 
 
@@ -217,17 +238,20 @@ def jsd(num_timesteps: int = 1000, *, max_beta: float = 0.999) -> Schedule:
 
     The last one is cut to ``max_beta``: at beta = 1 the signal is gone and x_0 cannot be estimated.
     """
+    num_timesteps = check_whole("num_timesteps", num_timesteps)
     return from_betas(np.minimum(1.0 / np.arange(num_timesteps, 0, -1), max_beta))
 
 
 def sigmoid(num_timesteps: int = 1000, *, beta_start: float = 1e-4, beta_end: float = 2e-2) -> Schedule:
     """Betas that follow a logistic curve over [-6, 6]."""
+    num_timesteps = check_whole("num_timesteps", num_timesteps)
     rise = 1 / (1 + np.exp(-np.linspace(-6, 6, num_timesteps)))
     return from_betas(beta_start + (beta_end - beta_start) * rise)
 
 
 def cosine(num_timesteps: int = 1000, *, offset: float = 0.008, max_beta: float = 0.999) -> Schedule:
     """Squared-cosine alphas_cumprod (Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 17); the 64 x 64 checkpoint's."""
+    num_timesteps = check_whole("num_timesteps", num_timesteps)
     u = np.arange(num_timesteps + 1) / num_timesteps
     alphas_cumprod = np.cos((u + offset) / (1 + offset) * np.pi / 2) ** 2
     return from_betas(np.minimum(1 - alphas_cumprod[1:] / alphas_cumprod[:-1], max_beta))
@@ -239,7 +263,7 @@ def from_sigmas(sigmas: np.ndarray) -> Schedule:
     Args:
         sigmas: Noise levels in pixel units ([-1, 1] images), shape (T,), positive and ascending.
     """
-    sigmas = np.asarray(sigmas, np.float64)
+    sigmas = _host_numbers("from_sigmas: sigmas", sigmas)
     if sigmas.ndim != 1 or sigmas.size == 0 or not np.isfinite(sigmas).all():
         raise ValueError(f"sigmas must have shape (T,) and be finite, got shape {sigmas.shape}.")
     if sigmas[0] <= 0 or (np.diff(sigmas) <= 0).any():
@@ -249,9 +273,17 @@ def from_sigmas(sigmas: np.ndarray) -> Schedule:
 
 def ve(num_timesteps: int = 1000, *, sigma_min: float = 0.01, sigma_max: float = 50.0) -> Schedule:
     """Geometric noise levels (Song et al. 2021, arXiv 2011.13456, appendix C)."""
+    num_timesteps = check_whole("num_timesteps", num_timesteps)
     return from_sigmas(np.geomspace(sigma_min, sigma_max, num_timesteps))
 
 
 def edm(num_timesteps: int = 1000, *, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Schedule:
     """Noise levels evenly spaced in sigma ** (1 / rho) (Karras et al. 2022, arXiv 2206.00364, eq. 5), ascending."""
+    num_timesteps = check_whole("num_timesteps", num_timesteps)
     return from_sigmas(np.linspace(sigma_min ** (1 / rho), sigma_max ** (1 / rho), num_timesteps) ** rho)
+
+
+def _host_numbers(name: str, values: Any) -> np.ndarray:
+    values = list(values) if isinstance(values, tuple) else values
+    check_array(name, values, "numbers (T,), one for each timestep")
+    return np.asarray(values, np.float64)

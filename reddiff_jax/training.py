@@ -25,6 +25,7 @@ from flax import linen as nn
 from flax import struct
 
 from reddiff_jax import pictures
+from reddiff_jax._keys import as_key, key_from
 from reddiff_jax.priors import NetPrior, Prior, ToEps, from_eps, from_v, from_x0
 from reddiff_jax.schedules import Schedule
 from reddiff_jax.solvers._transition import ddim_transition
@@ -236,7 +237,7 @@ def init_state(net: nn.Module, config: TrainingConfig, channels: int, params: An
     """Fresh state; from given parameters if any (fine-tuning)."""
     if params is None:
         x = jnp.zeros((config.crops[0], config.crops[0], channels))
-        params = jax.jit(net.init)(jax.random.key(config.seed), x, jnp.zeros((), jnp.int32))["params"]
+        params = jax.jit(net.init)(key_from(config.seed), x, jnp.zeros((), jnp.int32))["params"]
     # Copies, because the training step donates its state.
     params, ema = jax.tree.map(jnp.copy, params), jax.tree.map(jnp.copy, params)
     return TrainState(params, ema, config.optimizer().init(params), jnp.zeros((), jnp.int32))
@@ -266,7 +267,7 @@ def train_step(
     state: TrainState, crops: jax.Array, schedule: Schedule, *, net: nn.Module, config: TrainingConfig
 ) -> tuple[TrainState, jax.Array]:
     """One update on crops (B, H, W, C), uint8; returns the new state and the loss. The old state is donated."""
-    key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+    key = jax.random.fold_in(key_from(config.seed), state.step)
     x = crops.astype(jnp.float32) / 127.5 - 1.0
     objective = partial(denoising_loss, net, schedule, config)
     loss, grads = jax.value_and_grad(objective)(state.params, key, x)
@@ -399,7 +400,7 @@ def sample(key: jax.Array, prior: Prior, shape: tuple[int, int, int], num_steps:
 
 def sample_sheet(key: jax.Array, prior: Prior, size: int, channels: int, count: int = 16) -> np.ndarray:
     """Unconditional samples side by side, (rows * size, columns * size, channels) in [-1, 1]."""
-    keys = jax.random.split(key, count)
+    keys = jax.random.split(as_key("sample_sheet: key", key), count)
     images = np.asarray(jax.vmap(lambda key: sample(key, prior, (size, size, channels)))(keys))
     columns = int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)
@@ -416,7 +417,7 @@ def loss_by_noise_level(
 ) -> dict[int, float]:
     """Noise-prediction loss of a prior on crops (B, H, W, C), uint8, at each of some timesteps."""
     x = jnp.asarray(pictures.to_float(crops))
-    return {t: float(_eps_loss(prior, x, jnp.asarray(t), jax.random.key(seed))) for t in timesteps}
+    return {t: float(_eps_loss(prior, x, jnp.asarray(t), key_from(seed))) for t in timesteps}
 
 
 @jax.jit

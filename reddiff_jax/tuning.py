@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from reddiff_jax import _tree, metrics, tasks
+from reddiff_jax._keys import as_key
 from reddiff_jax._types import Image, Key
 from reddiff_jax.noise import gaussian
 from reddiff_jax.priors import Prior
@@ -276,6 +277,7 @@ def tune(
         raise ValueError(
             f"{first.name} is not searched over {', '.join(unknown)}; choose among {', '.join(first.space)}."
         )
+    key = as_key("tune: key", key)
     evaluate = _Sweep(key, prior, task_name, sigma, jnp.asarray(pictures), score, sweep_size)
     scores: dict[Settings, float] = dict(known or {})
     tried: list[Settings] = []

@@ -114,7 +114,7 @@ def _radial_mri(seed: int, shape: tuple[int, int, int], coils: int = 0) -> ops.O
 
 def _varying_blur(seed: int, shape: tuple[int, int, int], boundary: ops.Boundary, **options: bool) -> ops.Operator:
     weights = ops.grid_weights(shape, (2, 2))
-    return ops.varying_blur(_kernel(seed, 4, 5, 3), weights, shape, boundary=boundary, **options)
+    return ops.varying_blur(_kernel(seed, 4, 5, 3), weights, shape, boundary=boundary, normalize=True, **options)
 
 
 B = ops.Boundary
@@ -151,7 +151,7 @@ OPERATORS = [
         OperatorCase(
             f"blur_{boundary}",
             "blur",
-            lambda seed, boundary=boundary: ops.blur(_kernel(seed, 5, 3), RGB, boundary=boundary),
+            lambda seed, boundary=boundary: ops.blur(_kernel(seed, 5, 3), RGB, boundary=boundary, normalize=True),
             ops.CircularBlur if boundary == B.CIRCULAR else ops.PaddedBlur,
             truncation=CUT,
         )
@@ -160,7 +160,7 @@ OPERATORS = [
     OperatorCase(
         "blur_channels",
         "blur",
-        lambda seed: ops.blur(_kernel(seed, 4, 6, 3), RGB, boundary=B.CIRCULAR),
+        lambda seed: ops.blur(_kernel(seed, 4, 6, 3), RGB, boundary=B.CIRCULAR, normalize=True),
         ops.CircularBlur,
         truncation=CUT,
     ),
@@ -187,7 +187,9 @@ OPERATORS = [
     OperatorCase("jpeg_grey", "jpeg", lambda seed: ops.jpeg((12, 9, 1), 5 + seed)),
     OperatorCase("quantization", "quantization", lambda seed: ops.quantization(RGB, 2 + seed)),
     OperatorCase(
-        "saturated_blur", "saturated_blur", lambda seed: ops.saturated_blur(_kernel(seed, 5, 3), RGB, gain=1.0 + seed)
+        "saturated_blur",
+        "saturated_blur",
+        lambda seed: ops.saturated_blur(_kernel(seed, 5, 3), RGB, gain=1.0 + seed, normalize=True),
     ),
     OperatorCase("nonlinear_blur", "nonlinear_blur", _nonlinear_blur),
     OperatorCase("legacy_uniform_blur", "legacy_uniform_blur", lambda seed: ops.legacy_uniform_blur(RGB)),

@@ -98,6 +98,14 @@ def test_bfloat16_rounds_the_parameters_once(prior, tmp_path):
 
 
 @pytest.mark.slow
+def test_weights_that_are_not_finite_are_not_saved(prior, tmp_path):
+    leaves, structure = jax.tree.flatten(prior.params)
+    broken = prior.replace(params=structure.unflatten([leaves[0].at[..., 0].set(jnp.nan), *leaves[1:]]))
+    with pytest.raises(ValueError, match=r"the weights \S+ have entries that are not finite in float32"):
+        rd.save_prior(broken, tmp_path / "broken")
+    assert not any(tmp_path.iterdir())
+
+
 def test_bfloat16_leaves_the_schedule_alone(prior, tmp_path):
     rd.save_prior(prior, tmp_path / "half", dtype=jnp.bfloat16)
     assert np.array_equal(rd.load_prior(tmp_path / "half").schedule.sigmas, prior.schedule.sigmas)

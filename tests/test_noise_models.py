@@ -348,3 +348,22 @@ def test_a_deviation_quoted_for_the_unit_range_is_doubled():
 def test_parameters_that_make_no_sense_are_an_error(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("rate", [30.0, 6e4, 7e4, 1e7, 4.2e9, 1e12])
+def test_counts_of_every_rate_have_the_mean_and_the_variance_of_the_rate(rate, key):
+    counts = np.asarray(rd.poisson(1.0, low=0.0, high=1.0).sample(key, jnp.full(40_000, rate)), np.float64)
+    # Five standard deviations of a mean, and of a variance, of 40000 draws; and float32's rounding of the rate.
+    assert abs(counts.mean() - rate) < 5 * np.sqrt(rate / counts.size) + 1e-7 * rate
+    assert abs(counts.var() / rate - 1) < 5 * np.sqrt(2 / counts.size) + 0.01
+
+
+def test_counts_beyond_whole_numbers_of_32_bits_are_not_clipped(key):
+    y = rd.poisson_magnitude(1e6).sample(key, jnp.asarray([64.795]))
+    np.testing.assert_allclose(y, 64.795, atol=5 * 5e-4)  # sigma is 1 / (2 sqrt(photons)) = 5e-4
+
+
+def test_counts_at_small_rates_are_those_of_jax(key):
+    rates = jnp.asarray([0.0, 3.0, 1000.0, 1e8])
+    counts = rd.poisson(1.0, low=0.0, high=1.0).sample(key, rates)
+    assert np.array_equal(counts[:3], jax.random.poisson(key, jnp.minimum(rates, 2.0**16))[:3])

@@ -67,8 +67,35 @@ def test_misfit_gradient_vanishes_where_the_measurement_is_explained(operator):
 def test_measure_adds_the_noise_of_its_key(key):
     operator, noise, x = OPERATORS["inpainting"], rd.gaussian(0.1), _image(0)
     problem = rd.measure(key, operator, noise, x, cond=jnp.int32(3))
-    assert np.array_equal(problem.y, noise.sample(key, operator(x)))
+    assert np.array_equal(problem.y, jnp.where(operator.mask == 1, noise.sample(key, operator(x)), 0))
     assert problem.cond == 3
+
+
+def test_measure_adds_no_noise_where_nothing_is_measured(key):
+    mask = jnp.zeros(SHAPE[:2]).at[:4].set(1)
+    kspace, coils = rd.mri(mask, (*SHAPE[:2], 2)), rd.coil_maps(2, SHAPE)
+    operators = {
+        "inpainting": rd.inpainting(mask),
+        "mri": kspace,
+        "real mri": rd.mri(mask, (*SHAPE[:2], 1)),
+        "coils": rd.mri(mask, (*SHAPE[:2], 2), coil_maps=coils),
+        "scaled": 2.0 * kspace,
+        "composed": rd.inpainting(mask) @ rd.denoising(SHAPE),
+    }
+    for name, operator in operators.items():
+        y = rd.measure(key, operator, rd.gaussian(0.5), jnp.ones(operator.in_shape)).y
+        assert not y[4:].any(), name
+        assert y[:4].all(), name
+    both = rd.operators.stacked(rd.inpainting(mask), rd.denoising(SHAPE))
+    inpainted, denoised = both.split(rd.measure(key, both, rd.gaussian(0.5), jnp.ones(SHAPE)).y)
+    assert not inpainted[4:].any()
+    assert denoised.all()
+
+
+def test_what_was_not_measured_does_not_count_in_y():
+    mask = jnp.zeros(SHAPE[:2]).at[:4].set(1)
+    whole, masked = (rd.problem(y, rd.inpainting(mask)) for y in (_image(0), mask[:, :, None] * _image(0)))
+    assert np.array_equal(whole.y, masked.y)
 
 
 def test_measure_maps_over_a_batch(key):
@@ -105,9 +132,9 @@ def test_a_complex_measurement_that_is_not_finite_is_an_error():
         rd.problem(y.at[0, 0, 0].set(jnp.nan * 1j), OPERATORS["complex_linear"])
 
 
-def test_inside_vmap_measurements_that_are_not_finite_pass():
+def test_inside_jit_measurements_that_are_not_finite_pass():
     ys = jnp.zeros((2, *SHAPE)).at[1, 0, 0, 0].set(jnp.nan)
-    problems = jax.vmap(lambda y: rd.problem(y, OPERATORS["inpainting"]))(ys)
+    problems = jax.jit(jax.vmap(lambda y: rd.problem(y, rd.denoising(SHAPE))))(ys)
     assert np.array_equal(problems.y, ys, equal_nan=True)
 
 

@@ -160,7 +160,7 @@ def test_a_common_factor_of_features_with_weights_changes_nothing():
 
 
 def test_bad_use_is_an_error_that_says_what_to_do():
-    with pytest.raises(ValueError, match="a single one is the solver itself"):
+    with pytest.raises(ValueError, match="A single one is the solver itself"):
         rd.repulsive(_reddiff(), 1)
     with pytest.raises(ValueError, match="weight is -1"):
         rd.repulsive(_reddiff(), weight=-1)

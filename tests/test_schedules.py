@@ -323,3 +323,12 @@ def test_noise_levels_that_do_not_ascend_are_an_error(sigmas):
 
 def test_a_schedule_is_a_pytree_of_its_tables():
     assert isinstance(jax.tree.map(lambda table: table, schedules.linear()), Schedule)
+
+
+def test_betas_that_leave_no_signal_are_an_error_that_says_where():
+    with pytest.raises(ValueError, match=r"alpha_t is below 1e-15 from timestep (\d+) of 100000.* betas\[:\1\]"):
+        schedules.linear(100_000)
+    betas = np.full(100, 0.5)
+    with pytest.raises(ValueError, match=r"betas\[:99\]"):
+        schedules.from_betas(betas)
+    assert schedules.from_betas(betas[:99]).alphas[-1] >= 1e-15

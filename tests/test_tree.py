@@ -22,7 +22,7 @@ def test_unstack_undoes_stack():
 
 
 def test_index_takes_an_item_of_every_leaf():
-    assert _tree.index(rd.stack([_problem(i) for i in range(3)]), 2).y[0, 0, 0] == 2.0
+    assert _tree.index(rd.stack([_problem(i) for i in range(3)]), 2).y.max() == 2.0
 
 
 def test_stack_takes_a_generator():

@@ -133,9 +133,13 @@ def _ssim(x: jax.Array, reference: jax.Array) -> jax.Array:
 
 
 def mean(values: Iterable[float]) -> float:
-    """Mean of numbers; NaN of none."""
+    """Mean of the numbers that are not infinite, as the PSNR of identical pictures is; NaN of none.
+
+    One identical pair among many would make the mean infinite. Where all are infinite, so is the mean.
+    """
     values = list(values)
-    return math.fsum(values) / len(values) if values else math.nan
+    finite = [value for value in values if not math.isinf(value)] or values
+    return math.fsum(finite) / len(finite) if finite else math.nan
 
 
 def write_scores(path: str | Path, scores: Sequence[tuple[str, Mapping[str, float]]]) -> None:

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from reddiff_jax._checks import check_non_negative, check_picture_shape, is_concrete
+from reddiff_jax._checks import check_non_negative, check_picture_shape, is_visible, numbers, show
+from reddiff_jax._keys import as_key
 from reddiff_jax.masks._observed import observed
 
 
@@ -26,10 +27,14 @@ def box(
         ValueError: If the hole, when concrete, is empty or leaves the picture.
     """
     h, w = check_picture_shape("masks.box", shape)
-    if is_concrete(top, left, height, width) and not (0 <= top < top + height <= h and 0 <= left < left + width <= w):
+    for name, value in (("top", top), ("left", left), ("height", height), ("width", width)):
+        check_non_negative(f"masks.box: {name}", value)
+    # Compared under vmap, which knows the axes of each.
+    fits = (height > 0) & (width > 0) & (top + height <= h) & (left + width <= w)
+    if is_visible(fits) and not numbers(fits).all():  # type: ignore[union-attr]
         raise ValueError(
-            f"masks.box: the box with top={top}, left={left}, height={height}, width={width} is empty or leaves the "
-            f"picture of {w} x {h} pixels. Make it smaller or move it."
+            f"masks.box: the box with top={show(top)}, left={show(left)}, height={show(height)}, "
+            f"width={show(width)} is empty or leaves the picture of {w} x {h} pixels. Make it smaller or move it."
         )
     rows, columns = jnp.arange(h), jnp.arange(w)
     in_rows = (rows >= top) & (rows < top + height)
@@ -54,7 +59,7 @@ def random_box(
     Source:
         Chung et al. 2022 (arXiv 2209.14687).
     """
-    sides = check_picture_shape("masks.random_box", shape)
+    key, sides = as_key("masks.random_box: key", key), check_picture_shape("masks.random_box", shape)
     holes = (size, size) if isinstance(size, int) else tuple(size)
     if len(holes) != 2 or not all(1 <= hole <= side for hole, side in zip(holes, sides, strict=True)):
         raise ValueError(f"masks.random_box: size is {size} but must be from 1 to the picture's {sides} pixels.")

@@ -6,6 +6,8 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from reddiff_jax._keys import key_from
+
 
 def key_of(name: str, seed: int = 0) -> PRNGKeyArray:
     """The PRNG key of one picture's mask: depends on the picture's name and the seed, not on its place in a list.
@@ -14,7 +16,7 @@ def key_of(name: str, seed: int = 0) -> PRNGKeyArray:
         name: The picture's name, such as its file name.
         seed: One seed for a data set's masks.
     """
-    key = jax.random.key(seed)
+    key = key_from(seed)
     # Names of files need not be UTF-8; Python keeps their other bytes as surrogates.
     digest = hashlib.sha256(name.encode(errors="surrogateescape")).digest()
     for word in np.frombuffer(digest[:8], ">u4"):

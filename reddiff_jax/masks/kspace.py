@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from reddiff_jax._checks import check_picture_shape
+from reddiff_jax._checks import check_picture_shape, check_positive
+from reddiff_jax._keys import as_key
 from reddiff_jax.masks._observed import observed
 
 _REFERENCE_FRACTION = 0.32  # of the lines, divided by the acceleration: 8 % at 4x, 4 % at 8x
@@ -63,7 +64,7 @@ def cartesian(
         Zbontar et al. 2018, fastMRI (arXiv 1811.08839). There the number of random lines is random and equispaced ones
         may fall into the ACS; here the number is exact. Variable density: Lustig et al. 2007, "Sparse MRI".
     """
-    sides = check_picture_shape("masks.cartesian", shape)
+    key, sides = as_key("masks.cartesian: key", key), check_picture_shape("masks.cartesian", shape)
     if axis not in (0, 1):
         raise ValueError(f"masks.cartesian: axis is {axis} but must be 0 (rows are chosen) or 1 (columns).")
     kind = _check_kind(kind)
@@ -120,7 +121,7 @@ def variable_density(
     Source:
         Lustig, Donoho and Pauly 2007, "Sparse MRI", section on variable-density random undersampling.
     """
-    sides = check_picture_shape("masks.variable_density", shape)
+    key, sides = as_key("masks.variable_density: key", key), check_picture_shape("masks.variable_density", shape)
     count = _check_acceleration("masks.variable_density", acceleration, sides[0] * sides[1])
     rows, columns = (_central(side, round(center_fraction * side)) for side in sides)
     block = rows[:, None] & columns[None, :]
@@ -163,6 +164,7 @@ def _check_kind(kind: Undersampling) -> Undersampling:
 
 def _check_acceleration(name: str, acceleration: float, total: int) -> int:
     """Returns how many of ``total`` are measured."""
+    check_positive(f"{name}: acceleration", acceleration)
     if not 1 <= acceleration <= total:
         raise ValueError(
             f"{name}: acceleration is {acceleration} but must be from 1 (everything is measured) to {total}."

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from reddiff_jax._checks import check_picture_shape, is_concrete
+from reddiff_jax._checks import check_numbers, check_picture_shape
+from reddiff_jax._keys import as_key
 from reddiff_jax.masks._observed import observed
 
 
@@ -21,8 +22,8 @@ def random(key: PRNGKeyArray, shape: Sequence[int], keep: float | Float[Array, "
     Raises:
         ValueError: If a concrete ``keep`` is outside [0, 1].
     """
-    h, w = check_picture_shape("masks.random", shape)
-    if is_concrete(keep) and not 0 <= float(keep) <= 1:
-        raise ValueError(f"masks.random: keep is {keep} but must be the fraction of observed pixels, in [0, 1].")
+    key, (h, w) = as_key("masks.random: key", key), check_picture_shape("masks.random", shape)
+    needed = "the fraction of observed pixels, in [0, 1]"
+    check_numbers("masks.random: keep", keep, lambda x: (x >= 0) & (x <= 1), needed)
     order = jax.random.permutation(key, h * w).reshape(h, w)
     return observed(order < jnp.round(keep * (h * w)))

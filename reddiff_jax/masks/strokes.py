@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from reddiff_jax._checks import check_picture_shape
+from reddiff_jax._keys import as_key
 from reddiff_jax.masks._observed import observed
 
 _NUM_STROKES = 32
@@ -35,7 +36,7 @@ def freeform(
         The protocol (10-20 %, 20-30 %, ... of the pixels missing) of Saharia et al. 2021, Palette (arXiv 2111.05826);
         the brush is our own.
     """
-    h, w = check_picture_shape("masks.freeform", shape)
+    key, (h, w) = as_key("masks.freeform: key", key), check_picture_shape("masks.freeform", shape)
     if min(h, w) < 16:
         raise ValueError(
             f"masks.freeform: shape is {tuple(shape)} but strokes need a picture of at least 16 x 16 pixels."

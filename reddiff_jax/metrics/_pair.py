@@ -4,12 +4,14 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from reddiff_jax._checks import check_image_shape
+from reddiff_jax._checks import check_array, check_image_shape
 
 
 def as_pair(x: ArrayLike, reference: ArrayLike, min_size: int, metric: str) -> tuple[jax.Array, jax.Array]:
     """Returns two images of one shape in float32 or wider, or raises ValueError."""
     images = []
+    for name, image in (("x", x), ("reference", reference)):
+        check_array(f"{metric}: {name}", image, "an image (H, W, C)")
     for name, image in (("x", jnp.asarray(x)), ("reference", jnp.asarray(reference))):
         height, width, _ = check_image_shape(name, image.shape)
         if not jnp.issubdtype(image.dtype, jnp.floating):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from reddiff_jax._checks import is_concrete
+from reddiff_jax._checks import check_positive
 from reddiff_jax.metrics._pair import as_pair
 
 _RADIUS, _SIGMA = 5, 1.5  # of the window, in pixels
@@ -111,6 +111,5 @@ def _window_matrix(size: int) -> np.ndarray:
 
 
 def _check_data_range(data_range: Any) -> None:
-    """Raises ValueError unless a concrete ``data_range`` is finite and positive."""
-    if is_concrete(data_range) and not (np.isfinite(data_range) and data_range > 0):
-        raise ValueError(f"data_range is {data_range} but must be positive: 2 for images in [-1, 1], 1 for [0, 1].")
+    """Raises ValueError unless a visible ``data_range`` is finite and positive."""
+    check_positive("data_range", data_range, "It is 2 for images in [-1, 1], 1 for [0, 1].")

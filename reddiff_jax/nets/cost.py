@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
+from reddiff_jax._keys import key_from
 from reddiff_jax.nets.classifier import EncoderUNet
 from reddiff_jax.nets.diffusers_unet import DiffusersUNet
 from reddiff_jax.nets.kernel_wizard import KernelWizard
@@ -18,7 +19,7 @@ Net = UNet | EncoderUNet | DiffusersUNet | ResidualUNet
 
 def parameter_shapes(net: Net | KernelWizard) -> dict[str, Any]:
     """Returns the parameters' nested dictionary with a ``jax.ShapeDtypeStruct`` for each array."""
-    return jax.eval_shape(net.init, jax.random.key(0), *_inputs(net, None))["params"]
+    return jax.eval_shape(net.init, key_from(0), *_inputs(net, None))["params"]
 
 
 def parameter_count(net: Net | KernelWizard) -> int:
@@ -41,7 +42,7 @@ def multiply_adds(net: Net | KernelWizard, size: int | None = None) -> int:
         size: Height and width of the image, in pixels; a classifier has only one, its default.
     """
     inputs = _inputs(net, size)
-    variables = jax.eval_shape(net.init, jax.random.key(0), *inputs)
+    variables = jax.eval_shape(net.init, key_from(0), *inputs)
     return _multiply_adds(jax.make_jaxpr(net.apply)(variables, *inputs).jaxpr)
 
 

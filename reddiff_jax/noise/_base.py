@@ -9,7 +9,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
-from reddiff_jax._checks import is_concrete
+from reddiff_jax._checks import check_numbers, is_visible, numbers, show
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Key
 
@@ -53,10 +53,11 @@ def check_real(noise: Noise, *values: Array) -> None:
 
 def check_range(name: str, low: Any, high: Any) -> None:
     """Raises ValueError unless concrete ``low`` is below ``high``, both finite."""
-    if is_concrete(low, high):
-        bounds = np.asarray(low), np.asarray(high)
-        if not (all(np.isfinite(bound).all() for bound in bounds) and (bounds[0] < bounds[1]).all()):
-            raise ValueError(f"{name}: low is {low} and high is {high} but both must be finite and low below high.")
+    for end, value in (("low", low), ("high", high)):
+        check_numbers(f"{name}: {end}", value, np.isfinite, "finite")
+    # The difference is taken under vmap, which knows the axes of both.
+    if is_visible(low, high) and not (numbers(high - low) > 0).all():  # type: ignore[operator]
+        raise ValueError(f"{name}: low is {show(low)} and high is {show(high)} but low must be below high.")
 
 
 def continue_below(x: Array, least: Array, slope: Array | float, curvature: Array | float) -> Array:

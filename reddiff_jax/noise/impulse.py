@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from reddiff_jax._checks import check_positive, is_concrete
+from reddiff_jax._checks import check_numbers, check_positive
 from reddiff_jax._types import Key
 from reddiff_jax.noise._base import Noise, check_range, check_real, leaf
 
@@ -64,8 +64,7 @@ def impulse(
         ValueError: If a parameter is out of its range.
         TypeError: When applied to complex measurements.
     """
-    if is_concrete(probability) and not ((jnp.asarray(probability) >= 0) & (jnp.asarray(probability) <= 1)).all():
-        raise ValueError(f"impulse: probability is {probability} but must be in [0, 1].")
+    check_numbers("impulse: probability", probability, lambda x: (x >= 0) & (x <= 1), "in [0, 1]")
     check_positive("impulse: sigma_y", sigma_y, "Without noise of its own an entry has no density.")
     check_range("impulse", low, high)
     return Impulse(leaf(probability), leaf(sigma_y), leaf(low), leaf(high))

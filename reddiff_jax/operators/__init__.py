@@ -9,6 +9,7 @@ from reddiff_jax.operators._base import Scaled as Scaled
 from reddiff_jax.operators._base import SpectralOperator as SpectralOperator
 from reddiff_jax.operators._base import SpectralScaled as SpectralScaled
 from reddiff_jax.operators._base import compose as compose
+from reddiff_jax.operators._base import measurement as measurement
 from reddiff_jax.operators._base import scale as scale
 from reddiff_jax.operators.blur import CircularBlur as CircularBlur
 from reddiff_jax.operators.blur import PaddedBlur as PaddedBlur

@@ -13,7 +13,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
-from reddiff_jax._checks import is_concrete
+from reddiff_jax._checks import check_numbers, describe
 from reddiff_jax._conjugate_gradients import conjugate_gradients
 from reddiff_jax._repr import Detail, Repr, field_parts
 
@@ -29,6 +29,12 @@ class Operator(Repr, abc.ABC):
     """
 
     in_shape: tuple[int, int, int] = struct.field(pytree_node=False)
+
+    keeps_range = False
+    """Whether pictures in [-1, 1] become measurements in [-1, 1], so that others are mistakes of their units."""
+
+    keeps_scale = False
+    """Whether the measured part of an image has the norm of its measurement, as Fourier transforms have here."""
 
     # So that numpy numbers leave ``2 * operator`` to __rmul__.
     __array_ufunc__ = None
@@ -50,6 +56,11 @@ class Operator(Repr, abc.ABC):
         """Shape of the measurement."""
         # Of an object, unlike its method, JAX takes the repr, which asks for this shape.
         return jax.eval_shape(self.__call__, jax.ShapeDtypeStruct(self.in_shape, jnp.float32)).shape
+
+    @property
+    def observed(self) -> Array | None:
+        """Mask that is 1 for the entries of y that are measured, and broadcasts to them; None if all are."""
+        return None
 
     def _repr_parts(self, detail: Detail) -> list[str]:
         # Otherwise a batch of masks would be broadcast against one image, to a measurement that does not exist.
@@ -151,6 +162,16 @@ class _Composed:
         """``inner.pinv(outer.pinv(y))``; see ``compose`` for when that explains y."""
         return self.inner.pinv(self.outer.pinv(y))
 
+    @property
+    def observed(self) -> Array | None:
+        """The outer operator's."""
+        return self.outer.observed
+
+    @property
+    def keeps_range(self) -> bool:
+        """Whether both do."""
+        return self.outer.keeps_range and self.inner.keeps_range
+
 
 @struct.dataclass
 class Composition(_Composed, Operator):
@@ -224,6 +245,11 @@ class _Scaled:
         """The operator's, of y / factor."""
         return self.operator.pinv(y / self.factor)
 
+    @property
+    def observed(self) -> Array | None:
+        """The operator's."""
+        return self.operator.observed
+
 
 @struct.dataclass
 class Scaled(_Scaled, Operator):
@@ -288,9 +314,10 @@ def scale(operator: Operator, factor: float | Float[Array, ""]) -> Scaled | Line
         ValueError: If ``factor`` is not one number, is zero or not finite.
     """
     check_operators("scale", (operator,), 1)
-    concrete = is_concrete(factor)
-    if np.shape(factor) != () or (concrete and not (np.isfinite(factor) and factor != 0)):
-        raise ValueError(f"scale: factor is {factor} but must be one finite number other than 0.")
+    needed = "one finite number other than 0"
+    check_numbers("scale: factor", factor, lambda x: np.isfinite(x) & (x != 0), needed)
+    if np.shape(factor) != ():
+        raise ValueError(f"scale: factor is {describe(factor)} but must be {needed}.")
     kinds = {SpectralOperator: SpectralScaled, LinearOperator: LinearScaled, Operator: Scaled}
     kind = next(scaled for capability, scaled in kinds.items() if isinstance(operator, capability))
     return kind(in_shape=operator.in_shape, operator=operator, factor=jnp.asarray(factor, dtype=float))  # type: ignore[arg-type]
@@ -310,6 +337,6 @@ def check_operators(name: str, operators: tuple[Operator, ...], least: int) -> N
     for i, operator in enumerate(operators):
         if not isinstance(operator, Operator):
             raise TypeError(
-                f"{name}: operators[{i}] is a {type(operator).__name__} but must be an Operator. A function becomes "
+                f"{name}: operators[{i}] is {describe(operator)} but must be an Operator. A function becomes "
                 "one by rd.operator(fn, in_shape) or rd.linear_operator(fn, in_shape); measure by operator(x)."
             )

@@ -1,5 +1,7 @@
 """Blurs: convolution with a kernel, for every way to continue a picture beyond its border."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,12 +10,21 @@ from jaxtyping import Array, Complex, Float, PRNGKeyArray
 from scipy.fft import next_fast_len
 
 from reddiff_jax import kernels
-from reddiff_jax._checks import check_image_shape, check_odd, check_positive, is_concrete
+from reddiff_jax._checks import (
+    check_array,
+    check_finite,
+    check_image_shape,
+    check_odd,
+    check_positive,
+    is_concrete,
+    numbers,
+)
 from reddiff_jax.operators._base import LinearOperator, SpectralOperator
 from reddiff_jax.operators._separable import SeparableOperator, matrix_svd
 from reddiff_jax.operators.boundaries import Boundary, check_boundary, pad_mode
 
 _PIXELS = (0, 1)
+_SUM_TOLERANCE = 1e-2
 
 
 @struct.dataclass
@@ -21,6 +32,8 @@ class SeparableBlur(SeparableOperator):
     """Convolution of rows and columns with one odd kernel; build it with ``gaussian_blur`` or ``uniform_blur``."""
 
     rcond: float = struct.field(pytree_node=False)
+
+    keeps_range = True
 
 
 @struct.dataclass
@@ -34,6 +47,11 @@ class CircularBlur(SpectralOperator):
 
     spectrum: jax.Array  # (H, W, 1 or C), complex, of the kernel with its centre at the origin
     rcond: float = struct.field(pytree_node=False)
+
+    @property
+    def keeps_range(self) -> bool:
+        """Whether the kernel is a mean."""
+        return _is_mean(self.spectrum)
 
     @property
     def singulars(self) -> Float[Array, "H W #C"]:
@@ -95,6 +113,11 @@ class PaddedBlur(LinearOperator):
     kernel_shape: tuple[int, int] = struct.field(pytree_node=False)
     boundary: Boundary = struct.field(pytree_node=False)
 
+    @property
+    def keeps_range(self) -> bool:
+        """Whether the kernel is a mean."""
+        return _is_mean(self.spectrum)
+
     def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
         """Measures one image."""
         (height, width, _), (kh, kw) = x.shape, self.kernel_shape
@@ -103,6 +126,12 @@ class PaddedBlur(LinearOperator):
         size = _fft_size(self.in_shape, self.kernel_shape)
         full = jnp.fft.irfft2(jnp.fft.rfft2(padded, s=size, axes=_PIXELS) * self.spectrum, s=size, axes=_PIXELS)
         return full[kh - 1 : kh - 1 + height, kw - 1 : kw - 1 + width]  # where no tap wrapped around
+
+
+def _is_mean(spectrum: Complex[Array, "F G #C"]) -> bool:
+    """Whether a kernel's sum is at most 1, as far as its numbers can be seen."""
+    sums = numbers(spectrum[0, 0])
+    return sums is not None and bool((np.abs(sums) <= 1 + _SUM_TOLERANCE).all())
 
 
 def _fft_size(in_shape: tuple[int, int, int], kernel_shape: tuple[int, int]) -> tuple[int, int]:
@@ -116,7 +145,7 @@ def blur(
     in_shape: tuple[int, int, int],
     *,
     boundary: Boundary = Boundary.REFLECT,
-    normalize: bool = True,
+    normalize: bool | None = None,
     rcond: float = 3e-2,
 ) -> CircularBlur | PaddedBlur:
     """Convolution with any kernel, ``y[i] = sum_j kernel[j] x[i + c - j]``, c = (kh // 2, kw // 2), by FFT.
@@ -130,16 +159,18 @@ def blur(
         in_shape: ``(H, W, C)`` of one image.
         boundary: How the picture goes on beyond its border. ``rd.operators.Boundary.CIRCULAR`` gives a
             ``SpectralOperator``, which every solver takes and whose inverse is cheap. Default as in DPS.
-        normalize: Divides each channel's kernel by its sum.
+        normalize: True divides each channel's kernel by its sum, so that it is 1; False takes any kernel as it is,
+            such as a filter that is meant to remove the mean. By default the sum must be 1, to 1 %.
         rcond: The pseudo-inverse of a circular blur takes singular values up to ``rcond`` times the largest for zero.
             The default is that of the published blurs. Other boundaries do not use it.
 
     Raises:
-        ValueError: If the kernel has another shape, is not finite, or should be normalised and sums to zero.
+        ValueError: If the kernel has another shape, is not finite, or does not sum to 1 without ``normalize``.
     """
     in_shape = check_image_shape("blur: in_shape", in_shape)
     boundary = check_boundary("blur", boundary)
     _check_rcond("blur", rcond)
+    check_array("blur: kernel", kernel, "an array (kh, kw), such as rd.kernels.gaussian(); in_shape comes after it")
     shape = np.shape(kernel)
     if len(shape) == 2:
         shape = (*shape, 1)
@@ -148,17 +179,13 @@ def blur(
             f"blur: kernel has shape {np.shape(kernel)} but one kernel is (kh, kw) or (kh, kw, {in_shape[2]}) for "
             f"in_shape={in_shape}. For a batch use jax.vmap(lambda k: rd.blur(k, in_shape))(kernels)."
         )
-    if is_concrete(kernel):
-        values = np.asarray(kernel, np.float64).reshape(shape)
-        if not np.isfinite(values).all():
-            raise ValueError("blur: kernel has values that are not finite; check how it was made or read.")
-        if normalize and (np.abs(values.sum((0, 1))) <= 1e-6 * np.abs(values).sum((0, 1))).any():
-            raise ValueError(
-                "blur: kernel sums to zero, so it cannot be normalised to sum 1. Pass normalize=False for a filter "
-                "that is meant to remove the mean."
-            )
+    if jnp.iscomplexobj(kernel):
+        raise ValueError("blur: kernel is complex but pictures are blurred by real ones. Take kernel.real.")
+    check_finite("blur: kernel", kernel, "Check how it was made or read.")
+    _check_sum(kernel, len(shape) - np.ndim(kernel), normalize)
     kernel = jnp.asarray(kernel, dtype=float).reshape(shape)
-    if normalize:
+    if normalize is not False:
+        # A sum of 1 is one only to rounding.
         kernel = kernel / kernel.sum(axis=_PIXELS, keepdims=True)
     kh, kw = shape[:2]
     if boundary is Boundary.CIRCULAR:
@@ -277,6 +304,25 @@ def _blur_matrix(taps: np.ndarray, size: int, boundary: Boundary) -> np.ndarray:
     padded = np.pad(np.eye(size), ((pad, pad), (0, 0)), mode=pad_mode(boundary))  # (size + 2 pad, size)
     windows = [padded[2 * pad - j : 2 * pad - j + size] for j in range(len(taps))]
     return np.einsum("j,jik->ik", taps, np.stack(windows))
+
+
+def _check_sum(kernel: Any, missing_axes: int, normalize: bool | None) -> None:
+    """Raises ValueError unless each channel's kernel sums to what ``normalize`` needs."""
+    values = numbers(kernel)  # (..., kh, kw, C), without C where the channels share it
+    if values is None or normalize is False:
+        return
+    axes = (-2, -1) if missing_axes else (-3, -2)
+    sums, sizes = values.sum(axes, dtype=float), np.abs(values).sum(axes, dtype=float)
+    if (np.abs(sums) <= 1e-6 * sizes).any():
+        raise ValueError(
+            "blur: kernel sums to zero, so it cannot be normalised to sum 1. Pass normalize=False for a filter that is "
+            "meant to remove the mean."
+        )
+    if normalize is None and (wrong := np.abs(sums - 1) > _SUM_TOLERANCE).any():
+        raise ValueError(
+            f"blur: kernel sums to {sums[wrong].flat[0]:.4g} but must sum to 1, so that the picture keeps its "
+            "brightness. Give kernel / kernel.sum(), or say normalize=True, or normalize=False for any filter."
+        )
 
 
 def _check_rcond(name: str, rcond: float) -> None:

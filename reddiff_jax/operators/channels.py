@@ -24,6 +24,8 @@ class ChannelSelection(SpectralOperator):
 
     channels: tuple[int, ...] = struct.field(pytree_node=False)
 
+    keeps_range = True
+
     @property
     def singulars(self) -> Float[Array, "1 1 C"]:
         """One for the chosen channels."""

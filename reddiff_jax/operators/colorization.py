@@ -8,7 +8,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
-from reddiff_jax._checks import check_image_shape
+from reddiff_jax._checks import check_image_shape, numbers
 from reddiff_jax.operators._base import SpectralOperator
 
 
@@ -21,6 +21,12 @@ class Colorization(SpectralOperator):
 
     weights: jax.Array  # (C,)
     vt: jax.Array  # (C, C), orthogonal; vt[0] = weights / |weights|
+
+    @property
+    def keeps_range(self) -> bool:
+        """Whether the weights are those of a mean."""
+        weights = numbers(self.weights)
+        return weights is not None and bool((np.abs(weights).sum(-1) <= 1 + 1e-3).all())
 
     @property
     def singulars(self) -> Float[Array, "1 1 C"]:

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from reddiff_jax._checks import check_image_shape
+from reddiff_jax._checks import check_image_shape, check_positive, check_whole
+from reddiff_jax._keys import as_key
 from reddiff_jax.operators._base import SpectralOperator
 from reddiff_jax.operators.matrix import MatrixOperator, matrix_operator
 
@@ -85,7 +86,7 @@ def compressed_sensing(
         The Walsh-Hadamard compressed sensing of Kawar et al. 2022 (arXiv 2201.11793, there without signs; their ratio
         4 is our 1/4). Random signs: Do et al. 2012 (arXiv 1106.5037), which make it work whatever pictures look like.
     """
-    in_shape = check_image_shape("compressed_sensing: in_shape", in_shape)
+    key, in_shape = as_key("compressed_sensing: key", key), check_image_shape("compressed_sensing: in_shape", in_shape)
     n = in_shape[0] * in_shape[1]
     if ratio is not None and num_measurements is not None:
         raise ValueError(
@@ -93,7 +94,8 @@ def compressed_sensing(
         )
     if num_measurements is None:
         ratio = 0.25 if ratio is None else ratio
-        if not 0 < ratio <= 1:
+        check_positive("compressed_sensing: ratio", ratio)
+        if not ratio <= 1:
             raise ValueError(f"compressed_sensing: ratio is {ratio} but must be the fraction of pixels, in (0, 1].")
         num_measurements = max(1, round(ratio * n))
     _check_count("compressed_sensing", num_measurements, n, f"the {n} pixels of a channel")
@@ -120,7 +122,7 @@ def gaussian_sensing(key: PRNGKeyArray, in_shape: tuple[int, int, int], num_meas
     Source:
         Candes and Tao 2006, "Near-optimal signal recovery from random projections"; scaled so that E |A x|^2 = |x|^2.
     """
-    in_shape = check_image_shape("gaussian_sensing: in_shape", in_shape)
+    key, in_shape = as_key("gaussian_sensing: key", key), check_image_shape("gaussian_sensing: in_shape", in_shape)
     n = in_shape[0] * in_shape[1] * in_shape[2]
     _check_count("gaussian_sensing", num_measurements, n, f"the {n} values of in_shape={in_shape}")
     if num_measurements * n > _MAX_ENTRIES:
@@ -148,5 +150,5 @@ def orthonormal_transform(x: Float[Array, "n C"]) -> Float[Array, "n C"]:
 
 
 def _check_count(name: str, count: int, most: int, what: str) -> None:
-    if count != int(count) or not 1 <= count <= most:
+    if not check_whole(f"{name}: num_measurements", count) <= most:
         raise ValueError(f"{name}: num_measurements is {count} but must be a whole number from 1 to {what}.")

@@ -20,6 +20,8 @@ class Crop(SpectralOperator):
 
     margins: tuple[tuple[int, int], tuple[int, int]] = struct.field(pytree_node=False)  # (top, bottom), (left, right)
 
+    keeps_range = True
+
     @property
     def singulars(self) -> Float[Array, "H W 1"]:
         """One inside, zero on the margins."""
@@ -67,6 +69,8 @@ class Pad(SpectralOperator):
     counts: jax.Array  # (H, W, 1), how often each pixel is seen
     margins: tuple[tuple[int, int], tuple[int, int]] = struct.field(pytree_node=False)  # (top, bottom), (left, right)
     boundary: Boundary = struct.field(pytree_node=False)
+
+    keeps_range = True
 
     @property
     def singulars(self) -> Float[Array, "H W 1"]:

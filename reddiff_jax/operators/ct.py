@@ -20,7 +20,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
-from reddiff_jax._checks import check_image_shape, is_concrete
+from reddiff_jax._checks import check_array, check_image_shape, check_positive, check_whole, numbers
 from reddiff_jax.operators._base import LinearOperator
 
 _TURN = 2 * math.pi
@@ -362,8 +362,7 @@ def view_angles(num: int, *, arc: float = math.pi, start: float = 0.0) -> Float[
     Raises:
         ValueError: If ``num`` is not a positive whole number or ``arc`` not in (0, 2 pi].
     """
-    if num != int(num) or num < 1:
-        raise ValueError(f"view_angles: num is {num} but must be a positive whole number.")
+    check_whole("view_angles: num", num)
     if not 0 < arc <= _TURN * (1 + 1e-6):
         raise ValueError(f"view_angles: arc is {arc} but must be in (0, 2 pi] radians. Degrees? Use np.deg2rad.")
     return jnp.asarray(start + arc * np.arange(int(num)) / num, dtype=float)
@@ -422,22 +421,26 @@ def _check_common(
     name: str, in_shape: tuple[int, int, int], angles: Angles, scale: float | Array | None, window: RampWindow
 ) -> tuple[tuple[int, int, int], Array, Array, RampWindow]:
     in_shape = check_image_shape(f"{name}: in_shape", in_shape)
+    angles = list(angles) if isinstance(angles, tuple) else angles
+    check_array(
+        f"{name}: angles", angles, "an array (A,) of radians, as of rd.view_angles(60); in_shape comes before it"
+    )
     angles = jnp.asarray(angles, dtype=float)
     if angles.ndim != 1 or angles.size == 0:
         raise ValueError(
             f"{name}: angles have shape {angles.shape} but must be one row of at least one angle: rd.view_angles(60). "
             f"For a batch use jax.vmap(lambda a: rd.{name}(in_shape, a))(angles)."
         )
-    if is_concrete(angles):
-        values = np.asarray(angles)
-        if not (np.abs(values) <= _TURN * (1 + 1e-6)).all():
-            raise ValueError(
-                f"{name}: angles go from {values.min()} to {values.max()} but must be radians within 2 pi of 0. "
-                "Degrees by mistake? Use np.deg2rad(angles)."
-            )
+    values = numbers(angles)
+    if values is not None and not (np.abs(values) <= _TURN * (1 + 1e-6)).all():
+        raise ValueError(
+            f"{name}: angles go from {values.min()} to {values.max()} but must be radians within 2 pi of 0. "
+            "Degrees by mistake? Use np.deg2rad(angles)."
+        )
     if scale is None:
         scale = 1 / max(in_shape[:2])
-    if np.shape(scale) != () or (is_concrete(scale) and not (math.isfinite(scale) and scale > 0)):
+    check_positive(f"{name}: scale", scale)
+    if np.shape(scale) != ():
         raise ValueError(f"{name}: scale is {scale} but must be one positive number.")
     try:
         window = RampWindow(window)
@@ -449,11 +452,8 @@ def _check_common(
 
 def _check_positive(name: str, **lengths: float) -> None:
     for argument, length in lengths.items():
-        if not (math.isfinite(length) and length > 0):
-            raise ValueError(f"{name}: {argument} is {length} but must be finite and above 0, in pixels.")
+        check_positive(f"{name}: {argument}", length, "It is in pixels.")
 
 
 def _check_number(name: str, num_detectors: int) -> int:
-    if num_detectors != int(num_detectors) or num_detectors < 1:
-        raise ValueError(f"{name}: num_detectors is {num_detectors} but must be a positive whole number.")
-    return int(num_detectors)
+    return check_whole(f"{name}: num_detectors", num_detectors)

@@ -1,5 +1,6 @@
 """A user's own function as an operator."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from reddiff_jax._checks import check_image_shape, is_concrete
+from reddiff_jax._checks import check_image_shape, describe, is_concrete, is_visible, numbers
+from reddiff_jax._keys import key_from
 from reddiff_jax.operators._base import LinearOperator, Operator
 
 _LINEARITY_TOLERANCE = 1e-3
@@ -112,7 +114,7 @@ def linear_operator(
     _check_callable("linear_operator", fn=fn, adjoint=adjoint, pinv=pinv)
     in_shape = check_image_shape("linear_operator: in_shape", in_shape)
     result = LinearFunctionOperator(in_shape=in_shape, params=params, fn=fn, adjoint_fn=adjoint, pinv_fn=pinv)
-    if is_concrete(params):
+    if is_visible(params):
         _check_linear(result)
     return result
 
@@ -124,18 +126,21 @@ def _call(fn: Callable[..., Array], params: Any, argument: Array) -> Array:
 def _check_callable(name: str, **functions: Any) -> None:
     for argument, function in functions.items():
         if not callable(function) and not (function is None and argument != "fn"):
-            raise TypeError(f"{name}: {argument} is a {type(function).__name__} but must be a function of one image.")
+            raise TypeError(f"{name}: {argument} is {describe(function)} but must be a function of one image.")
 
 
 def _check_linear(operator: LinearFunctionOperator) -> None:
-    with jax.ensure_compile_time_eval(), jax.default_matmul_precision("highest"):
-        keys = jax.random.split(jax.random.key(0))
+    # Inside jit the check is done at once; vmap's tracers stay with their vmap.
+    at_once = jax.ensure_compile_time_eval() if is_concrete(operator.params) else contextlib.nullcontext()
+    with at_once, jax.default_matmul_precision("highest"):
+        keys = jax.random.split(key_from(0))
         a, b = (jax.random.normal(key, operator.in_shape) for key in keys)
         # The factors do not sum to 1, so that an affine function is caught too.
         together, apart = operator(2.0 * a - 0.5 * b), 2.0 * operator(a) - 0.5 * operator(b)
-    if not is_concrete(together, apart):  # fn closes over a tracer
+        norms = numbers(jnp.stack([jnp.linalg.norm((together - apart).ravel()), jnp.linalg.norm(apart.ravel())]))
+    if norms is None:  # fn closes over a tracer
         return
-    error, scale = float(jnp.linalg.norm((together - apart).ravel())), float(jnp.linalg.norm(apart.ravel()))
+    error, scale = norms.reshape(-1, 2).max(0)
     if not error <= _LINEARITY_TOLERANCE * scale:
         raise ValueError(
             f"linear_operator: fn is not linear: fn(2a - b/2) differs from 2 fn(a) - fn(b)/2 by {error:.3g}, where the "

@@ -23,6 +23,8 @@ class Demosaicing(SpectralOperator):
 
     mask: jax.Array  # (H, W, 3), 1 = the pixel's colour
 
+    keeps_range = True
+
     @property
     def singulars(self) -> Float[Array, "H W 3"]:
         """The mask."""

@@ -12,6 +12,8 @@ from reddiff_jax.operators._base import SpectralOperator
 class Denoising(SpectralOperator):
     """The identity ``y = x``; build it with ``denoising``."""
 
+    keeps_range = True
+
     @property
     def singulars(self) -> Float[Array, "1 1 1"]:
         """One."""

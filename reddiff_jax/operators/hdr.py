@@ -6,7 +6,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
-from reddiff_jax._checks import check_image_shape, is_concrete
+from reddiff_jax._checks import check_image_shape, check_numbers
 from reddiff_jax.operators._base import Operator
 
 
@@ -15,6 +15,8 @@ class Hdr(Operator):
     """The saturating gain ``y = clip(factor * x, -1, 1)``; build it with ``hdr``."""
 
     factor: jax.Array  # scalar, the gain
+
+    keeps_range = True
 
     def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
         """Measures one image; where a pixel saturates, the derivative is zero."""
@@ -41,6 +43,6 @@ def hdr(in_shape: tuple[int, int, int], factor: float | Float[Array, ""] = 2.0) 
         The HDR task of Mardani et al. 2023 (arXiv 2305.04391), also of DAPS (Zhang et al. 2024, arXiv 2407.01521).
     """
     in_shape = check_image_shape("hdr: in_shape", in_shape)
-    if is_concrete(factor) and not (np.isfinite(np.asarray(factor)).all() and (np.asarray(factor) >= 1).all()):
-        raise ValueError(f"hdr: factor is {factor} but must be at least 1: below, no pixel of [-1, 1] saturates.")
+    needed = "at least 1 and finite: below 1 no pixel of [-1, 1] saturates"
+    check_numbers("hdr: factor", factor, lambda x: np.isfinite(x) & (x >= 1), needed)
     return Hdr(in_shape=in_shape, factor=jnp.asarray(factor, dtype=float))

@@ -6,7 +6,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Num
 
-from reddiff_jax._checks import is_concrete, numbers
+from reddiff_jax._checks import check_array, check_whole, numbers
 from reddiff_jax.masks.holes import are_scattered
 from reddiff_jax.operators._base import SpectralOperator
 
@@ -16,6 +16,13 @@ class Inpainting(SpectralOperator):
     """The diagonal operator ``y = mask * x``; build it with ``inpainting``."""
 
     mask: jax.Array  # (H, W, 1) or (H, W, C), 1 = kept
+
+    keeps_range = True
+
+    @property
+    def observed(self) -> Float[Array, "H W #C"]:
+        """The mask."""
+        return self.mask
 
     @property
     def scattered(self) -> bool:
@@ -74,6 +81,8 @@ def inpainting(mask: Num[Array, "H W *C"] | Bool[Array, "H W *C"] | np.ndarray, 
     Source:
         The free-form inpainting, in dense form, of Mardani et al. 2023 (arXiv 2305.04391).
     """
+    check_array("inpainting: mask", mask, "an array (H, W) of 0 (missing) and 1 (kept), not a shape or a file's name")
+    channels = check_whole("inpainting: channels", channels)
     shape = np.shape(mask)
     if len(shape) == 2:
         shape = (*shape, 1)
@@ -82,8 +91,8 @@ def inpainting(mask: Num[Array, "H W *C"] | Bool[Array, "H W *C"] | np.ndarray, 
             f"inpainting: mask has shape {np.shape(mask)} but one mask is (H, W), (H, W, 1) or (H, W, {channels}) for "
             f"channels={channels}. Say channels=... for other images; for a batch use jax.vmap(rd.inpainting)(masks)."
         )
-    if is_concrete(mask) and not np.isin(np.asarray(mask), (0, 1)).all():
-        values = np.asarray(mask)
+    values = numbers(mask)
+    if values is not None and not np.isin(values, (0, 1)).all():
         raise ValueError(
             f"inpainting: mask has values from {values.min()} to {values.max()} but must be 0 (missing) or 1 (kept). "
             "Threshold it first, for example mask > 0.5."

@@ -6,7 +6,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int
 
-from reddiff_jax._checks import check_image_shape, is_concrete
+from reddiff_jax._checks import check_image_shape, check_numbers
 from reddiff_jax.operators._base import Operator
 from reddiff_jax.operators._straight_through import round_to_whole
 
@@ -49,6 +49,8 @@ class Jpeg(Operator):
     quality: jax.Array  # scalar, int32
     subsampling: int = struct.field(pytree_node=False)
     straight_through: bool = struct.field(pytree_node=False)
+
+    keeps_range = True
 
     def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
         """Measures one image: what a decoder gives, not clipped."""
@@ -153,8 +155,8 @@ def jpeg(
     in_shape = check_image_shape("jpeg: in_shape", in_shape)
     if in_shape[2] not in (1, 3):
         raise ValueError(f"jpeg: in_shape is {in_shape} but JPEG has 3 channels (RGB) or 1 (grey).")
-    if is_concrete(quality) and not np.isin(np.asarray(quality), range(1, 101)).all():
-        raise ValueError(f"jpeg: quality is {quality} but must be a whole number from 1 (worst) to 100.")
+    needed = "a whole number from 1 (worst) to 100"
+    check_numbers("jpeg: quality", quality, lambda x: np.isin(x, range(1, 101)), needed)
     if subsampling not in (1, 2):
         raise ValueError(f"jpeg: subsampling is {subsampling} but must be 2 (4:2:0) or 1 (4:4:4, none).")
     return Jpeg(

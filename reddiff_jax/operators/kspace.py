@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from reddiff_jax._checks import check_picture_shape
+from reddiff_jax._checks import check_picture_shape, check_positive, check_whole
 
 _GOLDEN_ANGLE = np.pi * (np.sqrt(5) - 1) / 2
 
@@ -29,8 +29,8 @@ def coil_maps(num_coils: int, shape: Sequence[int], *, radius: float = 1.5) -> C
         The law of Biot and Savart; the normalisation is that of SENSE, Pruessmann et al. 1999.
     """
     h, w = check_picture_shape("coil_maps", shape)
-    if num_coils != int(num_coils) or num_coils < 1:
-        raise ValueError(f"coil_maps: num_coils is {num_coils} but must be a whole number from 1.")
+    check_whole("coil_maps: num_coils", num_coils)
+    check_positive("coil_maps: radius", radius)
     if not radius > np.sqrt(2):
         raise ValueError(
             f"coil_maps: radius is {radius} but must be above sqrt(2) = 1.414, in halves of the picture's sides, so "
@@ -67,6 +67,8 @@ def radial_trajectory(
     Source:
         Winkelmann et al. 2007, "An optimal radial profile order based on the golden ratio".
     """
+    check_whole("radial_trajectory: num_spokes", num_spokes, None)
+    check_whole("radial_trajectory: num_readout", num_readout, None)
     if num_spokes < 1 or num_readout < 2:
         raise ValueError(
             f"radial_trajectory: num_spokes={num_spokes} and num_readout={num_readout} but at least 1 spoke of 2 "

@@ -6,7 +6,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
-from reddiff_jax._checks import check_image_shape, is_concrete
+from reddiff_jax._checks import check_array, check_finite, check_image_shape
 from reddiff_jax.operators._base import SpectralOperator
 
 
@@ -87,14 +87,14 @@ def matrix_operator(matrix: Float[Array, "m n"] | np.ndarray, in_shape: tuple[in
         ValueError: If the matrix has another number of columns or values that are not finite.
     """
     in_shape = check_image_shape("matrix_operator: in_shape", in_shape)
+    check_array("matrix_operator: matrix", matrix, "an array (m, n); in_shape comes after it")
     shape, n = np.shape(matrix), in_shape[0] * in_shape[1] * in_shape[2]
     if len(shape) != 2 or shape[0] < 1 or shape[1] != n:
         raise ValueError(
             f"matrix_operator: matrix has shape {shape} but must be (m, {n}) for in_shape={in_shape}. Is it "
             "transposed, or a batch? For a batch use jax.vmap(lambda A: rd.matrix_operator(A, in_shape))(matrices)."
         )
-    if is_concrete(matrix) and not np.isfinite(np.asarray(matrix)).all():
-        raise ValueError("matrix_operator: matrix has values that are not finite; check how it was made or read.")
+    check_finite("matrix_operator: matrix", matrix, "Check how it was made or read.")
     u, s, vt = jnp.linalg.svd(jnp.asarray(matrix, dtype=float), full_matrices=False)
     s = jnp.where(s > max(shape) * jnp.finfo(s.dtype).eps * s[0], s, 0.0)
     k = s.shape[0]

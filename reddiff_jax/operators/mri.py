@@ -14,7 +14,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Complex, Float, Num
 
-from reddiff_jax._checks import check_image_shape, is_concrete
+from reddiff_jax._checks import check_array, check_finite, check_image_shape, numbers
 from reddiff_jax.operators._base import LinearOperator, SpectralOperator
 
 _PIXELS = (0, 1)
@@ -29,6 +29,13 @@ class SingleCoilMri(SpectralOperator):
     """
 
     mask: jax.Array  # (H, W, 1), 1 = measured
+
+    keeps_scale = True
+
+    @property
+    def observed(self) -> Float[Array, "H W"]:
+        """The mask."""
+        return self.mask[:, :, 0]
 
     @property
     def singulars(self) -> Float[Array, "H W 1"]:
@@ -62,6 +69,13 @@ class RealMri(SpectralOperator):
     """
 
     mask: jax.Array  # (H, W, 1), 1 = measured
+
+    keeps_scale = True
+
+    @property
+    def observed(self) -> Float[Array, "H W"]:
+        """The mask."""
+        return self.mask[:, :, 0]
 
     @property
     def singulars(self) -> Float[Array, "H W 1"]:
@@ -113,6 +127,13 @@ class MultiCoilMri(LinearOperator):
     mask: jax.Array  # (H, W, 1), 1 = measured
     coil_maps: jax.Array  # (H, W, coils), complex
 
+    keeps_scale = True
+
+    @property
+    def observed(self) -> Float[Array, "H W 1"]:
+        """The mask."""
+        return self.mask
+
     def __call__(self, x: Float[Array, "H W C"]) -> Complex[Array, "H W coils"]:
         """Measures one image."""
         return self.mask * centered_fft(self.coil_maps * to_complex(x)[:, :, None])
@@ -151,13 +172,18 @@ def mri(
     """
     in_shape = check_complex_shape("mri", in_shape)
     size = in_shape[:2]
+    check_array("mri: mask", mask, f"an array {size} of 0 (not measured) and 1 (measured); in_shape comes after it")
     if np.shape(mask) not in (size, (*size, 1)):
         raise ValueError(
             f"mri: mask has shape {np.shape(mask)} but must be {size} or {(*size, 1)} for in_shape={in_shape}. A line "
             "mask (W,) goes by jnp.broadcast_to(mask, (H, W)); for a batch use jax.vmap over the masks."
         )
-    if is_concrete(mask) and not np.isin(np.asarray(mask), (0, 1)).all():
-        raise ValueError("mri: mask has values other than 0 (not measured) and 1 (measured). Threshold it first.")
+    values = numbers(mask)
+    if values is not None and not np.isin(values, (0, 1)).all():
+        raise ValueError(
+            f"mri: mask has values from {values.min()} to {values.max()} but must be 0 (not measured) or 1 (measured). "
+            "Threshold it first, for example mask > 0.5."
+        )
     mask = jnp.asarray(mask, dtype=float).reshape(*size, 1)
     if coil_maps is not None:
         return MultiCoilMri(in_shape=in_shape, mask=mask, coil_maps=check_coil_maps("mri", coil_maps, in_shape))
@@ -210,6 +236,8 @@ def check_complex_shape(name: str, in_shape: tuple[int, ...]) -> tuple[int, int,
 
 def check_coil_maps(name: str, coil_maps: Any, in_shape: tuple[int, int, int]) -> Complex[Array, "H W coils"]:
     """Returns the maps as complex numbers, or raises ValueError."""
+    check_array(f"{name}: coil_maps", coil_maps, f"an array {in_shape[:2]} + (coils,)")
+    check_finite(f"{name}: coil_maps", coil_maps)
     shape = np.shape(coil_maps)
     if len(shape) != 3 or shape[:2] != in_shape[:2] or shape[2] < 1:
         raise ValueError(

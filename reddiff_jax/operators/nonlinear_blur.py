@@ -8,6 +8,7 @@ from flax import struct
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from reddiff_jax._checks import check_image_shape
+from reddiff_jax._keys import as_key
 from reddiff_jax.nets import KernelWizard, parameter_shapes
 from reddiff_jax.operators._base import Operator
 
@@ -25,6 +26,8 @@ class NonlinearBlur(Operator):
     params: Any  # of the network
     code: jax.Array  # (H / 128, W / 128, 512), the blur
     net: KernelWizard = struct.field(pytree_node=False)
+
+    keeps_range = True
 
     def __call__(self, x: Float[Array, "H W 3"]) -> Float[Array, "H W 3"]:
         """Measures one image."""
@@ -59,6 +62,7 @@ def nonlinear_blur(
         2305.04391). The published RED-diff code draws another code at every call and never loads the weights;
         DPS and DAPS fix both, as we do. Its start blurs y once more; ours is y.
     """
+    key = as_key("nonlinear_blur: key", key)
     net = KernelWizard() if net is None else net
     in_shape = check_image_shape("nonlinear_blur: in_shape", in_shape)
     if in_shape[2] != 3 or in_shape[0] % net.stride or in_shape[1] % net.stride:

@@ -6,7 +6,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int
 
-from reddiff_jax._checks import check_image_shape, is_concrete
+from reddiff_jax._checks import check_image_shape, check_numbers
 from reddiff_jax.operators._base import Operator
 from reddiff_jax.operators._straight_through import round_to_whole
 
@@ -19,6 +19,8 @@ class Quantization(Operator):
 
     bits: jax.Array  # scalar, int32
     straight_through: bool = struct.field(pytree_node=False)
+
+    keeps_range = True
 
     def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
         """Measures one image."""
@@ -55,6 +57,6 @@ def quantization(
         straight-through derivative.
     """
     in_shape = check_image_shape("quantization: in_shape", in_shape)
-    if is_concrete(bits) and not np.isin(np.asarray(bits), range(1, _MAX_BITS + 1)).all():
-        raise ValueError(f"quantization: bits is {bits} but must be a whole number from 1 to {_MAX_BITS}.")
+    needed = f"a whole number from 1 to {_MAX_BITS}"
+    check_numbers("quantization: bits", bits, lambda x: np.isin(x, range(1, _MAX_BITS + 1)), needed)
     return Quantization(in_shape=in_shape, bits=jnp.asarray(bits, jnp.int32), straight_through=straight_through)

@@ -8,7 +8,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Complex, Float, Num
 
-from reddiff_jax._checks import is_concrete
+from reddiff_jax._checks import check_array, check_numbers
 from reddiff_jax.operators._base import LinearOperator
 from reddiff_jax.operators.mri import check_coil_maps, check_complex_shape, to_channels, to_complex
 
@@ -106,17 +106,16 @@ def radial_mri(
     """
     _nufft()
     in_shape = check_complex_shape("radial_mri", in_shape)
+    check_array("radial_mri: trajectory", trajectory, "an array (spokes, readout, 2); in_shape comes after it")
     shape = np.shape(trajectory)
     if len(shape) != 3 or shape[2] != 2 or shape[0] < 1 or shape[1] < 2:
         raise ValueError(
             f"radial_mri: trajectory has shape {shape} but must be (spokes, readout, 2), for instance "
             "rd.radial_trajectory(num_spokes, num_readout); for a batch use jax.vmap."
         )
-    if is_concrete(trajectory) and not np.abs(np.asarray(trajectory)).max() <= np.pi + 1e-3:
-        raise ValueError(
-            "radial_mri: trajectory has frequencies beyond pi, or not finite ones, but they are in radians per pixel, "
-            "in [-pi, pi]. Cycles per field of view: times 2 pi / side."
-        )
+    needed, remedy = "in radians per pixel, in [-pi, pi]", "Cycles per field of view: times 2 pi / side."
+    name = "radial_mri: a frequency of trajectory"
+    check_numbers(name, trajectory, lambda x: np.abs(x) <= np.pi + 1e-3, needed, remedy)
     if coil_maps is not None:
         coil_maps = check_coil_maps("radial_mri", coil_maps, in_shape)
     return RadialMri(in_shape=in_shape, trajectory=jnp.asarray(trajectory, dtype=float), coil_maps=coil_maps)

@@ -6,7 +6,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
-from reddiff_jax._checks import check_non_negative, is_concrete
+from reddiff_jax._checks import check_array, check_numbers, check_positive
 from reddiff_jax.operators._base import Operator
 from reddiff_jax.operators.blur import CircularBlur, PaddedBlur, blur
 from reddiff_jax.operators.boundaries import Boundary
@@ -21,6 +21,8 @@ class SaturatedBlur(Operator):
     blur: CircularBlur | PaddedBlur
     gamma: jax.Array  # scalar
     gain: jax.Array  # scalar
+
+    keeps_range = True
 
     def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
         """Measures one image; where a pixel saturates, the derivative is zero."""
@@ -51,6 +53,7 @@ def saturated_blur(
     gamma: float | Float[Array, ""] = 2.2,
     gain: float | Float[Array, ""] = 2.0,
     boundary: Boundary = Boundary.REFLECT,
+    normalize: bool | None = None,
     rcond: float = 3e-2,
 ) -> SaturatedBlur:
     """A camera's blur: light adds up on a sensor that saturates, and is compressed afterwards.
@@ -62,12 +65,13 @@ def saturated_blur(
     A kernel for each image of a batch: ``jax.vmap(lambda k: rd.saturated_blur(k, in_shape))(kernels)``.
 
     Args:
-        kernel: ``(kh, kw)``, shared by the channels, or ``(kh, kw, C)``, not negative; divided by its sum.
+        kernel: ``(kh, kw)``, shared by the channels, or ``(kh, kw, C)``, not negative, of sum 1.
         in_shape: ``(H, W, C)`` of one image.
         gamma: Exponent of the camera's response; 1 = none. May be traced. Default as in Nah et al.
         gain: Exposure: light above ``1 / gain`` saturates. May be traced. Default as in ``hdr``; with 1 no x in
             [-1, 1] saturates.
         boundary: How the light goes on beyond the border.
+        normalize: As in ``blur``.
         rcond: As in ``blur``, for ``pinv``.
 
     Raises:
@@ -78,15 +82,11 @@ def saturated_blur(
         in Whyte et al. 2014 ("Deblurring shaken and partially saturated images"), section 3.
     """
     for name, value in (("gamma", gamma), ("gain", gain)):
-        check_non_negative(f"saturated_blur: {name}", value)
-        if is_concrete(value) and not (np.asarray(value) > 0).all():
-            raise ValueError(f"saturated_blur: {name} is {value} but must be above 0; 1 leaves it out.")
-    if is_concrete(kernel) and (np.asarray(kernel) < 0).any():
-        raise ValueError(
-            f"saturated_blur: kernel has entries down to {np.asarray(kernel).min():.3g} but a camera only adds light. "
-            "For kernels of other signs use rd.blur."
-        )
-    linear = blur(kernel, in_shape, boundary=boundary, rcond=rcond)
+        check_positive(f"saturated_blur: {name}", value, "1 leaves it out.")
+    check_array("saturated_blur: kernel", kernel, "an array (kh, kw); in_shape comes after it")
+    remedy = "A camera only adds light; for kernels of other signs use rd.blur."
+    check_numbers("saturated_blur: an entry of kernel", kernel, lambda x: ~(x < 0), "not negative", remedy)
+    linear = blur(kernel, in_shape, boundary=boundary, normalize=normalize, rcond=rcond)
     return SaturatedBlur(
         in_shape=linear.in_shape,
         blur=linear,

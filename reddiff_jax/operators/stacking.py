@@ -9,7 +9,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Num
 
-from reddiff_jax._checks import is_concrete
+from reddiff_jax._checks import check_positive, describe
 from reddiff_jax.operators._base import LinearOperator, Operator, check_operators, measurement
 
 
@@ -22,6 +22,16 @@ class _Stacked:
     def __call__(self, x: Float[Array, "H W C"]) -> Num[Array, "M"]:
         """Measures one image."""
         return self.join(*(operator(x) for operator in self.operators))
+
+    @property
+    def observed(self) -> Array | None:
+        """The operators', one after another."""
+        masks = [operator.observed for operator in self.operators]
+        if all(mask is None for mask in masks):
+            return None
+        shapes = [measurement(operator).shape for operator in self.operators]
+        full = [jnp.ones(shape) if mask is None else mask for mask, shape in zip(masks, shapes, strict=True)]
+        return jnp.concatenate([jnp.broadcast_to(m, shape).ravel() for m, shape in zip(full, shapes, strict=True)])
 
     def join(self, *ys: Array) -> Num[Array, "M"]:
         """The measurement made of one of each operator: times the weights, flattened, one after another."""
@@ -91,8 +101,10 @@ def stacked(
                 "rd.operators.pad or rd.on_channels."
             )
     weights = jnp.ones(len(operators)) if weights is None else jnp.asarray(weights, dtype=float)
-    positive = not is_concrete(weights) or (np.isfinite(weights).all() and (np.asarray(weights) > 0).all())
-    if weights.shape != (len(operators),) or not positive:
-        raise ValueError(f"stacked: weights are {weights} but must be {len(operators)} positive numbers, one each.")
+    if weights.shape != (len(operators),):
+        raise ValueError(
+            f"stacked: weights is {describe(weights)} but must be {len(operators)} positive numbers, one each."
+        )
+    check_positive("stacked: a weight", weights)
     kind = LinearStacked if all(isinstance(each, LinearOperator) for each in operators) else Stacked
     return kind(in_shape=in_shape, operators=operators, weights=weights)  # type: ignore[arg-type]

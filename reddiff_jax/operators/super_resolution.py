@@ -5,7 +5,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
-from reddiff_jax._checks import check_image_shape
+from reddiff_jax._checks import check_image_shape, check_whole
 from reddiff_jax.operators._separable import SeparableOperator, matrix_svd
 
 
@@ -14,6 +14,8 @@ class SuperResolution(SeparableOperator):
     """Means of blocks of ``factor x factor`` pixels; build it with ``super_resolution``."""
 
     factor: int = struct.field(pytree_node=False)
+
+    keeps_range = True
 
     def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "h w C"]:
         """Measures one image."""
@@ -33,6 +35,8 @@ class SuperResolution(SeparableOperator):
 @struct.dataclass
 class Bicubic(SeparableOperator):
     """Antialiased bicubic downsampling; build it with ``bicubic``."""
+
+    keeps_range = True
 
 
 def super_resolution(in_shape: tuple[int, int, int], factor: int) -> SuperResolution:
@@ -100,7 +104,8 @@ def _keys_cubic(u: np.ndarray) -> np.ndarray:
 
 def _check_factor(name: str, in_shape: tuple[int, int, int], factor: int) -> tuple[int, int, int]:
     in_shape = check_image_shape(f"{name}: in_shape", in_shape)
-    if factor != int(factor) or factor < 1 or in_shape[0] % factor or in_shape[1] % factor:
+    check_whole(f"{name}: factor", factor, hint="It divides the picture's sides.")
+    if in_shape[0] % factor or in_shape[1] % factor:
         raise ValueError(
             f"{name}: factor is {factor} but must be a whole number that divides the height and width of {in_shape}. "
             "Crop or pad the picture, or take another factor."

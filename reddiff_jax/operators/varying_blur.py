@@ -6,7 +6,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
-from reddiff_jax._checks import check_image_shape, is_concrete
+from reddiff_jax._checks import check_array, check_finite, check_image_shape
 from reddiff_jax._tree import stack
 from reddiff_jax.operators._base import LinearOperator
 from reddiff_jax.operators.blur import CircularBlur, PaddedBlur, blur
@@ -37,7 +37,7 @@ def varying_blur(
     *,
     weights_first: bool = False,
     boundary: Boundary = Boundary.REFLECT,
-    normalize: bool = True,
+    normalize: bool | None = None,
 ) -> VaryingBlur:
     """Blur whose kernel changes over the picture: ``y = sum_k weights[k] * (kernels[k] conv x)``, by FFT.
 
@@ -52,7 +52,7 @@ def varying_blur(
             spreads by the kernels of its own place. Otherwise a measured pixel collects by the kernels of its place,
             and constant pictures stay constant.
         boundary: How the picture goes on beyond its border.
-        normalize: Divides each kernel by its sum.
+        normalize: As in ``rd.blur``.
 
     Raises:
         ValueError: If the shapes do not fit, or a value is not finite, or a kernel is not one for ``rd.blur``.
@@ -61,6 +61,8 @@ def varying_blur(
         Denis et al. 2015, "Fast approximations of shift-variant blur", which compares both.
     """
     in_shape = check_image_shape("varying_blur: in_shape", in_shape)
+    for name, value in (("kernels", kernels), ("weights", weights)):
+        check_array(f"varying_blur: {name}", value, "an array; in_shape comes after kernels and weights")
     num = len(kernels)
     expected = (num, *in_shape[:2], 1)
     if num == 0 or np.shape(weights) not in (expected, expected[:3]):
@@ -68,8 +70,7 @@ def varying_blur(
             f"varying_blur: weights have shape {np.shape(weights)} but {num} kernels and in_shape={in_shape} need "
             f"{expected}: one map for each kernel, as rd.grid_weights makes."
         )
-    if is_concrete(weights) and not np.isfinite(np.asarray(weights)).all():
-        raise ValueError("varying_blur: weights have values that are not finite; check how they were made.")
+    check_finite("varying_blur: weights", weights, "Check how they were made.")
     blurs = stack([blur(kernel, in_shape, boundary=boundary, normalize=normalize) for kernel in kernels])
     weights = jnp.asarray(weights, dtype=float).reshape(expected)
     return VaryingBlur(in_shape=in_shape, blurs=blurs, weights=weights, weights_first=bool(weights_first))

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from reddiff_jax import schedules, weightings
+from reddiff_jax._keys import key_from
 from reddiff_jax.operators import LinearOperator, Operator, SpectralOperator
 from reddiff_jax.priors import Prior, gaussian_prior
 from reddiff_jax.problems import Problem
@@ -263,7 +264,7 @@ def _obstacle(settings: Settings, structure: Any, leaves: tuple[jax.ShapeDtypeSt
     prior = gaussian_prior(jnp.zeros((1, 1, 1)), 1.0, schedules.linear())
     solver = replace(settings, num_steps=1).solver(prior)  # type: ignore[call-arg]
     try:
-        jax.eval_shape(solver.init, jax.random.key(0), problem)
+        jax.eval_shape(solver.init, key_from(0), problem)
     except TypeError as error:
         return str(error).split(". ")[0].rstrip(".")
     return None

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import jax.numpy as jnp
 
-from reddiff_jax._checks import numbers
+from reddiff_jax._checks import check_type, numbers
 from reddiff_jax.noise import Gaussian
 from reddiff_jax.operators import LinearOperator
-from reddiff_jax.priors import Prior
+from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem, likelihood
 from reddiff_jax.settings.base import Rows, Settings, interpolate
 from reddiff_jax.settings.kinds import Kind, kind_of
@@ -205,6 +205,8 @@ def default_solver(prior: Prior, problem: Problem, *, sample: bool = False) -> S
     Raises:
         TypeError: If ``sample`` and the operator is not linear, or the noise is not Gaussian.
     """
+    check_prior("default_solver", prior)
+    check_type("default_solver: problem", problem, Problem, "a Problem; the order is default_solver(prior, problem)")
     settings = default_settings(problem)
     if sample:
         operator, noise = problem.operator, problem.noise

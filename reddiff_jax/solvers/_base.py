@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
+from reddiff_jax._checks import check_whole
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image, Key
 from reddiff_jax.noise import Gaussian
@@ -41,16 +42,6 @@ class Solver(Repr, abc.ABC, Generic[State]):
         """Reads the restored image off a state."""
 
 
-def check_in_shape(solver: str, problem: Problem) -> None:
-    """Raises ValueError if y is not one measurement of the operator (e.g. still has a batch axis)."""
-    if problem.y.shape != problem.operator.out_shape:
-        raise ValueError(
-            f"{solver}: problem.y has shape {problem.y.shape} but operator {type(problem.operator).__name__} maps "
-            f"{problem.operator.in_shape} to {problem.operator.out_shape}. A batch goes through "
-            "jax.vmap(rd.run, in_axes=(0, None, 0))."
-        )
-
-
 def known_sigma_y(solver: str, problem: Problem, remedy: str) -> Float[Array, ""]:
     """Returns the standard deviation of the measurement noise, or raises TypeError if the noise is not Gaussian."""
     if not isinstance(problem.noise, Gaussian):
@@ -73,6 +64,5 @@ def scalar_unless_zero(value: jax.Array | float) -> jax.Array | None:
 
 
 def check_count(name: str, count: int) -> None:
-    """Raises ValueError if a number of inner steps is below 1."""
-    if count < 1:
-        raise ValueError(f"{name} is {count} but must be at least 1.")
+    """Raises TypeError or ValueError unless a number of inner steps is whole and at least 1."""
+    check_whole(name, count)

@@ -6,17 +6,16 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int
 
-from reddiff_jax._checks import check_non_negative, is_concrete
+from reddiff_jax._checks import check_non_negative, check_numbers
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image, Key, Timestep
 from reddiff_jax.operators import SpectralOperator
 from reddiff_jax.priors import Prior
-from reddiff_jax.problems import Problem
-from reddiff_jax.solvers._base import Solver, check_in_shape, known_sigma_y
+from reddiff_jax.problems import Problem, check_single
+from reddiff_jax.solvers._base import Solver, known_sigma_y
 from reddiff_jax.solvers._initial_images import Init, first_image
 from reddiff_jax.solvers._transition import Scales
 
@@ -57,7 +56,7 @@ class Sampler(Solver[SamplerState]):
 
     def init(self, key: Key, problem: Problem) -> SamplerState:
         """Returns the state before the first step."""
-        check_in_shape(self._name, problem)
+        check_single(problem)
         self.check(problem)
         key_initial, key_z = jax.random.split(key)
         initial = first_image(self.initial_image, key_initial, problem, *self.prior.schedule(self.timesteps[0]))
@@ -144,7 +143,6 @@ def safe_norm(misfit: Float[Array, ""]) -> Float[Array, ""]:
 
 def check_sampler(eta: jax.Array | float, *, name: str = "eta", **scales: jax.Array | float) -> None:
     """Raises ValueError for a concrete ``eta`` outside [0, 1], or another scale that is negative."""
-    if is_concrete(eta) and not ((np.asarray(eta) >= 0) & (np.asarray(eta) <= 1)).all():
-        raise ValueError(f"{name} is {eta} but must lie between 0 (deterministic) and 1.")
+    check_numbers(name, eta, lambda x: (x >= 0) & (x <= 1), "between 0 (deterministic) and 1")
     for scale, value in scales.items():
         check_non_negative(scale, value)

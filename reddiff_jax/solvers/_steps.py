@@ -9,6 +9,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float
 
+from reddiff_jax._checks import check_type
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image
 from reddiff_jax.operators import LinearOperator
@@ -167,7 +168,9 @@ def optax_step(optimizer: optax.GradientTransformation | None = None, *, data_te
         data_term: ``least_squares``, as published; ``likelihood`` of the problem's noise, e.g. for photon counts, at a
             scale that leaves ``lam`` its meaning; or a function (problem, mu) -> gradient.
     """
-    return OptaxStep(ADAM if optimizer is None else optimizer, data_term)
+    optimizer = ADAM if optimizer is None else optimizer
+    check_type("optimizer", optimizer, optax.GradientTransformation, "an Optax transformation, such as optax.adam(0.1)")
+    return OptaxStep(optimizer, data_term)
 
 
 def proximal_step(*, num_cg: int = 10) -> Step:

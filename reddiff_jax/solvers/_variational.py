@@ -16,8 +16,8 @@ from jaxtyping import Array, Float
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Condition, Image, Key, Timesteps
 from reddiff_jax.priors import Prior
-from reddiff_jax.problems import Problem, num_entries
-from reddiff_jax.solvers._base import Solver, check_in_shape
+from reddiff_jax.problems import Problem, check_single, num_entries
+from reddiff_jax.solvers._base import Solver
 from reddiff_jax.solvers._control_variates import ControlVariate, variate_published
 from reddiff_jax.solvers._draws import Keys, NoiseSource, fresh
 from reddiff_jax.solvers._initial_images import Init, first_image
@@ -141,7 +141,7 @@ class RedDiff(Solver[RedDiffState]):
 
     def init(self, key: Key, problem: Problem) -> RedDiffState:
         """Returns the state before the first step."""
-        check_in_shape("reddiff", problem)
+        check_single(problem)
         step, keys, schedule = self.step_rule.on(problem), self.keys(key), self.prior.schedule
         mu = first_image(self.initial_image, keys.initial, problem, *schedule(self.levels.first(schedule)))
         scale = None

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from reddiff_jax._checks import check_type
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image, Key
 from reddiff_jax.problems import Problem
@@ -69,5 +70,6 @@ def averaged(solver: Solver, num_runs: int) -> Averaged:
     Raises:
         ValueError: If ``num_runs`` is below 1.
     """
+    check_type("averaged: solver", solver, Solver, "a Solver, such as rd.noise_aware(prior)")
     check_count("num_runs", num_runs)
     return Averaged(solver=solver, num_runs=num_runs)

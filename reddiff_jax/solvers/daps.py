@@ -22,7 +22,7 @@ from jaxtyping import Array, Float
 from reddiff_jax import schedules
 from reddiff_jax._checks import check_positive
 from reddiff_jax._types import Image, Key, Timestep
-from reddiff_jax.priors import Prior
+from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import check_count, scalar
 from reddiff_jax.solvers._initial_images import Init, init_zeros
@@ -145,6 +145,7 @@ def daps(
         in t (the paper's in sigma^(1/7), from 100 to 0.1); a level ends in its own r_t; steps follow the curvature by
         default, so that one setting serves every sigma_y.
     """
+    check_prior("daps", prior)
     check_positive("step_size", step_size)
     if sigma_y is not None:
         check_positive("sigma_y", sigma_y)

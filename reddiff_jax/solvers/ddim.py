@@ -15,7 +15,7 @@ from flax import struct
 
 from reddiff_jax import schedules
 from reddiff_jax._types import Image, Timestep
-from reddiff_jax.priors import Prior
+from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import scalar
 from reddiff_jax.solvers._initial_images import Init, init_zeros
@@ -66,6 +66,7 @@ def ddim(
     Source:
         Song et al. 2021 (arXiv 2010.02502), eq. 12; Meng et al. 2022 (arXiv 2108.01073), algorithm 1.
     """
+    check_prior("ddim", prior)
     check_sampler(eta)
     timesteps = prior.schedule.timesteps(num_steps, spacing=spacing)
     return DDIM(prior, timesteps, init, eta=scalar(eta))

@@ -20,7 +20,7 @@ from flax import struct
 
 from reddiff_jax import schedules
 from reddiff_jax._types import Image, Timestep
-from reddiff_jax.priors import Prior
+from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import scalar
 from reddiff_jax.solvers._initial_images import Init, init_zeros
@@ -97,6 +97,7 @@ def ddnm(
         Wang et al. 2023 (arXiv 2212.00490), algorithm 1 and eq. 17 and 18. Departures: the transition has DDIM's eta
         (1 is the paper's); the time-travel of its section 3.3 is left out.
     """
+    check_prior("ddnm", prior)
     check_sampler(eta)
     timesteps = prior.schedule.timesteps(num_steps, spacing=spacing)
     return DDNM(prior, timesteps, init, eta=scalar(eta), noisy=noisy)

@@ -19,7 +19,7 @@ from jaxtyping import Array
 from reddiff_jax import schedules
 from reddiff_jax._types import Image, Timestep
 from reddiff_jax.operators import SpectralOperator
-from reddiff_jax.priors import Prior
+from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import scalar
 from reddiff_jax.solvers._initial_images import init_zeros
@@ -93,6 +93,7 @@ def ddrm(
         was not measured is never driven by the noise in y; the last step of a noiseless problem keeps y (the published
         code returns x_hat); x_T is scaled by alpha_T, which the published code approximates.
     """
+    check_prior("ddrm", prior)
     check_sampler(eta)
     check_sampler(eta_b, name="eta_b")
     timesteps = prior.schedule.timesteps(num_steps, spacing=spacing)

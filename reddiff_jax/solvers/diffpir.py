@@ -18,7 +18,7 @@ from flax import struct
 
 from reddiff_jax import schedules
 from reddiff_jax._types import Image, Timestep
-from reddiff_jax.priors import Prior
+from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import check_count, scalar
 from reddiff_jax.solvers._initial_images import Init, init_zeros
@@ -85,6 +85,7 @@ def diffpir(
         Zhu et al. 2023 (arXiv 2305.08995), algorithm 1. Departures: for a noiseless measurement the step is a
         projection (rho = 0), where the paper's code assumes a little noise; timesteps are evenly spaced by default.
     """
+    check_prior("diffpir", prior)
     check_sampler(zeta, name="zeta", lam=lam)
     check_count("num_cg", num_cg)
     timesteps = prior.schedule.timesteps(num_steps, spacing=spacing)

@@ -15,7 +15,7 @@ from flax import struct
 
 from reddiff_jax import schedules
 from reddiff_jax._types import Image, Timestep
-from reddiff_jax.priors import Prior
+from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import scalar
 from reddiff_jax.solvers._initial_images import Init, init_pinv
@@ -86,6 +86,7 @@ def dps(
         2305.04391). Departures: |r| is one sample's, and the initial image does not depend on y where
         ``init=init_zeros``.
     """
+    check_prior("dps", prior)
     check_sampler(eta, scale=scale)
     timesteps = prior.schedule.timesteps(num_steps, spacing=spacing)
     return DPS(prior, timesteps, init, scale=scalar(scale), eta=scalar(eta), normalized=normalized, clip=clip)

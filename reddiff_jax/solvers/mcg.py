@@ -14,7 +14,7 @@ from flax import struct
 
 from reddiff_jax import schedules
 from reddiff_jax._types import Image, Timestep
-from reddiff_jax.priors import Prior
+from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import scalar
 from reddiff_jax.solvers._initial_images import Init, init_pinv
@@ -81,6 +81,7 @@ def mcg(
         Chung et al. 2022 (arXiv 2206.00941), section 3; the DDIM form: the comparison in Mardani et al. 2023 (arXiv
         2305.04391). Departure: any linear operator with a pseudo-inverse serves, not only masks.
     """
+    check_prior("mcg", prior)
     check_sampler(eta, scale=scale)
     timesteps = prior.schedule.timesteps(num_steps, spacing=spacing)
     return MCG(prior, timesteps, init, scale=scalar(scale), eta=scalar(eta), normalized=normalized)

@@ -25,7 +25,7 @@ from reddiff_jax import schedules
 from reddiff_jax._conjugate_gradients import conjugate_gradients
 from reddiff_jax._types import Image, Timestep
 from reddiff_jax.operators import LinearOperator, Operator
-from reddiff_jax.priors import Prior
+from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import check_count, scalar
 from reddiff_jax.solvers._initial_images import Init, init_zeros
@@ -113,6 +113,7 @@ def mmps(
         eta; conjugate gradients take no step along which the network's covariance is negative. For a nonlinear operator
         A is its derivative at x_hat.
     """
+    check_prior("mmps", prior)
     check_sampler(eta)
     check_count("num_cg", num_cg)
     timesteps = prior.schedule.timesteps(num_steps, spacing=spacing)

@@ -36,7 +36,7 @@ import jax
 import optax
 
 from reddiff_jax._checks import check_non_negative, check_positive
-from reddiff_jax.priors import Prior
+from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.schedules import Schedule
 from reddiff_jax.solvers._base import check_count, scalar
 from reddiff_jax.solvers._control_variates import ControlVariate, variate_projected
@@ -125,6 +125,7 @@ def noise_aware(
         pixels, where the published objective has means. Control variates of score identities: arXiv 2512.20003. The
         half step is a relative of the split Gibbs sampler PnP-DM (Wu et al. 2024, arXiv 2405.18782).
     """
+    check_prior("noise_aware", prior)
     if sample and (step is not None or control_variate is not variate_projected):
         raise ValueError("sample=True has its own step; leave out step and control_variate.")
     defaults = SAMPLE if sample else POINT

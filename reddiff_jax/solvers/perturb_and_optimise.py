@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
+from reddiff_jax._checks import check_type
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Condition, Image, Key, Timestep
 from reddiff_jax.priors import Prior
@@ -104,6 +105,7 @@ def perturb_and_optimise(solver: Solver, prior_samples: Float[Array, "K H W C"])
         TypeError: If the solver is no RED-diff.
         ValueError: If ``prior_samples`` are not images.
     """
+    check_type("perturb_and_optimise: solver", solver, Solver, "a Solver, such as rd.noise_aware(prior)")
     if not hasattr(solver, "control_variate"):
         raise TypeError(
             f"perturb_and_optimise needs a RED-diff; {type(solver).__name__} is not one. Use rd.noise_aware."

@@ -22,7 +22,7 @@ from flax import struct
 
 from reddiff_jax import schedules
 from reddiff_jax._types import Image, Timestep
-from reddiff_jax.priors import Prior
+from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import scalar, scalar_unless_zero
 from reddiff_jax.solvers._initial_images import Init, init_pinv
@@ -154,6 +154,7 @@ def pigdm(
         noiseless form and its options: the comparison in Mardani et al. 2023 (arXiv 2305.04391). Departure: there
         ``replace_observed`` is for masks; here it is the projection A+ A, the same for them.
     """
+    check_prior("pigdm", prior)
     check_sampler(eta, scale=scale, contrast=contrast)
     timesteps = prior.schedule.timesteps(num_steps, spacing=spacing)
     return PiGDM(

@@ -24,9 +24,9 @@ from jaxtyping import Array, Int
 from reddiff_jax._checks import check_non_negative, check_positive
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image, Key
-from reddiff_jax.priors import Prior
-from reddiff_jax.problems import Problem
-from reddiff_jax.solvers._base import Solver, check_count, check_in_shape, scalar
+from reddiff_jax.priors import Prior, check_prior
+from reddiff_jax.problems import Problem, check_single
+from reddiff_jax.solvers._base import Solver, check_count, scalar
 from reddiff_jax.solvers._initial_images import Init, first_image, init_pinv
 from reddiff_jax.solvers._proximal import check_linear, proximal
 
@@ -98,7 +98,7 @@ class RED(Solver[REDState]):
 
     def init(self, key: Key, problem: Problem) -> REDState:
         """Returns the state before the first step."""
-        check_in_shape("red", problem)
+        check_single(problem)
         if self.form is not red_descent:
             check_linear("red", problem, "Use form=rd.solvers.red_descent.")
         x = first_image(self.initial_image, key, problem, *self.prior.schedule(self.t))
@@ -156,6 +156,7 @@ def red(
         Romano, Elad & Milanfar 2017 (arXiv 1611.02862), algorithms 1 to 3 (one inner denoising in ADMM). Departures:
         the denoiser is the prior's, and sigma_y is in lam.
     """
+    check_prior("red", prior)
     check_non_negative("lam", lam)
     for name, value in (("sigma_f", sigma_f), ("beta", beta), ("step_size", step_size)):
         check_positive(name, value)

@@ -24,7 +24,7 @@ from jaxtyping import Array, Float
 from reddiff_jax import schedules, weightings
 from reddiff_jax._checks import check_non_negative, check_positive
 from reddiff_jax._types import Image, Timesteps
-from reddiff_jax.priors import Prior
+from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import DataTerm, Problem, least_squares
 from reddiff_jax.solvers._base import check_count, scalar, scalar_unless_zero
 from reddiff_jax.solvers._control_variates import ControlVariate, variate_published
@@ -136,6 +136,7 @@ def reddiff(
         Mardani et al. 2023 (arXiv 2305.04391), algorithm 1. Departures: sums over pixels scaled per sample instead of a
         mean over the batch, timesteps from T - 1 to 0 inclusive, and the final mu is returned.
     """
+    check_prior("reddiff", prior)
     step = as_step(step)
     for name, value in (("lam", lam), ("obs_weight", obs_weight), ("sigma_x0", sigma_x0)):
         check_non_negative(name, value)

@@ -43,9 +43,9 @@ from reddiff_jax import schedules, weightings
 from reddiff_jax._checks import check_non_negative, check_positive
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image, Key
-from reddiff_jax.priors import Prior
-from reddiff_jax.problems import Problem
-from reddiff_jax.solvers._base import Solver, check_count, check_in_shape, known_sigma_y, scalar
+from reddiff_jax.priors import Prior, check_prior
+from reddiff_jax.problems import Problem, check_single
+from reddiff_jax.solvers._base import Solver, check_count, known_sigma_y, scalar
 from reddiff_jax.solvers._initial_images import Init, first_image, init_noise, init_pinv
 from reddiff_jax.solvers._levels import REMEDY, falling
 from reddiff_jax.solvers._steps import ADAM, decayed_adam
@@ -158,7 +158,7 @@ class RedDiffVar(Solver[RedDiffVarState]):
 
     def init(self, key: Key, problem: Problem) -> RedDiffVarState:
         """Returns the state before the first step."""
-        check_in_shape("sds_var" if self.published else "reddiff_var", problem)
+        check_single(problem)
         if not self.published:
             self._sigma_y(problem)
         key_mu, key_s = jax.random.split(key)
@@ -246,6 +246,7 @@ def reddiff_var(
         Mardani et al. 2023 (arXiv 2305.04391), section 4 and appendix, where q has a variance before it is taken to 0.
         Departures: the module's derivation; ``problem.noise.sigma_y`` (at least 0.01) sets the weight of the prior.
     """
+    check_prior("reddiff_var", prior)
     check_non_negative("lam", lam)
     for name, value in (("first_std", first_std), ("sigma_max", sigma_max), ("sigma_min", sigma_min)):
         check_positive(name, value)
@@ -295,6 +296,7 @@ def sds_var(
         The code published with Mardani et al. 2023 (arXiv 2305.04391), from its description; see ``sds_var_gradient``.
         Departure: one image, whose s it does not share with a batch.
     """
+    check_prior("sds_var", prior)
     check_non_negative("lam", lam)
     check_positive("first_std", first_std)
     return RedDiffVar(

@@ -103,7 +103,8 @@ def _deblur(help: str, build: Callable[[Shape], Operator], kernel: Callable[[], 
 
 
 def _deblur_by_kernel(help: str, blur: Callable[..., Operator]) -> Task:
-    """A blur whose kernel belongs to the picture."""
+    """A blur whose kernel belongs to the picture; stored, it sums to 1 but for rounding."""
+    blur = partial(blur, normalize=True)
     return Task(
         help,
         lambda shape, arrays: blur(arrays["kernel"], shape),

@@ -44,7 +44,7 @@ def test_scaling_keeps_what_an_operator_can_do():
         (lambda: GREYED @ SMALL, ValueError, r"SuperResolution maps \(8, 12, 1\) to \(4, 6, 1\), but Colorization"),
         (lambda: ops.compose(GREYED), ValueError, "1 operators came but at least 2"),
         (lambda: GREYED @ jnp.zeros(RGB), TypeError, r"measure by operator\(x\)"),
-        (lambda: ops.compose(jnp.tanh, GREYED), TypeError, r"operators\[0\] is a .* rd\.operator\(fn, in_shape\)"),
+        (lambda: ops.compose(jnp.tanh, GREYED), TypeError, r"operators\[0\] is .* rd\.operator\(fn, in_shape\)"),
         (lambda: ops.scale(GREYED, 0.0), ValueError, "factor is 0.0 but must be one finite number other than 0"),
         (lambda: ops.scale(GREYED, np.ones(3)), ValueError, "must be one finite number"),
     ],

@@ -23,7 +23,7 @@ def x(rng) -> np.ndarray:
 @pytest.mark.parametrize("size", [(3, 5), (4, 6), (41, 37)])
 def test_blur_equals_scipy_convolution(boundary, size, x, rng):
     kernel = rng.random(size)
-    y = ops.blur(kernel, SHAPE, boundary=boundary)(jnp.asarray(x))
+    y = ops.blur(kernel, SHAPE, boundary=boundary, normalize=True)(jnp.asarray(x))
     expected = ndimage.convolve(x.astype(float), (kernel / kernel.sum())[:, :, None], mode=SCIPY[boundary])
     np.testing.assert_allclose(y, expected, atol=2e-6)  # float32 FFTs of values up to 1
 
@@ -71,13 +71,15 @@ def test_a_bright_pixel_becomes_the_kernel_not_its_mirror_image(boundary, rng):
 
 def test_a_kernel_for_each_channel_is_a_blur_of_each_channel(x, rng):
     kernel = rng.random((5, 3, 3))
-    y = ops.blur(kernel, SHAPE)(jnp.asarray(x))
-    alone = [ops.blur(kernel[:, :, c], (*SHAPE[:2], 1))(jnp.asarray(x[:, :, c : c + 1])) for c in range(3)]
+    y = ops.blur(kernel, SHAPE, normalize=True)(jnp.asarray(x))
+    alone = [
+        ops.blur(kernel[:, :, c], (*SHAPE[:2], 1), normalize=True)(jnp.asarray(x[:, :, c : c + 1])) for c in range(3)
+    ]
     np.testing.assert_allclose(y, jnp.concatenate(alone, axis=2), atol=1e-6)  # float32
 
 
 def test_only_the_circular_blur_is_spectral():
-    operators = {boundary: ops.blur(np.ones((3, 3)), SHAPE, boundary=boundary) for boundary in B}
+    operators = {boundary: ops.blur(np.full((3, 3), 1 / 9), SHAPE, boundary=boundary) for boundary in B}
     assert [b for b, operator in operators.items() if isinstance(operator, ops.SpectralOperator)] == [B.CIRCULAR]
 
 
@@ -94,7 +96,7 @@ def test_blurs_of_a_batch_are_a_vmap_of_the_factory(boundary, rng):
 
 
 def test_batched_kernels_make_no_convolution(rng):
-    operators = jax.vmap(lambda kernel: ops.blur(kernel, SHAPE))(jnp.asarray(rng.random((2, 5, 5))))
+    operators = jax.vmap(lambda kernel: ops.blur(kernel, SHAPE, normalize=True))(jnp.asarray(rng.random((2, 5, 5))))
     program = str(jax.make_jaxpr(jax.vmap(lambda operator, x: operator(x)))(operators, jnp.zeros((2, *SHAPE))))
     assert "conv_general_dilated" not in program
 
@@ -114,7 +116,7 @@ def test_conjugate_gradients_stand_still_once_they_have_converged():
 
 
 def test_conjugate_gradients_of_zero_are_zero():
-    assert not ops.blur(np.ones((3, 3)), (4, 4, 1)).pinv(jnp.zeros((4, 4, 1))).any()
+    assert not ops.blur(np.full((3, 3), 1 / 9), (4, 4, 1)).pinv(jnp.zeros((4, 4, 1))).any()
 
 
 @pytest.mark.parametrize(
@@ -131,6 +133,10 @@ def test_conjugate_gradients_of_zero_are_zero():
         (lambda: ops.blur(np.ones((2, 3, 4)), SHAPE), r"kernel has shape \(2, 3, 4\) but one kernel is"),
         (lambda: ops.blur(np.array([[1.0, -1.0]]), SHAPE), "normalize=False"),
         (lambda: ops.blur(np.array([[np.nan]]), SHAPE), "not finite"),
+        (
+            lambda: ops.blur(np.ones((3, 3)), SHAPE),
+            r"kernel sums to 9 but must sum to 1.* Give kernel / kernel.sum\(\)",
+        ),
         (
             lambda: jax.jit(lambda s: ops.gaussian_blur(SHAPE, sigma=s).singulars)(1.0),
             r"rd\.blur\(rd\.kernels\.gaussian",

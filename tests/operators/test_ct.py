@@ -232,7 +232,7 @@ def test_parallel_projection_and_its_inverse_equal_deepinv():
         (lambda: ops.parallel_ct((8, 8), [0.0]), r"one image has shape \(H, W, C\)"),
         (lambda: ops.parallel_ct((8, 8, 1), [0.0], num_detectors=0), "num_detectors is 0"),
         (lambda: ops.parallel_ct((8, 8, 1), [0.0], detector_spacing=0.0), "detector_spacing is 0.0"),
-        (lambda: ops.parallel_ct((8, 8, 1), [0.0], scale=-1.0), "scale is -1.0 but must be one positive number"),
+        (lambda: ops.parallel_ct((8, 8, 1), [0.0], scale=-1.0), "scale is -1.0 but must be finite and above 0"),
         (lambda: ops.parallel_ct((8, 8, 1), [0.0], window="box"), r"must be one of RampWindow\.RAM_LAK"),
         (lambda: ops.fan_ct((8, 8, 1), [0.0], source_distance=5.0), r"must exceed 6\.7 pixels"),
         (lambda: ops.fan_ct((8, 8, 1), [0.0], source_distance=9.0, detector_distance=-1.0), "detector_distance is -1"),

@@ -165,7 +165,10 @@ def test_reddiff_finds_the_posterior_mode_of_a_gaussian_for_a_batch_of_masks():
     [
         (lambda: ops.mri(np.ones((8, 6)), (8, 6, 3)), "Colours are not measured"),
         (lambda: ops.mri(np.ones((6, 8)), (8, 6, 2)), r"mask has shape \(6, 8\) but must be \(8, 6\)"),
-        (lambda: ops.mri(np.full((8, 6), 0.5), (8, 6, 2)), "values other than 0"),
+        (
+            lambda: ops.mri(np.full((8, 6), 0.5), (8, 6, 2)),
+            "mask has values from 0.5 to 0.5 but must be 0 .* mask > 0.5",
+        ),
         (lambda: ops.mri(np.ones((8, 6)), (8, 6, 2), coil_maps=np.ones((4, 8, 6))), "the coils last"),
     ],
 )

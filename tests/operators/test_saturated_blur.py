@@ -31,17 +31,19 @@ def test_measurement_is_the_formula(x):
     blurred = ndimage.convolve(light, weights, mode="mirror")
     y = 2 * np.clip(1.7 * blurred, 0, 1) ** (1 / 2.2) - 1
     # float32, through two powers; every blurred value here is far above the straight line at the origin.
-    np.testing.assert_allclose(_measure(ops.saturated_blur(KERNEL, SHAPE, gain=1.7), x), y, atol=1e-5)
+    np.testing.assert_allclose(_measure(ops.saturated_blur(KERNEL, SHAPE, normalize=True, gain=1.7), x), y, atol=1e-5)
 
 
 def test_without_gamma_and_gain_it_is_the_blur(x):
-    y = _measure(ops.saturated_blur(KERNEL, SHAPE, gamma=1.0, gain=1.0), x)
-    np.testing.assert_allclose(y, ops.blur(KERNEL, SHAPE)(x), atol=2e-6)  # float32, in and out of [0, 1]
+    y = _measure(ops.saturated_blur(KERNEL, SHAPE, normalize=True, gamma=1.0, gain=1.0), x)
+    np.testing.assert_allclose(
+        y, ops.blur(KERNEL, SHAPE, normalize=True)(x), atol=2e-6
+    )  # float32, in and out of [0, 1]
 
 
 @pytest.mark.parametrize("value", [-1.0, 1.0])
 def test_black_stays_black_and_white_white_with_finite_derivatives(value):
-    operator, x = ops.saturated_blur(KERNEL, SHAPE), jnp.full(SHAPE, value)
+    operator, x = ops.saturated_blur(KERNEL, SHAPE, normalize=True), jnp.full(SHAPE, value)
     np.testing.assert_allclose(
         _measure(operator, x), x, atol=1e-5
     )  # float32 FFT of the light, times the slope at black
@@ -57,7 +59,7 @@ def test_start_is_exact_where_nothing_is_lost(rng):
 
 
 def test_saturated_pixels_have_no_derivative():
-    operator = ops.saturated_blur(KERNEL, SHAPE, gain=2.0)
+    operator = ops.saturated_blur(KERNEL, SHAPE, normalize=True, gain=2.0)
     bright = jnp.full(SHAPE, 0.9)
     assert not _slope(operator, bright).any()
 
@@ -65,7 +67,7 @@ def test_saturated_pixels_have_no_derivative():
 @pytest.mark.parametrize(
     ("kernel", "options", "message"),
     [
-        (-KERNEL, {}, r"kernel has entries down to -0.9.* only adds light"),
+        (-KERNEL, {}, r"an entry of kernel is -0.* must be not negative. A camera only adds light"),
         (KERNEL, {"gamma": 0.0}, r"gamma is 0\.0 .* above 0"),
         (KERNEL, {"gain": -1.0}, r"gain is -1\.0"),
         (np.ones((2, 2, 2)), {}, "one kernel is"),

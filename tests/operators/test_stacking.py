@@ -36,7 +36,7 @@ def test_two_halves_stacked_determine_the_picture(x):
     [
         (lambda: ops.stacked(GREYED, SMALL), ValueError, r"operators\[1\], SuperResolution, takes \(8, 12, 1\)"),
         (lambda: ops.stacked(GREYED, SQUARE, weights=[1.0]), ValueError, "must be 2 positive numbers"),
-        (lambda: ops.stacked(GREYED, weights=[0.0]), ValueError, "must be 1 positive numbers"),
+        (lambda: ops.stacked(GREYED, weights=[0.0]), ValueError, "a weight is 0.0 .*must be finite and above 0"),
     ],
 )
 def test_errors_name_the_argument_and_the_remedy(call, error, message):

@@ -19,16 +19,20 @@ def x(rng) -> jax.Array:
 def test_one_kernel_everywhere_is_a_blur(weights_first, x, rng):
     kernel = rng.random((5, 3))
     weights = ops.grid_weights(SHAPE, (2, 3))
-    operator = ops.varying_blur(np.stack([kernel] * 6), weights, SHAPE, weights_first=weights_first)
-    np.testing.assert_allclose(measure(operator, x), measure(ops.blur(kernel, SHAPE), x), atol=2e-6)  # float32 FFTs
+    operator = ops.varying_blur(np.stack([kernel] * 6), weights, SHAPE, weights_first=weights_first, normalize=True)
+    np.testing.assert_allclose(
+        measure(operator, x), measure(ops.blur(kernel, SHAPE, normalize=True), x), atol=2e-6
+    )  # float32 FFTs
 
 
 def test_measured_pixels_collect_by_the_kernel_of_their_place(x, rng):
     kernels = rng.random((2, 5, 3, 3))
     left = np.broadcast_to(np.arange(12)[None, :] < 5, (16, 12)).astype(float)
-    y = measure(ops.varying_blur(kernels, np.stack([left, 1 - left]), SHAPE), x)
+    y = measure(ops.varying_blur(kernels, np.stack([left, 1 - left]), SHAPE, normalize=True), x)
     for kernel, columns in zip(kernels, (slice(5), slice(5, None)), strict=True):
-        np.testing.assert_allclose(y[:, columns], measure(ops.blur(kernel, SHAPE), x)[:, columns], atol=2e-6)  # float32
+        np.testing.assert_allclose(
+            y[:, columns], measure(ops.blur(kernel, SHAPE, normalize=True), x)[:, columns], atol=2e-6
+        )  # float32
 
 
 def test_with_weights_first_a_bright_pixel_spreads_as_the_kernels_of_its_place(rng):
@@ -52,9 +56,11 @@ def test_grid_weights_sum_to_one_and_each_is_one_somewhere_near_its_middle(grid)
 def test_kernels_of_a_batch_are_a_vmap_of_the_factory(x, rng):
     kernels = jnp.asarray(rng.random((2, 4, 5, 3)), dtype=jnp.float32)
     weights = ops.grid_weights(SHAPE, (2, 2))
-    operators = jax.vmap(lambda k: ops.varying_blur(k, weights, SHAPE))(kernels)
+    operators = jax.vmap(lambda k: ops.varying_blur(k, weights, SHAPE, normalize=True))(kernels)
     ys = jax.vmap(lambda operator: operator(x))(operators)
-    np.testing.assert_allclose(ys[1], measure(ops.varying_blur(kernels[1], weights, SHAPE), x), atol=2e-6)  # float32
+    np.testing.assert_allclose(
+        ys[1], measure(ops.varying_blur(kernels[1], weights, SHAPE, normalize=True), x), atol=2e-6
+    )  # float32
 
 
 @pytest.mark.oracle

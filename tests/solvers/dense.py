@@ -34,7 +34,8 @@ class Scene:
         self.sigma_y = sigma_y
         x = self.means[0] + np.sqrt(self.variances[0]) * rng.normal(size=N)
         clean = self.matrix @ x
-        self.y = clean + sigma_y * rng.normal(size=clean.shape)
+        measured = self.mask if task == "inpainting" else 1.0
+        self.y = clean + sigma_y * measured * rng.normal(size=clean.shape)
         self.pinv = np.linalg.pinv(self.matrix)
         alphas_cumprod = np.append(np.cumprod(1 - np.linspace(1e-4, 2e-2, 1000)), 1.0)
         self.alphas, self.sigmas = np.sqrt(alphas_cumprod), np.sqrt(1 - alphas_cumprod)

@@ -86,7 +86,7 @@ def test_the_noise_of_the_measurement_and_the_fresh_one_make_the_transitions(t, 
 
 def test_an_operator_without_singular_values_is_an_error_that_names_the_noiseless_form(key):
     prior = rd.gaussian_prior(jnp.zeros(SHAPE), 1.0, rd.schedules.linear())
-    problem = rd.problem(jnp.zeros(SHAPE), rd.blur(np.ones((3, 3)), SHAPE))
+    problem = rd.problem(jnp.zeros(SHAPE), rd.blur(np.full((3, 3), 1 / 9), SHAPE))
     with pytest.raises(TypeError, match=r"ddnm needs a SpectralOperator; PaddedBlur .* noisy=False"):
         rd.ddnm(prior).init(key, problem)
     rd.ddnm(prior, noisy=False, init=rd.solvers.init_zeros).init(key, problem)

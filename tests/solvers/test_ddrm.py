@@ -110,7 +110,7 @@ def test_runs_are_deepinvs(monkeypatch):
 def test_an_operator_without_singular_values_is_an_error(key):
     prior = rd.gaussian_prior(jnp.zeros(SHAPE), 1.0, rd.schedules.linear())
     with pytest.raises(TypeError, match=r"ddrm needs a SpectralOperator; PaddedBlur .* rd\.dps or rd\.reddiff"):
-        rd.run(key, rd.ddrm(prior), rd.problem(jnp.zeros(SHAPE), rd.blur(np.ones((3, 3)), SHAPE)))
+        rd.run(key, rd.ddrm(prior), rd.problem(jnp.zeros(SHAPE), rd.blur(np.full((3, 3), 1 / 9), SHAPE)))
 
 
 def test_a_weight_of_the_measurement_out_of_range_is_an_error():

@@ -633,6 +633,7 @@ def test_a_scale_found_by_a_probe_is_that_of_the_svd():
     assert float(state.scale) == pytest.approx(1 / 4, rel=0.2)
 
 
+@pytest.mark.filterwarnings("ignore:noise. sigma_y is:UserWarning")  # levels beyond pictures, on purpose
 @pytest.mark.parametrize(
     ("sigma_y", "scale", "last"),
     [(0.0, 1.0, 0.02), (0.4, 1.0, 0.1), (0.4, 0.1, 0.1), (4.0, 100.0, 0.1), (40.0, 1.0, 3)],

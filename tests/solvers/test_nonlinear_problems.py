@@ -12,7 +12,7 @@ from reddiff_jax._tree import index
 SHAPE = (8, 8, 3)
 PRIOR = rd.gaussian_prior(jnp.zeros(SHAPE), 0.25, rd.schedules.linear())
 SOLVER = rd.reddiff(PRIOR, optax.adam(0.1, b2=0.99), num_steps=60, init=rd.solvers.init_noise)
-KERNEL = np.ones((3, 3))
+KERNEL = np.full((3, 3), 1 / 9)
 
 OPERATORS = {
     "phase_retrieval": rd.phase_retrieval(SHAPE),

@@ -12,7 +12,7 @@ import reddiff_jax as rd
 
 SCENES = {"inpainting": 2, "super_resolution": 1}
 every_scene = pytest.mark.parametrize(("task", "components"), SCENES.items(), ids=SCENES)
-PADDED = rd.blur(np.ones((3, 3)), SHAPE)
+PADDED = rd.blur(np.full((3, 3), 1 / 9), SHAPE)
 
 
 def _update(weight, sigma_y=None, eta=0.8, contrast=0.0, replace=False, recompute=False):

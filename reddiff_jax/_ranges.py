@@ -1,0 +1,103 @@
+"""What values a measurement can have: pictures are in [-1, 1], and many measurements of them are, too.
+
+Numbers that cannot be right are errors where nothing right looks like them, and warnings otherwise. Where ``jit`` hides
+the numbers nothing is said.
+"""
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from reddiff_jax._checks import is_visible, numbers
+from reddiff_jax.noise import Gaussian, Noise
+from reddiff_jax.operators import LinearOperator, Operator
+
+_LARGEST_SIGMA = 2.0  # the whole range of a picture
+_GREY_LEVELS = 255  # a sigma beyond is meant: y says nothing
+_LARGEST_MEAN = 4.0  # of |y|; noise as strong as the whole range leaves it below 3
+_FEWEST = 64  # entries of which a range can be told
+_DARK, _BRIGHT = 0.05, 0.6  # what the darkest and brightest of a picture in [0, 1] are beyond
+_LEAST_RMS, _LARGEST_RMS = 5e-3, 5.0  # of an image that explains y
+
+
+def check_dtype(y: Array, expected: jax.ShapeDtypeStruct, operator: Operator) -> None:
+    """Raises ValueError if y is of whole numbers, or real where the operator's measurements are complex, or both."""
+    if not jnp.issubdtype(y.dtype, jnp.inexact):
+        top = jnp.iinfo(y.dtype).max / 2 if y.dtype in (jnp.uint8, jnp.uint16) else None
+        remedy = f"Convert it, y / {top} - 1 where it is a picture." if top else "Convert it: y.astype(float)."
+        raise ValueError(f"y has dtype {y.dtype} but must be floating-point, pictures in [-1, 1]. {remedy}")
+    if jnp.iscomplexobj(y) == jnp.issubdtype(expected.dtype, jnp.complexfloating):
+        return
+    if jnp.iscomplexobj(y):
+        raise ValueError(
+            f"y is complex but {type(operator).__name__} measures real numbers. Take y.real or jnp.abs(y)."
+        )
+    raise ValueError(
+        f"y is real ({y.dtype}) but {type(operator).__name__} measures complex numbers, with their phases. Real and "
+        "imaginary part of a file go together by jax.lax.complex(real, imag)."
+    )
+
+
+def warn_of_range(y: Array, operator: Operator, noise: Noise) -> None:
+    """Warns of a y, or a noise level, that does not go with pictures in [-1, 1]; y under ``vmap`` as a whole."""
+    if operator.keeps_range:
+        sigmas = numbers(noise.sigma_y) if isinstance(noise, Gaussian) else None
+        largest = 0.0 if sigmas is None or not sigmas.size else sigmas.max()
+        if largest <= _GREY_LEVELS:
+            _warn_of_sigma(largest)
+            _warn_of_picture(y)
+    elif operator.keeps_scale:
+        _warn_of_scale(y, operator)
+
+
+def _warn_of_sigma(sigma: float) -> None:
+    if sigma > _LARGEST_SIGMA:
+        _warn(
+            f"noise: sigma_y is {sigma:.4g} but pictures are in [-1, 1], a range of 2. A sigma of {sigma:.4g} of 255 "
+            f"grey levels is rd.gaussian({sigma:.4g} / 127.5)."
+        )
+
+
+def _warn_of_picture(y: Array) -> None:
+    values = numbers(y)
+    if values is None or values.size < _FEWEST:
+        return
+    low, high = values.min(), values.max()
+    if high <= _BRIGHT or (-1 <= low < 0 and high <= 1):
+        return
+    seen = values[values != 0]  # what an operator does not see is 0
+    if np.abs(seen).mean() > _LARGEST_MEAN:
+        _warn(
+            f"y goes from {low:.4g} to {high:.4g} but pictures are in [-1, 1]. Convert it, and the noise level: "
+            "y / 127.5 - 1 if it is in [0, 255]."
+        )
+    elif low >= 0 and seen.min() <= _DARK and high <= 1:
+        _warn(
+            f"y goes from {low:.4g} to {high:.4g}, as pictures in [0, 1] do, but pictures are in [-1, 1]. Convert it, "
+            "2 * y - 1, and double the noise level."
+        )
+
+
+def _warn_of_scale(y: Array, operator: Operator) -> None:
+    values = numbers(y)
+    if values is None:
+        return
+    # The operator keeps norms, so that this is the root mean square of the image, or of the part that y tells.
+    pixels = operator.in_shape[0] * operator.in_shape[1]
+    batch = values.size // y.size
+    rms = float(np.sqrt((np.abs(values) ** 2).sum(dtype=float) / (pixels * batch)))
+    if rms == 0 or _LEAST_RMS <= rms <= _LARGEST_RMS:
+        return
+    remedy = "Multiply y and its noise level by what makes the picture's largest value 1"
+    if isinstance(operator, LinearOperator) and is_visible(y, operator):
+        peak = numbers(jnp.max(jnp.abs(operator.adjoint(y))))
+        remedy += f", about {1 / np.max(peak):.2g}" if peak is not None and np.max(peak) > 0 else ""
+    _warn(f"y belongs to a picture of root mean square {rms:.2g} but pictures are in [-1, 1]. {remedy}.")
+
+
+def _warn(text: str) -> None:
+    # At the line that calls rd.problem.
+    warnings.warn(text, UserWarning, stacklevel=5)
