@@ -58,6 +58,15 @@ def check_exist(*paths: Path | None) -> None:
     raise UserError(f"{paths[0]} does not exist; check the name.")
 
 
+def check_found(inputs: "Sequence[Path]", *, out: Path | None = None, measured: bool = True) -> None:
+    """Exits if there is nothing to work on: before a prior is loaded."""
+    from reddiff_jax import jobs
+
+    items, failures = jobs.find_inputs(inputs, out=out, measured=measured)
+    if not items:
+        conclude_with(failures, FAILED)
+
+
 def load_prior(folder: Path | None) -> tuple[Any, int, str]:
     """Loads a prior; returns it, the channels of its pictures, and its fingerprint."""
     from reddiff_jax import io, jobs

@@ -1,11 +1,12 @@
 """`reddiff-jax demo`: the bundled prior on the bundled photos."""
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reddiff_jax.cli._common import OutOption, PriorOption, SeedOption, UserError, load_prior, stderr, stdout
+from reddiff_jax.cli._common import OutOption, PriorOption, SeedOption, UserError, load_prior, progress_bar, stdout
 from reddiff_jax.cli._processes import use_cores
 
 if TYPE_CHECKING:
@@ -48,8 +49,14 @@ def demo(
         options: Any = {"evaluations": min(EMOJI_STEPS * steps, 1000), "settings": {"sigma_max": 6.0}}
         shows.append(jobs.Show(emoji, name, jobs.sample_emoji(), 64, EMOJI_TASKS, **options, folder="emoji"))
     results = []
-    with stderr().status("loading the pictures") as status:
-        for result in jobs.demonstrate(shows, out, steps=steps, seed=seed, say=status.update):
+    said, parts = itertools.count(), 4 * sum(len(show.tasks) for show in shows)  # two solvers, compiled and run
+    with progress_bar("demo") as update:
+        update(0.0, "loading the pictures")
+
+        def say(text: str) -> None:
+            update(next(said) / parts, text)
+
+        for result in jobs.demonstrate(shows, out, steps=steps, seed=seed, say=say):
             results.append(result)
     table = Table("task", "sigma", "", title=f"{len(results[0].names)} pictures a task, {steps} evaluations")
     for column in ("PSNR", "SSIM", "compile s", "solve s"):

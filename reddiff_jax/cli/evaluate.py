@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from reddiff_jax.cli._common import FAILED, FAILED_PARTLY, UserError, check_exist, fail, stdout
+from reddiff_jax.cli._common import FAILED, FAILED_PARTLY, UserError, check_exist, fail, printable, stdout
 
 
 def evaluate(
@@ -20,6 +20,7 @@ def evaluate(
     """
     check_exist(restored)
     check_exist(reference)
+    from rich.markup import escape
     from rich.table import Table
 
     from reddiff_jax import jobs
@@ -43,7 +44,7 @@ def evaluate(
         means = {name: jobs.mean(score[name] for _, score in scores if name in score) for name in columns}
         for index, (name, score) in enumerate([*scores, ("mean", means)]):
             cells = (f"{score[each]:.{2 if each == 'psnr' else 4}f}" if each in score else "-" for each in columns)
-            table.add_row(name, *cells, end_section=index == len(scores) - 1)
+            table.add_row(escape(printable(name)), *cells, end_section=index == len(scores) - 1)
         console.print(table)
         if "lpips" not in columns:
             console.print('LPIPS left out: pip install "reddiff-jax\\[lpips]" for it.', soft_wrap=True)

@@ -16,6 +16,7 @@ from reddiff_jax.cli._common import (
     SeedOption,
     SolverOption,
     check_exist,
+    check_found,
     conclude,
     load_prior,
     printable,
@@ -130,6 +131,7 @@ def restore(
     )
     options.check()
     share = choose_share(processes, process)
+    check_found(inputs, out=out)
     loaded, channels, prior_name = load_prior(prior)
     if settings is not None:
         options = replace(options, tuned=read_settings(settings, prior_name))

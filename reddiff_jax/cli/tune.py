@@ -13,6 +13,7 @@ from reddiff_jax.cli._common import (
     SeedOption,
     SolverOption,
     check_exist,
+    check_found,
     conclude_with,
     load_prior,
     progress_bar,
@@ -68,6 +69,7 @@ def tune(
     fields = None if vary is None else [field_name(each) for each in vary]
     tasks.check_sigma(sigma)
     solver = jobs.settings_class(solver, task).name
+    check_found(images, measured=False)
     loaded, channels, prior_name = load_prior(prior)
     failures: list[jobs.Failure] = []
     with progress_bar("tuning") as update:

@@ -141,7 +141,8 @@ def mean(values: Iterable[float]) -> float:
 def write_scores(path: str | Path, scores: Sequence[tuple[str, Mapping[str, float]]]) -> None:
     """Writes scores as CSV: picture, psnr, ssim, lpips."""
     columns = [name for name in ("psnr", "ssim", "lpips") if any(name in numbers for _, numbers in scores)]
-    with Path(path).open("w", newline="", encoding="utf-8") as file:
+    # Names of files need not be UTF-8: their bytes are written as they are.
+    with Path(path).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(["picture", *columns])
         for name, numbers in scores:

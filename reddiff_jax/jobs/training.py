@@ -153,7 +153,7 @@ def train_prior(
                 told.add(failure.reason)
                 fail(failure)
 
-    paths, failures = _find_pictures(folder)
+    paths, failures = _find_pictures(folder, say)
     tell(failures)
     say(f"loading {start}" if isinstance(start, str | Path) else "making the network")
     begun = _begin(start, config.to_eps, channels)
@@ -240,8 +240,10 @@ def _check_exist(folder: Path, *others: str | Path | None) -> None:
             raise JobError(f"{given} does not exist.")
 
 
-def _find_pictures(folder: Path) -> tuple[tuple[Path, ...], list[Failure]]:
-    items, failures = find_inputs([folder], measured=False)
+def _find_pictures(
+    folder: Path, say: Callable[[str], None] = lambda text: None
+) -> tuple[tuple[Path, ...], list[Failure]]:
+    items, failures = find_inputs([folder], measured=False, say=say)
     if not items:
         raise JobError(f"no pictures in {folder} (looked for {', '.join(sorted(pictures.SUFFIXES))}).")
     return tuple(sorted(item.path for item in items)), failures

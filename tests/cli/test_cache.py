@@ -1,5 +1,6 @@
 """The cache of compiled programs: where it is, and what a killed process leaves in it."""
 
+import warnings
 from pathlib import Path
 
 import jax
@@ -66,3 +67,18 @@ def test_programs_count_as_found_only_if_none_was_compiled():
         for name in events:
             jax.monitoring.record_event(event + name)
         assert _cache.compiled("in 1 s") == f"{said} in 1 s"
+
+
+def test_a_program_that_jax_cannot_read_is_removed_so_that_it_is_replaced(monkeypatch, tmp_path):
+    shown = []
+    monkeypatch.setattr(warnings, "showwarning", lambda message, *rest: shown.append(str(message)))
+    for name, read_at in (("whole", 1), ("damaged", 2)):
+        (tmp_path / f"{name}-cache").write_bytes(b"0")
+        (tmp_path / f"{name}-atime").write_bytes(read_at.to_bytes(8, "little"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        _cache._replace_damaged(tmp_path)
+        warnings.warn(f"{_cache._DAMAGED} for 'jit_f': ValueError: no zstd", stacklevel=1)
+        warnings.warn("something else", stacklevel=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["whole-atime", "whole-cache"]
+    assert shown == ["something else"]

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import reddiff_jax as rd
 from reddiff_jax import io, jobs, measurements, pictures, training
 from reddiff_jax.batching import OutOfMemoryError
+from reddiff_jax.cli import app
 from reddiff_jax.jobs import restoring
 from reddiff_jax.jobs.finding import find_inputs
 from reddiff_jax.jobs.planning import changed_inputs, is_finished, make_plan
@@ -284,6 +285,21 @@ def test_evaluate_does_all_that_can_be_done(tmp_path):
     assert len(failures) + len(pairs.failures) == 3 + 2 * 2  # three broken pairs; pipe and device on either side
 
 
+def test_evaluate_shows_and_writes_names_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr("reddiff_jax.metrics.load_lpips", raise_import_error)
+    for name in ("[bold]x.png", LATIN_1):
+        write(tmp_path / "photos" / name)
+    args = ["evaluate", tmp_path / "photos", "--reference", tmp_path / "photos", "--csv", tmp_path / "scores.csv"]
+    result = CliRunner().invoke(app, [str(each) for each in args])
+    assert result.exit_code == 0, result.output
+    assert "[bold]x" in result.stdout
+    assert b"caf\xe9," in (tmp_path / "scores.csv").read_bytes()
+
+
+def raise_import_error():
+    raise ImportError
+
+
 def test_tune_takes_the_pictures_that_are_large_enough(tmp_path):
     photos, failures = spoilt(tmp_path / "photos"), []
     write(photos / "small.png", shape=(4, 4, 3))
@@ -441,8 +457,6 @@ def test_an_interrupted_overwriting_continues(tmp_path):
 )
 @pytest.mark.parametrize("command", ["demo", "restore"])
 def test_lack_of_memory_is_one_line_with_a_remedy(tmp_path, monkeypatch, command, error):
-    from reddiff_jax.cli import app
-
     def load(*args, **options):
         raise error
 
