@@ -84,7 +84,9 @@ def printable(text: str) -> str:
 def lacks_memory(error: BaseException) -> bool:
     """Whether memory ran out: Python's, JAX's or a batch's that is known not to fit."""
     # By name and text, so that JAX need not be loaded to tell.
-    named = type(error).__name__ == "OutOfMemoryError" or "RESOURCE_EXHAUSTED" in str(error)
+    # TensorStore says RESOURCE_EXHAUSTED of a full disk, too.
+    exhausted = "RESOURCE_EXHAUSTED" in str(error) and "No space left" not in str(error)
+    named = type(error).__name__ == "OutOfMemoryError" or exhausted
     return named or isinstance(error, MemoryError)
 
 
