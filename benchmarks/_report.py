@@ -17,7 +17,9 @@ def _describe_commit() -> str:
     """The commit, "-dirty" if more than results differs from it."""
     git = partial(subprocess.run, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
     commit = git(["git", "rev-parse", "--short", "HEAD"]).stdout.strip()
-    changed = git(["git", "diff", "--quiet", "HEAD", "--", ".", ":!benchmarks/results", ":!README.md", ":!docs"]).returncode
+    changed = git(
+        ["git", "diff", "--quiet", "HEAD", "--", ".", ":!benchmarks/results", ":!README.md", ":!docs"]
+    ).returncode
     return (commit + "-dirty" * bool(changed)) if commit else "unknown"
 
 

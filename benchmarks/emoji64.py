@@ -154,7 +154,9 @@ def main() -> None:
     parser.add_argument("--prior", default="emoji64", help="folder or bundled name")
     parser.add_argument("--samples", type=int, default=36)
     parser.add_argument("--steps", type=int, default=100, help="of DDIM and RED-diff; four times as many of draws")
-    parser.add_argument("--sheets", type=Path, help="folder for the samples, and for the training pictures nearest to them")
+    parser.add_argument(
+        "--sheets", type=Path, help="folder for the samples, and for the training pictures nearest to them"
+    )
     parser.add_argument("--out", type=Path, default=_report.RESULTS)
     args = parser.parse_args()
     prior = rd.load_prior(args.prior)
