@@ -197,3 +197,17 @@ def medical() -> str:
     size, sigma = result["settings"]["size"], result["settings"]["sigma"]
     note = measured_on(result, f"{size} x {size}, sigma {sigma} for pixels in [-1, 1], means over slices")
     return markdown(list(rows.values()), ["", *cases]) + note
+
+
+def ablations() -> str:
+    """PSNR and LPIPS of each variant, at the end of its run."""
+    result = load("ablations")
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for row in result["rows"]:
+        field = {"orders": "order", "weightings": "weighting", "optimizers": "optimizer"}[row["ablation"]]
+        cells = rows.setdefault((row["ablation"], row[field]), {"varied": field, "as": row[field]})
+        told = f"{row['PSNR']:.2f} / {row['LPIPS']:.3f}"
+        cells[f"{row['task']}, {result['settings']['sigma'][row['task']]:g}"] = told
+    table = list(rows.values())
+    size, steps = result["settings"]["size"], result["settings"]["num_steps"]
+    return markdown(table, list(table[0])) + measured_on(result, f"PSNR in dB / LPIPS, {size} x {size}, {steps} steps")

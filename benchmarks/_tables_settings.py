@@ -76,31 +76,47 @@ def _names(kind: Kind | None) -> list[str]:
     return [] if kind is None else [name for name, each in _kinds().items() if each == kind]
 
 
-def net_error() -> str:
-    result = load("net_error")
-    parts: dict[str, list[dict]] = {}
-    for row in result["rows"]:
-        parts.setdefault(row["part"], []).append(row)
+def net_error_loss() -> str:
+    """Where the network errs: loss of the noise prediction by noise level."""
     loss: dict[str, dict[str, str]] = {}
-    for row in parts["loss"]:
+    for row in _net_error("loss"):
         cells = loss.setdefault(f"{row['r']:g}", {"r": f"{row['r']:g}"})
         for given in ("noised", "smoothed", "noiseless"):
             cells[f"{row['prior']}, {given}"] = f"{row[f'eps, {given}']:.3g}"
-    sweep, starts = _net_error_sweep(parts["sweep"]), _net_error_starts(parts["start"])
+    return markdown(list(loss.values()), list(next(iter(loss.values())))) + _net_error_note()
+
+
+def net_error_sweep() -> str:
+    """What a setting changes of one run's PSNR."""
+    rows = _net_error_sweep(_net_error("sweep"))
+    return markdown(rows, list(rows[0])) + _net_error_note()
+
+
+def net_error_lam() -> str:
+    """PSNR and LPIPS by the weight of the prior."""
+    return _net_error_by("lam", _net_error("lam")) + _net_error_note()
+
+
+def net_error_starts() -> str:
+    """PSNR and LPIPS by the initial image and first level."""
+    rows = _net_error_starts(_net_error("start"))
+    return markdown(rows, list(rows[0])) + _net_error_note()
+
+
+def net_error_least() -> str:
+    """PSNR and LPIPS by the least level."""
+    return _net_error_by("sigma_min", _net_error("least")) + _net_error_note()
+
+
+def _net_error(part: str) -> list[dict]:
+    return [row for row in load("net_error")["rows"] if row["part"] == part]
+
+
+def _net_error_note() -> str:
+    result = load("net_error")
     settings = result["settings"]
     how = f"{settings['pictures']} pictures of {settings['size']} x {settings['size']} that are not reported on"
-    return (
-        markdown(list(loss.values()), list(next(iter(loss.values()))))
-        + f"\n\nPSNR in dB at sigma {settings['sigma']}, and what a setting changes:\n\n"
-        + markdown(sweep, list(sweep[0]))
-        + "\n\nPSNR in dB / LPIPS of three averaged runs of 33 steps by the weight of the prior:\n\n"
-        + _net_error_by("lam", parts["lam"])
-        + "\n\nThe same by the first image and noise level, means over sigma 0 and 0.1:\n\n"
-        + markdown(starts, list(starts[0]))
-        + "\n\nThe same of the command line's settings, 100 evaluations, by the least noise level:\n\n"
-        + _net_error_by("sigma_min", parts["least"])
-        + measured_on(result, how)
-    )
+    return measured_on(result, how)
 
 
 def _net_error_by(name: str, found: list[dict]) -> str:

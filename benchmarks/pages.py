@@ -17,6 +17,7 @@ from benchmarks import _tables_speed as speed
 
 ROOT = Path(__file__).parents[1]
 TABLES: dict[str, Callable[[], str]] = {
+    "ablations": quality.ablations,
     "architectures": priors.architectures,
     "calibration": posteriors.calibration,
     "compiling": speed.compiling,
@@ -30,7 +31,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "headline": quality.headline,
     "medical": quality.medical,
     "memory": speed.memory,
-    "net_error": settings.net_error,
+    "net_error_lam": settings.net_error_lam,
+    "net_error_least": settings.net_error_least,
+    "net_error_loss": settings.net_error_loss,
+    "net_error_starts": settings.net_error_starts,
+    "net_error_sweep": settings.net_error_sweep,
     "noise_aware": quality.noise_aware,
     "noise_aware_settings": settings.noise_aware_settings,
     "operators": speed.operators,

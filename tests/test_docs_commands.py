@@ -1,6 +1,7 @@
 """Commands in the pages exist, with the options that they are given."""
 
 import importlib.util
+import itertools
 import re
 import shlex
 
@@ -17,8 +18,9 @@ TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULT
 
 
 def _lines(page: str) -> list[list[str]]:
-    """Words of each command in a page's shell blocks."""
-    text = "\n".join(blocks(page, "sh")).replace("\\\n", " ")
+    """Words of each command in a page's shell blocks, and in its text."""
+    inline = re.findall(r"`((?:reddiff-jax|make|python -m) [^`]+)`", PAGES[page].read_text())
+    text = "\n".join([*blocks(page, "sh"), *inline]).replace("\\\n", " ")
     return [words for line in text.splitlines() if (words := shlex.split(line, comments=True))]
 
 
@@ -47,10 +49,18 @@ def _check_call(words: list[str]) -> None:
         return
     command = COMMANDS[words[0]]
     options = {name: each for each in command.params for name in (*each.opts, *each.secondary_opts)}
-    for word, following in zip(words[1:], [*words[2:], ""], strict=True):
+    for word, following in itertools.pairwise([*words[1:], ""]):
         if word.startswith("--"):
             assert word in options, f"reddiff-jax {words[0]} has no {word}"
         if word in KNOWN:
             assert following in KNOWN[word]
         if word == "--prior":
             assert following in io.bundled_priors() or "/" not in following
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_an_option_in_the_text_exists(page):
+    known = {
+        name for each in COMMANDS.values() for param in each.params for name in (*param.opts, *param.secondary_opts)
+    }
+    assert set(re.findall(r"`(--[a-z-]+)", PAGES[page].read_text())) <= known
