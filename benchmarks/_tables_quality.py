@@ -49,7 +49,7 @@ def quality() -> str:
                 if method in METHODS and (sigma == 0 or method not in ("biharmonic", "bicubic"))
             }
             winner = best(row[metric] for row in shown.values())
-            cells = {"task, sigma": f"`{task}`, {sigma:g}"}
+            cells = {"task": f"`{task}`", "sigma": f"{sigma:g}"}
             for method, name in METHODS.items():
                 row = shown.get(method)
                 text = f"{row[metric]:.{digits}f}" if row else ""

@@ -8,6 +8,7 @@ is defined, which mkdocstrings must be told.
 import ast
 import functools
 import html
+import logging
 import re
 from pathlib import Path
 
@@ -16,6 +17,14 @@ from mkdocs.structure.files import File, Files
 from mkdocs.utils import get_relative_url
 
 ROOT = Path(__file__).parents[1]
+_log = logging.getLogger("mkdocs.hooks")  # a warning there fails the strict build
+_SIZES = re.compile(r"\\[bB]igg?[lr]?(?![a-zA-Z])")
+# Browsers know the letters of other alphabets but not the attribute that stands for them.
+_ALPHABET = re.compile(r'<mi mathvariant="(double-struck|script)">([A-Z])</mi>')
+_LETTERS = {
+    ("double-struck", "E"): "\N{MATHEMATICAL DOUBLE-STRUCK CAPITAL E}",
+    ("script", "N"): "\N{MATHEMATICAL SCRIPT CAPITAL N}",
+}
 _FETCHED = "https://unpkg.com/iframe-worker/shim"
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 _NAME = re.compile(r"^::: rd\.([\w.]+)\n(    options:\n)?", re.MULTILINE)
@@ -78,5 +87,11 @@ def _imports(module: str) -> dict[str, tuple[str, str]]:
 
 def _mathml(found: re.Match) -> str:
     tag, opening, tex = found.groups()
-    display = "block" if opening == "[" else "inline"
-    return f'<{tag} class="formula">{convert(html.unescape(tex), display=display)}</{tag}>'
+    tex = _SIZES.sub("", html.unescape(tex)).replace(
+        r"\log", r"\log\,"
+    )  # fences stretch by themselves, names need a space
+    result = convert(tex, display="block" if opening == "[" else "inline")
+    result = _ALPHABET.sub(lambda letter: f"<mi>{_LETTERS[letter.groups()]}</mi>", result)
+    if "\\" in result:
+        _log.warning(f"not TeX that latex2mathml knows: {tex}")
+    return f'<{tag} class="formula">{result}</{tag}>'

@@ -94,3 +94,9 @@ def test_the_code_of_a_page_runs(page, monkeypatch, tmp_path):
     found = _run(page)
     if page in CHECKS:
         CHECKS[page](found)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_code_fits_the_page(page):
+    lines = "\n".join(blocks(page, "python") + blocks(page, "sh")).splitlines()
+    assert [line for line in lines if len(line) > 96] == []
