@@ -49,8 +49,15 @@ def write(name: str, *, settings: dict[str, Any], rows: list[dict[str, Any]], ou
     path = (out or RESULTS) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [{**row, "commit": row.get("commit", _COMMIT)} for row in rows]
-    path.write_text(json.dumps({"environment": environment(), "settings": settings, "rows": rows}, indent=1) + "\n")
+    path.write_text(_dumped({"environment": environment(), "settings": settings, "rows": rows}))
     return path
+
+
+def _dumped(result: dict[str, Any]) -> str:
+    """JSON with one row a line: small, and two versions differ in the rows that differ."""
+    head = {name: json.dumps(result[name]) for name in ("environment", "settings")}
+    rows = ",\n".join(json.dumps(row, separators=(",", ":")) for row in result["rows"])
+    return f'{{"environment": {head["environment"]},\n"settings": {head["settings"]},\n"rows": [\n{rows}\n]}}\n'
 
 
 def read(name: str, *, settings: dict[str, Any], out: Path | None = None) -> list[dict[str, Any]]:

@@ -161,7 +161,7 @@ def compare(left: list, rows: list[dict], used: dict, cut: dict[str, np.ndarray]
     """Does what is left; each row is written at once."""
     prior, lpips = rd.load_prior(), metrics.load_lpips()
     settings = quality.KnownSettings(prior, args.size, fresh=False, name="noise_aware_settings", out=args.out)
-    names, x = list(cut), np.stack(list(cut.values()))
+    x = np.stack(list(cut.values()))
     keys, runs, now = jax.random.split(jax.random.key(0), len(x)), Runs(), ""
     for task, name, evaluations, sigma in left:
         if task != now:
@@ -177,12 +177,12 @@ def compare(left: list, rows: list[dict], used: dict, cut: dict[str, np.ndarray]
         values = {metric: np.asarray(value) for metric, value in judge(lpips, images, jnp.asarray(x)).items()}
         row = {"task": task, "sigma": sigma, "method": name, "evaluations": evaluations}
         row |= {metric: round(float(value.mean()), 4) for metric, value in values.items()}
-        row |= {"seconds": round(seconds / len(x), 4), "settings": chosen.describe()}
-        row |= {"per picture PSNR": dict(zip(names, values["PSNR"].round(2).tolist(), strict=True))}
+        row |= {"settings": chosen.describe()}
+        row |= {"per picture PSNR": [round(float(each), 2) for each in values["PSNR"]]}  # in the order of the settings
         rows.append(row)
         _report.write("noise_aware", settings=used, rows=rows, out=args.out)
         columns = ["task", "sigma", "method", "evaluations", *METRICS, "seconds"]
-        print(_report.markdown([row], columns).splitlines()[-1], flush=True)
+        print(_report.markdown([row | {"seconds": seconds / len(x)}], columns).splitlines()[-1], flush=True)
 
 
 def goals(rows: list[dict]) -> list[dict[str, Any]]:
