@@ -180,10 +180,10 @@ def overfitting() -> str:
     result = load("overfitting")
     settings = result["settings"]
     ends = ", ".join(f"{row['solver']} {row['PSNR'][-1]:.1f} dB" for row in result["rows"])
+    how = f"`{settings['task']}`, sigma {settings['sigma']:g}, the photo {settings['picture']}"
     return (
-        f"*`{settings['task']}`, sigma {settings['sigma']:g}, the photo {settings['picture']} "
-        f"(`python -m benchmarks.overfitting`). At the end: A+ y {settings['A+ y']}, {ends}. The published form, with "
-        "its paper's settings, goes back to the noisy measurement, the more so the more steps it has.*"
+        f"*At the end: A+ y {settings['A+ y']}, {ends}. The published form, with its paper's settings, goes back to the "
+        f"noisy measurement, the more so the more steps it has.*{measured_on(result, how)}"
     )
 
 
