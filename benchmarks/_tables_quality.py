@@ -182,8 +182,8 @@ def overfitting() -> str:
     ends = ", ".join(f"{row['solver']} {row['PSNR'][-1]:.1f} dB" for row in result["rows"])
     how = f"`{settings['task']}`, sigma {settings['sigma']:g}, the photo {settings['picture']}"
     return (
-        f"*At the end: A+ y {settings['A+ y']}, {ends}. The published form, with its paper's settings, goes back to the "
-        f"noisy measurement, the more so the more steps it has.*{measured_on(result, how)}"
+        f"*At the end: A+ y {settings['A+ y']}, {ends}. The published form, with its paper's settings, goes back "
+        f"to the noisy measurement, the more so the more steps it has.*{measured_on(result, how)}"
     )
 
 
