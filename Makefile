@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Any CPU or GPU build of torch serves; plain "torch" pulls gigabytes of CUDA on Linux.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-slow lint format oracles clean
+.PHONY: demo test test-slow lint format docs oracles clean
 
 demo: .venv/installed
 	$(BIN)/reddiff-jax demo --out demo
@@ -24,6 +24,9 @@ format: .venv/installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: .venv/installed-docs
+	$(BIN)/mkdocs build --strict --quiet
+
 # Independent implementations that some tests compare with. Four are installed without their dependencies, because these
 # include a CUDA build of torch or of onnxruntime; see tests/oracles.py.
 oracles: .venv/installed-test
@@ -32,7 +35,7 @@ oracles: .venv/installed-test
 	$(BIN)/pip install -q -e ".[oracles]"
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo site
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -48,4 +51,8 @@ clean:
 
 .venv/installed-dev: .venv/installed-test
 	$(BIN)/pip install -q -e ".[bench,dev]"
+	touch $@
+
+.venv/installed-docs: .venv/installed
+	$(BIN)/pip install -q -e ".[docs]"
 	touch $@

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
+MAX_BYTES = 500_000  # of a committed picture
 
 
 def _describe_commit() -> str:
     """The commit, "-dirty" if more than results differs from it."""
     git = partial(subprocess.run, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
     commit = git(["git", "rev-parse", "--short", "HEAD"]).stdout.strip()
-    changed = git(["git", "diff", "--quiet", "HEAD", "--", ".", ":!benchmarks/results", ":!README.md"]).returncode
+    changed = git(
+        ["git", "diff", "--quiet", "HEAD", "--", ".", ":!benchmarks/results", ":!README.md", ":!docs"]
+    ).returncode
     return (commit + "-dirty" * bool(changed)) if commit else "unknown"
 
 
@@ -46,8 +49,15 @@ def write(name: str, *, settings: dict[str, Any], rows: list[dict[str, Any]], ou
     path = (out or RESULTS) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [{**row, "commit": row.get("commit", _COMMIT)} for row in rows]
-    path.write_text(json.dumps({"environment": environment(), "settings": settings, "rows": rows}, indent=1) + "\n")
+    path.write_text(_dumped({"environment": environment(), "settings": settings, "rows": rows}))
     return path
+
+
+def _dumped(result: dict[str, Any]) -> str:
+    """JSON with one row a line: small, and two versions differ in the rows that differ."""
+    head = {name: json.dumps(result[name]) for name in ("environment", "settings")}
+    rows = ",\n".join(json.dumps(row, separators=(",", ":")) for row in result["rows"])
+    return f'{{"environment": {head["environment"]},\n"settings": {head["settings"]},\n"rows": [\n{rows}\n]}}\n'
 
 
 def read(name: str, *, settings: dict[str, Any], out: Path | None = None) -> list[dict[str, Any]]:
@@ -58,6 +68,31 @@ def read(name: str, *, settings: dict[str, Any], out: Path | None = None) -> lis
     earlier, now = json.loads(path.read_text()), environment()
     same = all(earlier["environment"].get(each) == now[each] for each in ("commit", "device", "cpu", "jax"))
     return earlier["rows"] if same and earlier["settings"] == json.loads(json.dumps(settings)) else []
+
+
+def shrink_picture(path: Path, width: int = 1100, *, suffix: str = ".png") -> Path:
+    """Rewrites a picture for the repository: no wider than this, at most ``MAX_BYTES``.
+
+    Args:
+        path: The picture, which is replaced.
+        width: Largest width in pixels.
+        suffix: ``.png``, 256 colours, for drawings; ``.jpg`` for photos.
+    """
+    from PIL import Image
+
+    picture = Image.open(path).convert("RGB")
+    path.unlink()
+    path = path.with_suffix(suffix)
+    width = min(width, picture.width)
+    while True:
+        smaller = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
+        if suffix == ".jpg":
+            smaller.save(path, quality=85)
+        else:
+            smaller.quantize(256).save(path, optimize=True)
+        if path.stat().st_size <= MAX_BYTES:
+            return path
+        width = int(0.95 * width)
 
 
 def markdown(rows: list[dict[str, Any]], columns: list[str]) -> str:

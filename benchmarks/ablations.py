@@ -178,43 +178,39 @@ def main() -> None:
                 rows.append({**which, **bench.tuned({**BASE, name: variant}, fields)})
                 _report.write("ablations", settings=settings, rows=rows)
                 print(_report.markdown(rows[-1:], [*which, *fields, *METRICS]).splitlines()[-1], flush=True)
-    for ablation in args.only:
-        plot(ablation, rows, args.steps)
+    plot(rows, args.steps)
 
 
-def plot(ablation: str, rows: list[dict], num_steps: int, folder: Path = _report.RESULTS) -> None:
-    """Writes ``ablations_NAME.png``: each metric against network evaluations, a row of axes for each task."""
+def plot(rows: list[dict], num_steps: int, folder: Path = _report.RESULTS) -> None:
+    """Writes ``ablations.png``: PSNR against network evaluations; a column an ablation, a row a task."""
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot
-    from PIL import Image
 
-    name, variants, fields = ABLATIONS[ablation]
     evaluations = num_steps // NUM_RECORDS * np.arange(1, NUM_RECORDS + 1)
-    figure, axes = pyplot.subplots(len(TASKS), len(METRICS), figsize=(10, 5.4), sharex=True, layout="constrained")
+    figure, axes = pyplot.subplots(len(TASKS), len(ABLATIONS), figsize=(11, 6.4), sharex=True, layout="constrained")
     colors = pyplot.get_cmap("tab10").colors  # type: ignore[attr-defined]
     for panels, (task, sigma) in zip(axes, TASKS.items(), strict=True):
-        for panel, metric in zip(panels, METRICS, strict=True):
+        for panel, (ablation, (name, variants, fields)) in zip(panels, ABLATIONS.items(), strict=True):
             for i, variant in enumerate(variants):
                 which = {"ablation": ablation, "task": task, name: variant}
                 style = {"color": colors[i], "ls": ("-", "--", ":")[i % 3], "label": variant}
                 for row in rows:
                     if which.items() <= row.items():
-                        panel.plot(evaluations, row["curves"][metric], **style)
-            panel.set_title(f"{task}, sigma {sigma:g}: {metric}{' (dB)' if metric == 'PSNR' else ''}", fontsize=9)
+                        panel.plot(evaluations, row["curves"]["PSNR"], **style)
+            panel.set_title(f"{ablation} ({', '.join(fields)} tuned)\n{task}, sigma {sigma:g}", fontsize=9)
             panel.grid(alpha=0.3)
             panel.tick_params(labelsize=8)
+            panel.legend(fontsize=6)
     for panel in axes[-1]:
         panel.set_xlabel("network evaluations", fontsize=9)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    title = f"{name} ({', '.join(fields)} tuned)".replace("_", " ")
-    figure.legend(handles, labels, loc="outside right upper", fontsize=8, title=title, title_fontsize=8)
-    path = folder / f"ablations_{ablation}.png"
+    for panel in axes[:, 0]:
+        panel.set_ylabel("PSNR (dB)", fontsize=9)
+    path = folder / "ablations.png"
     figure.savefig(path, dpi=100)
     pyplot.close(figure)
-    # A palette makes the file a third as large.
-    Image.open(path).convert("RGB").quantize(64).save(path, optimize=True)
+    _report.shrink_picture(path)
 
 
 if __name__ == "__main__":

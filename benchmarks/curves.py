@@ -2,7 +2,7 @@
 
     python -m benchmarks.curves [--prior PRIOR ...]
 
-Writes results/curves_NAME.png: the training loss, and where there were validation pictures their loss by timestep.
+Writes results/curves.png: for each prior the training loss, and the loss of the validation pictures by timestep.
 """
 
 import argparse
@@ -13,24 +13,29 @@ from benchmarks import _report
 from reddiff_jax import io
 
 
-def draw(folder: Path, out: Path) -> Path | None:
-    """Draws one prior's curves; None if its card has none."""
+def draw(folders: list[Path], out: Path) -> Path:
+    """Draws priors side by side; one whose card has no curves stays empty."""
+    import matplotlib
+
+    matplotlib.use("agg")
     from matplotlib import pyplot
 
-    card = json.loads((folder / io.CARD).read_text())
-    curves = card["training"].get("curves", {})
-    if not curves:
-        return None
-    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
-    for name, points in curves.items():
-        style = {"color": "black", "linewidth": 2} if name == "training" else {}
-        axes.plot([int(step) for step in points], list(points.values()), label=name, **style)
-    axes.set(xlabel="updates", ylabel="noise-prediction loss", yscale="log", title=card["name"])
-    axes.legend(fontsize="small", ncols=2)
+    figure, axes = pyplot.subplots(
+        1, len(folders), figsize=(5.5 * len(folders), 4), sharey=True, squeeze=False, layout="constrained"
+    )
+    for axis, folder in zip(axes[0], folders, strict=True):
+        card = json.loads((folder / io.CARD).read_text())
+        for name, points in card["training"].get("curves", {}).items():
+            style = {"color": "black", "linewidth": 2} if name == "training" else {}
+            axis.plot([int(step) for step in points], list(points.values()), label=name, **style)
+        axis.set(xlabel="updates", yscale="log", title=card["name"])
+        axis.legend(fontsize="small", ncols=2)
+    axes[0, 0].set_ylabel("noise-prediction loss")
     out.mkdir(parents=True, exist_ok=True)
-    path = out / f"curves_{card['name']}.png"
+    path = out / "curves.png"
     figure.savefig(path, dpi=100)
     pyplot.close(figure)
+    _report.shrink_picture(path)
     return path
 
 
@@ -40,8 +45,7 @@ def main() -> None:
     parser.add_argument("--prior", nargs="*", default=list(io.bundled_priors()), help="folders or bundled names")
     parser.add_argument("--out", type=Path, default=_report.RESULTS)
     args = parser.parse_args()
-    for prior in args.prior:
-        print(draw(io.find_prior(prior), args.out) or f"{prior}: its card has no curves")
+    print(draw([io.find_prior(prior) for prior in args.prior], args.out))
 
 
 if __name__ == "__main__":

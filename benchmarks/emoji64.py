@@ -10,7 +10,7 @@ DATA is the folder that benchmarks/emoji64_data.py has filled.
 2. Held-out faces of which the lower or the upper half is hidden: RED-diff, and two draws of noise-aware RED-diff; means
    of PSNR over the hidden half, and of LPIPS.
 
-Writes results/emoji64.json, emoji64_samples.png, emoji64_nearest.png and emoji64_faces.png.
+Writes results/emoji64.json and emoji64_faces.png; with --sheets FOLDER the samples and their neighbours, too.
 """
 
 import argparse
@@ -154,6 +154,9 @@ def main() -> None:
     parser.add_argument("--prior", default="emoji64", help="folder or bundled name")
     parser.add_argument("--samples", type=int, default=36)
     parser.add_argument("--steps", type=int, default=100, help="of DDIM and RED-diff; four times as many of draws")
+    parser.add_argument(
+        "--sheets", type=Path, help="folder for the samples, and for the training pictures nearest to them"
+    )
     parser.add_argument("--out", type=Path, default=_report.RESULTS)
     args = parser.parse_args()
     prior = rd.load_prior(args.prior)
@@ -161,11 +164,16 @@ def main() -> None:
     side = int(np.ceil(np.sqrt(len(drawn))))
     grid = [[*drawn[i : i + side], *[None] * (side - len(drawn[i : i + side]))] for i in range(0, len(drawn), side)]
     args.out.mkdir(parents=True, exist_ok=True)
-    panels.write_panel(args.out / "emoji64_samples.png", panels.panel(grid, columns=[""] * side, rows=[""] * len(grid)))
+    if args.sheets:
+        args.sheets.mkdir(parents=True, exist_ok=True)
+        sheet = panels.panel(grid, columns=[""] * side, rows=[""] * len(grid))
+        panels.write_panel(args.sheets / "emoji64_samples.png", sheet)
     rows, sheet = memory(drawn, args.data)
-    panels.write_panel(args.out / "emoji64_nearest.png", sheet)
+    if args.sheets:
+        panels.write_panel(args.sheets / "emoji64_nearest.png", sheet)
     halves, sheet = faces(prior, args.data, args.steps)
     panels.write_panel(args.out / "emoji64_faces.png", sheet)
+    _report.shrink_picture(args.out / "emoji64_faces.png")
     for row in rows + halves:
         print({name: value for name, value in row.items() if not isinstance(value, list)}, flush=True)
     settings = {"prior": str(args.prior), "samples": args.samples, "steps": args.steps, "sigma": SIGMA, "faces": FACES}

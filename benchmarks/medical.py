@@ -278,6 +278,7 @@ def main() -> None:
     )
     args.out.mkdir(parents=True, exist_ok=True)
     panels.write_panel(args.out / "medical_panel.png", panel)
+    _report.shrink_picture(args.out / "medical_panel.png")
     names = {0: "MRI, 1 coil", COILS: f"MRI, {COILS} coils", -1: "CT"}
     settings = {
         "prior": str(args.prior or "photo64"),

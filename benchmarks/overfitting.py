@@ -90,6 +90,7 @@ def draw(rows: list[dict], images: dict[str, np.ndarray], captions: dict[str, st
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90)
     pyplot.close(figure)
+    _report.shrink_picture(path)
 
 
 if __name__ == "__main__":

@@ -257,6 +257,7 @@ def panel(rows: list[dict], path: Path, *, count: int = 400) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=80)
     plt.close(figure)
+    _report.shrink_picture(path)
 
 
 if __name__ == "__main__":

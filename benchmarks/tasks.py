@@ -94,7 +94,7 @@ def _turned(x: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    """Runs the comparison and writes results/tasks.json and results/tasks_panel.png."""
+    """Runs the comparison and writes results/tasks.json and results/tasks_panel.jpg."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prior", type=Path)
     parser.add_argument("--size", type=int, default=128)
@@ -128,6 +128,7 @@ def main() -> None:
         captions=[[*a, *b] for a, b in zip(captions[:half], right_captions, strict=True)],
     )
     panels.write_panel(path.with_name("tasks_panel.png"), panel)
+    _report.shrink_picture(path.with_name("tasks_panel.png"), suffix=".jpg")
 
 
 if __name__ == "__main__":

@@ -46,8 +46,8 @@ SETTINGS: dict[str, type[Settings]] = {
 }
 """The settings of each solver, by its name."""
 
-# README says how the rows were found; benchmarks/results/tune.json has the last search. The bundled prior is weak at
-# high noise: hence low starting timesteps. Published settings are those of `reddiff_jax.reddiff`.
+# docs/results/settings.md says how the rows were found; benchmarks/results/tune.json has the last search. The bundled
+# prior is weak at high noise: hence low starting timesteps. Published settings are those of `reddiff_jax.reddiff`.
 _REDDIFF: dict[Kind, Rows[ReddiffSettings]] = {
     Kind.DENOISE: (
         (0.05, ReddiffSettings(lam=0.15, lr_schedule="cosine", start_timestep=300, weighting="sqrt")),

@@ -1,0 +1,213 @@
+"""Tables of restored pictures' quality."""
+
+import numpy as np
+
+from benchmarks import _settings
+from benchmarks import noise_aware as noise_aware_benchmark
+from benchmarks import options as options_benchmark
+from benchmarks._tables import load, markdown, measured_on
+from reddiff_jax import tasks as catalogue
+from reddiff_jax.settings import PUBLISHED_IS_BETTER
+
+METHODS = {
+    "A+y": "A+y",
+    "biharmonic": "biharmonic",
+    "bicubic": "bicubic",
+    "built-in": "RED-diff, built-in",
+    "reddiff": "RED-diff, tuned",
+    "noise_aware": "noise-aware RED-diff",
+}
+
+
+def headline() -> str:
+    """Three tasks of README: the pseudo-inverse, the published form at its best, and the default."""
+    named = {"inpaint_random": "70 % of pixels missing", "sr4": "4 x smaller", "deblur_motion": "camera shake"}
+    cases, rows = _cases(), []
+    for task, name in named.items():
+        of_method = cases[task, 0.05]
+        shown = {
+            "A+ y": of_method["A+y"],
+            "RED-diff, the better of two settings": max(
+                of_method["built-in"], of_method["reddiff"], key=lambda row: row["PSNR"]
+            ),
+            "noise-aware RED-diff, the default": of_method["noise_aware"],
+        }
+        cells = {title: f"{row['PSNR']:.2f} dB, {row['LPIPS']:.3f}" for title, row in shown.items()}
+        rows.append({"measurement": f"{name} (`{task}`)", **cells})
+    return markdown(rows, list(rows[0])) + measured_on(load("quality"), "means")
+
+
+def quality() -> str:
+    """PSNR and LPIPS of every task. Classical methods only where nothing is noisy, which is what they are made for."""
+    parts = []
+    for metric, title, best, digits in (("PSNR", "PSNR in dB", max, 2), ("LPIPS", "LPIPS, lower is better", min, 3)):
+        rows = []
+        for (task, sigma), of_method in _cases().items():
+            shown = {
+                method: row
+                for method, row in of_method.items()
+                if method in METHODS and (sigma == 0 or method not in ("biharmonic", "bicubic"))
+            }
+            winner = best(row[metric] for row in shown.values())
+            cells = {"task": f"`{task}`", "sigma": f"{sigma:g}"}
+            for method, name in METHODS.items():
+                row = shown.get(method)
+                text = f"{row[metric]:.{digits}f}" if row else ""
+                cells[name] = f"**{text}**" if row and row[metric] == winner else text
+            rows.append(cells)
+        parts.append(f"{title}:\n\n" + markdown(rows, list(rows[0])))
+    result = load("quality")
+    size, pictures = result["settings"]["size"], len(result["settings"]["pictures"])
+    return "\n\n".join(parts) + measured_on(result, f"means over {pictures} photos of {size} x {size}, float32")
+
+
+def _cases() -> dict[tuple[str, float], dict[str, dict]]:
+    """(task, sigma) -> method -> row of the quality benchmark."""
+    cases: dict[tuple[str, float], dict[str, dict]] = {}
+    for row in load("quality")["rows"]:
+        cases.setdefault((row["task"], row["sigma"]), {})[row["method"]] = row
+    return cases
+
+
+def noise_aware() -> str:
+    """PSNR and LPIPS of RED-diff's forms by noise level and number of evaluations."""
+    result = load("noise_aware")
+    tried = sorted({row["task"] for row in result["rows"]})
+    by_place: dict[tuple[float, int], dict[str, list[dict]]] = {}
+    for row in sorted(result["rows"], key=lambda row: (row["sigma"], row["evaluations"])):
+        place = row["sigma"], row["evaluations"]
+        by_place.setdefault(place, {}).setdefault(row["method"], []).append(row)
+    parts = []
+    for metric, title, best, digits in (("PSNR", "PSNR in dB", max, 2), ("LPIPS", "LPIPS, lower is better", min, 3)):
+        table = []
+        for (sigma, evaluations), of_method in by_place.items():
+            count = len({row["task"] for row in result["rows"] if row["sigma"] == sigma})
+            means = {
+                method: f"{np.mean([row[metric] for row in of_method[method]]):.{digits}f}"
+                for method in noise_aware_benchmark.SHOWN
+                if len(of_method.get(method, ())) == count
+            }
+            winner = best(means.values(), key=float)
+            cells = {
+                method: f"**{text}**" if (text := means.get(method, "")) == winner else text
+                for method in noise_aware_benchmark.SHOWN
+            }
+            table.append({"sigma, evaluations": f"{sigma:g}, {evaluations}", **cells})
+        parts.append(f"{title}:\n\n" + markdown(table, list(table[0])))
+    how = f"means over {', '.join(f'`{task}`' for task in tried)} (denoising with noise only)"
+    how += f", {len(result['settings']['pictures'])} photos each"
+    return "\n\n".join(parts) + measured_on(result, how)
+
+
+def options() -> str:
+    result = load("options")
+    by_options: dict[str, dict[str, list[dict]]] = {}
+    for row in sorted(result["rows"], key=lambda row: (options_benchmark.NAMES.index(row["options"]), row["sigma"])):
+        by_options.setdefault(row["options"], {}).setdefault(f"sigma {row['sigma']:g}", []).append(row)
+
+    def mean(rows: list[dict], metric: str) -> float:
+        return float(np.mean([row[metric] for row in rows]))
+
+    table = [
+        {"options": name, **{at: f"{mean(rows, 'PSNR'):.2f} / {mean(rows, 'LPIPS'):.3f}" for at, rows in cells.items()}}
+        for name, cells in by_options.items()
+    ]
+    tried = ", ".join(f"`{task}`" for task in dict.fromkeys(row["task"] for row in result["rows"]))
+    how = f"means over {tried} (denoising with noise only), {len(result['settings']['pictures'])} photos each"
+    return markdown(table, list(table[0])) + measured_on(result, how)
+
+
+def defaults() -> str:
+    result = load("defaults")
+    names = {"reddiff": "RED-diff", "noise_aware": "noise-aware"}
+    known: dict[tuple[str, float], dict[str, dict]] = {}
+    for row in result["rows"]:
+        known.setdefault((row["task"], row["sigma"]), {})[row["method"]] = row
+    both = {case: of_method for case, of_method in known.items() if len(of_method) == len(names)}
+    rows: dict[str, dict[str, str]] = {}
+    for (task, sigma), of_method in both.items():
+        for method, name in names.items():
+            told = f"{of_method[method]['PSNR']:.2f} / {of_method[method]['LPIPS']:.3f}"
+            rows.setdefault(task, {"task": f"`{task}`"})[f"{name}, {sigma:g}"] = told
+    columns = ["task", *(f"{name}, {sigma:g}" for sigma in sorted({s for _, s in both}) for name in names.values())]
+    gains = {case: row["noise_aware"]["PSNR"] - row["reddiff"]["PSNR"] for case, row in both.items()}
+    behind = [f"`{task}` {sigma:g} ({gain:+.2f})" for (task, sigma), gain in gains.items() if gain < 0]
+    linear = [gain for (task, _), gain in gains.items() if _settings.kind(task) not in PUBLISHED_IS_BETTER]
+    note = " Where noise-aware is the default it is better by "
+    note += f"{np.median(linear):.2f} dB in the median, {np.mean(linear):.2f} dB on average."
+    note += f" It is behind at {', '.join(behind)}."
+    return markdown(list(rows.values()), columns) + measured_on(result, "64 x 64, 4 crops") + note
+
+
+def framing() -> str:
+    result = load("framing")
+    rows = [
+        {
+            "task": f"`{row['task']}`",
+            "sigma": f"{row['sigma']:g}",
+            "exact size (dB)": f"{row['exact']:.2f}",
+            "in a frame (dB)": f"{row['framed']:.2f}",
+            "difference": f"{row['framed'] - row['exact']:+.2f}",
+            "worst picture": f"{row['worst']:+.2f}",
+        }
+        for row in result["rows"]
+    ]
+    settings = result["settings"]
+    sizes = f"{settings['width']} x {settings['height']} within {settings['frame'][1]} x {settings['frame'][0]}"
+    return markdown(rows, list(rows[0])) + measured_on(result, f"{sizes}, {settings['pictures']} pictures")
+
+
+def tasks() -> str:
+    result = load("tasks")
+    rows = [
+        {
+            "task": f"`{row['task']}`",
+            "what is undone": catalogue.by_name(row["task"]).help,
+            "sigma": f"{row['sigma']:g}",
+            "A+y (dB)": f"{row['A+y PSNR']:.2f}",
+            **{
+                f"{name} (dB)": f"{row[f'{method} PSNR']:.2f}" if f"{method} PSNR" in row else ""
+                for method, name in (("reddiff", "RED-diff"), ("noise_aware", "noise-aware"))
+            },
+            "": row.get("restarts", ""),
+        }
+        for row in result["rows"]
+    ]
+    return markdown(rows, list(rows[0])) + measured_on(result, "float32")
+
+
+def overfitting() -> str:
+    result = load("overfitting")
+    settings = result["settings"]
+    ends = ", ".join(f"{row['solver']} {row['PSNR'][-1]:.1f} dB" for row in result["rows"])
+    how = f"`{settings['task']}`, sigma {settings['sigma']:g}, the photo {settings['picture']}"
+    return (
+        f"*At the end: A+ y {settings['A+ y']}, {ends}. The published form, with its paper's settings, goes back "
+        f"to the noisy measurement, the more so the more steps it has.*{measured_on(result, how)}"
+    )
+
+
+def medical() -> str:
+    result = load("medical")
+    rows: dict[str, dict[str, str]] = {}
+    for row in result["rows"]:
+        cells = rows.setdefault(row["method"], {"": row["method"]})
+        cells[row["case"]] = f"{row['PSNR']:.2f} dB, {row['SSIM']:.3f}"
+    cases = list(dict.fromkeys(row["case"] for row in result["rows"]))
+    size, sigma = result["settings"]["size"], result["settings"]["sigma"]
+    note = measured_on(result, f"{size} x {size}, sigma {sigma} for pixels in [-1, 1], means over slices")
+    return markdown(list(rows.values()), ["", *cases]) + note
+
+
+def ablations() -> str:
+    """PSNR and LPIPS of each variant, at the end of its run."""
+    result = load("ablations")
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for row in result["rows"]:
+        field = {"orders": "order", "weightings": "weighting", "optimizers": "optimizer"}[row["ablation"]]
+        cells = rows.setdefault((row["ablation"], row[field]), {"varied": field, "as": row[field]})
+        told = f"{row['PSNR']:.2f} / {row['LPIPS']:.3f}"
+        cells[f"{row['task']}, {result['settings']['sigma'][row['task']]:g}"] = told
+    table = list(rows.values())
+    size, steps = result["settings"]["size"], result["settings"]["num_steps"]
+    return markdown(table, list(table[0])) + measured_on(result, f"PSNR in dB / LPIPS, {size} x {size}, {steps} steps")

@@ -1,0 +1,71 @@
+"""What a reader of a page has at hand: small stand-ins for pictures, measurements and trained networks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import reddiff_jax as rd
+from reddiff_jax import pictures
+
+SHAPE = (16, 16, 3)
+_SCHEDULE = rd.schedules.linear()
+
+
+def _prediction(x_t, t, cond):
+    """The noise prediction of a prior N(0, 1/4), for images of any shape and with or without a condition."""
+    alpha_t, sigma_t = _SCHEDULE(t)
+    return sigma_t * x_t / (0.25 * alpha_t**2 + sigma_t**2)
+
+
+PRIOR = rd.prior(_prediction, _SCHEDULE)
+
+
+def variables() -> dict:
+    """Names that pages take as given."""
+    key = jax.random.key(0)
+    x = jax.random.uniform(key, SHAPE, minval=-0.8, maxval=0.8)
+    mask = rd.masks.random(key, SHAPE[:2])
+    problem = rd.measure(key, rd.inpainting(mask), rd.gaussian(0.05), x)
+    return {"x": x, "photo": x, "mask": mask, "y": problem.y, "problem": problem}
+
+
+def _slices(channels: int) -> dict:
+    return {"slice_": variables()["x"][..., :channels]}
+
+
+def _logits(x_t, t):
+    return jnp.mean(x_t) * jnp.arange(3.0)
+
+
+def _conditions() -> dict:
+    return {"prior": PRIOR, "conditional": PRIOR, "classifier": _logits}
+
+
+EXTRA = {
+    "docs/guides/mri.md": lambda: _slices(2),
+    "docs/guides/ct.md": lambda: _slices(1),
+    "docs/guides/tuning.md": lambda: {"photos": np.asarray(variables()["x"])[None]},
+    "docs/theory/conditioning.md": _conditions,
+}
+"""What a page has beside ``variables``."""
+
+# Long runs and large batches, made small: (in the page, in the test). Each must be there.
+SMALLER = {
+    "docs/guides/solvers.md": [
+        ("64, 64, 3", "16, 16, 3"),
+        ("num_steps=100", "num_steps=4"),
+        ("problem, 8)", "problem, 2)"),
+    ],
+    "docs/guides/samples.md": [
+        ("problem, 8)", "problem, 2)"),
+        ("rd.gaussian(0.1), 64)", "rd.gaussian(0.1), 4)"),
+        ("num_steps=1000", "num_steps=20"),
+    ],
+    "docs/guides/noise.md": [("num_steps=100", "num_steps=4")],
+    "docs/start/colab.md": [("(64, 64, 3)", "(16, 16, 3)")],
+}
+
+
+def files(folder) -> None:
+    """The files that pages read."""
+    pictures.write_picture(folder / "photo.png", np.asarray(variables()["x"]))
