@@ -225,9 +225,13 @@ def estimate_jpeg_sigma(path: str | Path) -> float:
     Raises:
         OSError: If it cannot be read.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
-    with Image.open(path) as image:
+    try:
+        opened = Image.open(path)
+    except UnidentifiedImageError:  # other readers may know it, but it is no JPEG
+        return 0.0
+    with opened as image:
         tables, layers = getattr(image, "quantization", None), getattr(image, "layer", None)
         if image.format != "JPEG" or not tables or not layers or len(layers) not in (1, 3):
             return 0.0

@@ -220,7 +220,7 @@ def test_a_progress_bar_changes_nothing(source, problems, singles, capsys):
     streamed = list(rd.run_many(jax.random.key(5), SHORT, source(problems[:3]), batch_size=2, progress=True))
     np.testing.assert_allclose(streamed[2].x, singles[2].x, atol=ROUNDING)
     np.testing.assert_allclose(streamed[2].info.residual, singles[2].info.residual, atol=ROUNDING)
-    assert "restoring: step 6/6, residual" in capsys.readouterr().out
+    assert "step 6/6, residual" in capsys.readouterr().out
 
 
 def test_a_run_with_progress_is_the_run_bit_for_bit(problems, monkeypatch, capsys):

@@ -23,7 +23,9 @@ def _resolve(path: str):
 
 def _re_exported(module: types.ModuleType) -> list[str]:
     """Names that a package re-exports."""
-    nodes = ast.parse(Path(module.__file__).read_text()).body  # type: ignore[arg-type]
+    path = Path(module.__file__)  # type: ignore[arg-type]
+    stub = path.with_suffix(".pyi")  # of a package whose names are imported when they are used
+    nodes = ast.parse((stub if stub.exists() else path).read_text()).body
     return [each.asname or each.name for node in nodes if isinstance(node, ast.ImportFrom) for each in node.names]
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from readme_code import code
+from docs_pages import blocks
 
 import reddiff_jax as rd
 
@@ -13,7 +13,8 @@ SHAPE = (12, 12, 1)
 
 
 _variables = {"jax": jax, "jnp": jnp, "rd": rd}
-exec(code("pde"), _variables)
+_page = blocks("docs/guides/operators.md", "python")
+exec(next(block for block in _page if "wells =" in block), _variables)
 WELLS = _variables["wells"]
 
 

@@ -43,14 +43,14 @@ class NoiseLevel:
 
 
 class NoiseEstimator:
-    """Estimates noise levels of pictures by a prior, one at a time, whatever thread asks.
+    """Estimates noise levels of pictures, by a prior if there is one, one at a time, whatever thread asks.
 
     Args:
-        prior: The job's prior.
+        prior: The job's prior; None: by the pictures' details alone.
         channels: Channels of its pictures.
     """
 
-    def __init__(self, prior: Prior, channels: int):
+    def __init__(self, prior: Prior | None = None, channels: int = 3):
         self._prior, self._channels, self._lock = prior, channels, threading.Lock()
         self._by_details = jax.jit(estimate_sigma)
         self._by_prior = jax.jit(lambda prior, y, seen: estimate_sigma(y, seen, prior=prior))
@@ -67,10 +67,18 @@ class NoiseEstimator:
         if tasks.by_name(task).rounds:
             return NoiseLevel(pictures.ROUNDING_SIGMA, OF_ROUNDING)
         y, seen = _looked_at(*_as_picture(task, y, mask))
-        prior = self._prior if y.shape[-1] == self._channels else gray_prior(self._prior)
         with self._lock:
-            white = float(self._by_prior(prior, y, seen))
+            white = float(self._white(y, seen))
         return self._with_jpeg(white, path)
+
+    def _white(self, y: np.ndarray, seen: np.ndarray) -> Any:
+        if self._prior is None:
+            return self._by_details(y, seen)
+        prior = self._prior if y.shape[-1] == self._channels else gray_prior(self._prior)
+        try:
+            return self._by_prior(prior, y, seen)
+        except (TypeError, ValueError):  # a prior of pictures of one size cannot look at a part
+            return self._by_details(y, seen)
 
     def doubt(self, sigma: float, task: str, path: Path, y: np.ndarray, mask: np.ndarray | None = None) -> str:
         """Why a level that was given may be wrong: a line if it is three times off the estimate, else ``""``."""

@@ -80,9 +80,10 @@ def make_plan(
     options: Options,
     prior_name: str,
     channels: int,
-    estimator: NoiseEstimator,
-    noted: Mapping[str, Mapping[str, Any]],
     item: Item,
+    *,
+    estimator: NoiseEstimator | None = None,
+    noted: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Plan:
     """Looks at one input; at its mask, on which the settings depend; at its pixels, if its noise must be estimated.
 
@@ -101,8 +102,8 @@ def make_plan(
     header = _header(options, channels, item, form)
     arrays, own_mask = _arrays(options, item, header)
     same = {"task": header.task, "prior": prior_name, **_digests(options, item)}
-    noise = noted_level(noted.get(item.name, {}), same) if options.sigma is None else None
-    noise = noise or _noise_level(options, estimator, item, header, arrays)
+    noise = noted_level((noted or {}).get(item.name, {}), same) if options.sigma is None else None
+    noise = noise or _noise_level(options, estimator or NoiseEstimator(), item, header, arrays)
     header = replace(header, sigma=noise.sigma)
     keeps_seen, regions = _regions(options, item, header, arrays)
     in_regions = regions != (whole(header.in_shape),)

@@ -128,7 +128,12 @@ def restore(
         plans = []
         sources = {item.path.resolve() for item in items}
         look = partial(
-            make_plan, options, prior_name, channels, NoiseEstimator(prior, channels), dict(manifest.entries)
+            make_plan,
+            options,
+            prior_name,
+            channels,
+            estimator=NoiseEstimator(prior, channels),
+            noted=dict(manifest.entries),
         )
         looked = pool.map(partial(_attempt, look), own)
         said = set()

@@ -146,7 +146,7 @@ def test_unfit_images_are_refused(metric, x, reference, message):
 @pytest.mark.parametrize("data_range", [0.0, -1.0, np.nan, np.inf])
 def test_unfit_ranges_are_refused(metric, data_range):
     image = np.zeros((16, 16, 3), np.float32)
-    with pytest.raises(ValueError, match=r"data_range is .* must be positive"):
+    with pytest.raises(ValueError, match=r"data_range is .* must be finite and above 0"):
         metric(image, image, data_range=data_range)
 
 

@@ -50,9 +50,16 @@ def test_bicubic_equals_pillow_away_from_the_border(factor, rng):
 
 
 @pytest.mark.parametrize("factory", [ops.super_resolution, ops.bicubic])
-@pytest.mark.parametrize("factor", [0, 5, 1.5])
-def test_factor_that_does_not_divide_the_picture_is_refused(factory, factor):
-    with pytest.raises(ValueError, match=r"factor is .* divides the height and width of \(12, 16, 3\)"):
+@pytest.mark.parametrize(
+    ("factor", "error", "words"),
+    [
+        (0, ValueError, "must be at least 1"),
+        (5, ValueError, r"divides the height and width of \(12, 16, 3\)"),
+        (1.5, TypeError, "must be a whole number from 1"),
+    ],
+)
+def test_factor_that_does_not_divide_the_picture_is_refused(factory, factor, error, words):
+    with pytest.raises(error, match=f"factor is .* {words}"):
         factory((12, 16, 3), factor)
 
 

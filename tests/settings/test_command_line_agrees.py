@@ -52,8 +52,13 @@ def test_both_have_the_same_solver(photo, prior, task, sigma):
 @each_case
 def test_both_restore_the_same_bits(photo, prior, task, sigma, monkeypatch):
     path, problem = measured(photo, task, sigma)
-    written = []
-    monkeypatch.setattr(pictures, "write_picture", lambda path, x, **options: written.append(x))
+    written, write = [], pictures.write_picture
+
+    def write_and_note(path, x, **options):
+        written.append(x)
+        write(path, x, **options)
+
+    monkeypatch.setattr(pictures, "write_picture", write_and_note)
     options = jobs.Options(seed=3, exact_sizes=True, batch_size=1)
     outcome = jobs.restore([path], prior, out=photo.parents[1] / "out", options=options)
     assert outcome.done == ["a"]

@@ -19,6 +19,7 @@ from reddiff_jax.jobs.finding import find_inputs
 from reddiff_jax.jobs.planning import changed_inputs, is_finished, make_plan
 from reddiff_jax.jobs.training import _find_pictures
 from reddiff_jax.jobs.tuning import _read
+from reddiff_jax.masks import Hole
 
 SHAPE = (8, 12, 3)
 LATIN_1 = os.fsdecode(b"caf\xe9.png")  # not UTF-8
@@ -346,7 +347,7 @@ def loop(tmp_path):
     manifest = jobs.Manifest(out / "manifest.jsonl")
 
     def plan(**changes):
-        options = jobs.Options(**{"task": "inpaint", "mask": mask, "batch_size": 1} | changes)
+        options = jobs.Options(**{"task": "inpaint", "mask": mask, "hole": Hole.BLACK, "batch_size": 1} | changes)
         return make_plan(options, "tiny", 3, jobs.Item(picture, "a"))
 
     first = plan()
@@ -378,7 +379,7 @@ def test_an_edited_mask_has_its_picture_done_again(loop):
 
 
 def test_an_edited_mask_may_change_the_settings_that_follow_from_it(loop, rng):
-    pictures.write_picture(loop[1], np.where(rng.random((*SHAPE[:2], 1)) < 0.5, -1.0, 1.0))
+    pictures.write_picture(loop[1], np.where(rng.random((*SHAPE[:2], 1)) < 0.3, -1.0, 1.0))
     assert loop[4]().record["sigma_max"] != loop[3].entries["a"]["settings"]["sigma_max"]
     assert not finished(loop)
 

@@ -38,7 +38,9 @@ def write(path, sigma, *, channels=3, side=SIDE, **options):
 
 
 def plan(path, task="denoise", noted=None, **options):
-    return make_plan(jobs.Options(task=task, **options), "prior", 3, ESTIMATOR, noted or {}, jobs.Item(path, "a"))
+    return make_plan(
+        jobs.Options(task=task, **options), "prior", 3, jobs.Item(path, "a"), estimator=ESTIMATOR, noted=noted
+    )
 
 
 @pytest.mark.parametrize("sigma", [0.02, 0.05, 0.1, 0.2])
@@ -97,7 +99,7 @@ def test_an_estimate_that_was_noted_is_kept(tmp_path):
     path = write(tmp_path / "a.png", 0.1)
     record = {**plan(path).record, "sigma": 0.123}
     assert plan(path, noted={"a": {"settings": record}}).noise.sigma == 0.123
-    assert plan(path, noted={"a": {"settings": {**record, "input": "another"}}}).noise.sigma != 0.123
+    assert plan(path, noted={"a": {"settings": {**record, "picture": "another"}}}).noise.sigma != 0.123
     assert plan(path, noted={"a": {"settings": record}}, sigma=0.1).noise.sigma == 0.1
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 import reddiff_jax as rd
 from reddiff_jax import jobs, measurements, metrics, pictures, tasks
-from reddiff_jax.jobs.inputs import Item
+from reddiff_jax.jobs import Item
 from reddiff_jax.jobs.planning import make_plan
 
 SIZE, MARGIN = 40, 20

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 import reddiff_jax as rd
 from reddiff_jax import jobs, pictures
-from reddiff_jax.jobs.inputs import Item
+from reddiff_jax.jobs import Item
 from reddiff_jax.jobs.planning import make_plan
 
 SIZE = (180, 150)  # width and height
@@ -37,7 +37,14 @@ def write(folder, name, *, dots=((40, 30), (150, 120)), scratch=False, size=SIZE
 
 
 def options(folder, name="a", **changes):
-    given = {"task": "inpaint", "mask": folder / f"{name}_mask.png", "changes": STEPS, **changes}
+    given = {
+        "task": "inpaint",
+        "mask": folder / f"{name}_mask.png",
+        "changes": STEPS,
+        "grow": 0,
+        "sigma": 0.0,
+        **changes,
+    }
     return jobs.Options(**given)
 
 
