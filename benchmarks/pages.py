@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks import _tables_photos as photos
 from benchmarks import _tables_posteriors as posteriors
 from benchmarks import _tables_priors as priors
 from benchmarks import _tables_quality as quality
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 TABLES: dict[str, Callable[[], str]] = {
     "ablations": quality.ablations,
     "architectures": priors.architectures,
+    "borders": photos.borders,
     "calibration": posteriors.calibration,
     "compiling": speed.compiling,
     "cost": speed.cost,
@@ -38,6 +40,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "net_error_sweep": settings.net_error_sweep,
     "noise_aware": quality.noise_aware,
     "noise_aware_settings": settings.noise_aware_settings,
+    "noise_levels": photos.noise_levels,
+    "noise_levels_denoising": photos.noise_levels_denoising,
     "operators": speed.operators,
     "options": quality.options,
     "order": posteriors.order,

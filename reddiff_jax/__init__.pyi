@@ -25,6 +25,7 @@ from reddiff_jax.guidance import conditional_scale as conditional_scale
 from reddiff_jax.io import load_classifier as load_classifier
 from reddiff_jax.io import load_prior as load_prior
 from reddiff_jax.io import save_prior as save_prior
+from reddiff_jax.jobs.single import restore as restore
 from reddiff_jax.noise import Noise as Noise
 from reddiff_jax.noise import gaussian as gaussian
 from reddiff_jax.noise import impulse as impulse

@@ -23,7 +23,7 @@ from reddiff_jax._rules import check, list_of, number, read_json, record, table_
 from reddiff_jax._text import shown
 from reddiff_jax.noise import gaussian
 from reddiff_jax.operators import Operator
-from reddiff_jax.problems import Problem, problem
+from reddiff_jax.problems import Problem, pose
 from reddiff_jax.tasks import Arrays, Shape, Task
 
 SUFFIX = ".npz"
@@ -96,9 +96,7 @@ class Measurement:
         Raises:
             ValueError: If shapes do not fit.
         """
-        return problem(
-            jnp.asarray(self.y), self.operator() if operator is None else operator, gaussian(self.header.sigma)
-        )
+        return pose(jnp.asarray(self.y), self.operator() if operator is None else operator, gaussian(self.header.sigma))
 
     def preview(self) -> np.ndarray:
         """The measurement as a picture (H, W, 1 or 3) in [-1, 1]: itself, its magnitudes, or A+ y."""

@@ -98,13 +98,22 @@ def problem(
         operator: How images become measurements.
         noise: Measurement noise; noiseless if None.
         cond: Condition of the prior, e.g. a class label.
-        init: First guess (H, W, C) of the unknown, for solvers started with ``init=init_given``.
+        init: Initial image (H, W, C), for solvers started with ``init=init_given``.
 
     Raises:
         TypeError: If an argument is of another type.
         ValueError: If ``y`` or ``init`` does not have the operator's shape, or holds NaN or infinity (whose items
             have ``Solution.finite`` False inside ``jit``), or y is of whole numbers, or real instead of complex.
     """
+    posed = pose(y, operator, noise, cond=cond, init=init)
+    warn_of_range(posed.y, operator, posed.noise)
+    return posed
+
+
+def pose(
+    y: Array, operator: Operator, noise: Noise | None = None, *, cond: Condition = None, init: Image | None = None
+) -> Problem:
+    """Poses an inverse problem as ``problem`` does, without warnings: for y whose range is known, such as of files."""
     noise = gaussian() if noise is None else noise
     _check_operator("problem", operator)
     _check_noise("problem", noise)
@@ -124,7 +133,6 @@ def problem(
         check_finite("init", init)
     if (observed := operator.observed) is not None:
         y = jnp.where(observed > 0, y, 0)
-    warn_of_range(y, operator, noise)
     return Problem(y, operator, noise, cond, init)
 
 

@@ -47,5 +47,5 @@ def test_linear_operator_can_be_built_inside_jit():
 
 @pytest.mark.parametrize("factory", [ops.operator, ops.linear_operator])
 def test_what_cannot_be_called_is_refused(factory):
-    with pytest.raises(TypeError, match="fn is .*a list.* but must be a function"):
+    with pytest.raises(TypeError, match=r"fn is .*a list.* but must be a function"):
         factory([1.0], SHAPE)
