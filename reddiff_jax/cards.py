@@ -170,7 +170,11 @@ def describe_net(net: nn.Module) -> dict[str, Any]:
     if NETS.get(name) is not type(net):
         raise TypeError(f"a card cannot describe {name}; it knows {', '.join(NETS)}.")
     fields = (field for field in net.__dataclass_fields__ if field not in _RUNTIME_FIELDS)
-    return {"type": name, **{field: getattr(net, field) for field in fields}}
+    values = {field: getattr(net, field) for field in fields}
+    return {
+        "type": name,
+        **{field: list(value) if isinstance(value, tuple) else value for field, value in values.items()},
+    }
 
 
 def net_from_card(architecture: Mapping[str, Any], *, dtype: Any = jnp.float32, remat: bool = False) -> nn.Module:

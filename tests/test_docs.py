@@ -86,7 +86,13 @@ CHECKS = {
 """What the page says of its results."""
 
 
-@pytest.mark.parametrize("page", WITH_CODE)
+QUICK = ("README.md", "docs/start/python.md", "docs/guides/photos.md", "docs/guides/extending.md")
+"""Pages that run in `make test`; the others take a minute and are slow tests."""
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=() if page in QUICK else pytest.mark.slow) for page in WITH_CODE]
+)
 def test_the_code_of_a_page_runs(page, monkeypatch, tmp_path):
     monkeypatch.setattr(rd, "load_prior", lambda *args, **kwargs: docs_readers.PRIOR)
     monkeypatch.chdir(tmp_path)

@@ -149,6 +149,7 @@ def restored(tmp_path_factory):
     return folder, psnr
 
 
+@pytest.mark.slow
 def test_unknown_borders_do_not_ring(restored):
     _, psnr = restored
     assert psnr["unknown"] > psnr["reflect"] + 2

@@ -98,6 +98,7 @@ def test_the_manifest_says_the_number_of_regions(folder):
     assert said["settings"]["frame"] == [48, 48]
 
 
+@pytest.mark.slow
 def test_a_region_does_not_depend_on_the_others(folder):
     (folder / "one").mkdir()
     write(folder / "one", "a", dots=((40, 30),))
@@ -116,6 +117,7 @@ def test_a_scratch_is_filled_in_by_pieces(folder):
     assert (restored[missing][:, 0].astype(int) - restored[missing][:, 1]).max() < 150  # nothing stays red
 
 
+@pytest.mark.slow
 def test_a_continued_run_gives_the_same_bits(folder):
     before = (folder / "out" / "a.png").read_bytes()
     assert restore(folder, "out").skipped == ["a"]
@@ -124,6 +126,7 @@ def test_a_continued_run_gives_the_same_bits(folder):
     assert (folder / "out" / "a.png").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_samples_differ_in_holes_only(folder):
     restore(folder, "samples", samples=2)
     first, second, std = (pixels(folder / "samples" / f"a_{end}.png") for end in ("0", "1", "std"))
@@ -160,6 +163,7 @@ def test_other_solvers_restore_regions_too(folder):
     assert plan.frame.in_shape[:2] == (48, 48)
 
 
+@pytest.mark.slow
 def test_a_log_says_the_region(folder):
     jobs.restore([folder / "a.png"], PRIOR, out=folder / "with_log", options=options(folder), log=folder / "log.jsonl")
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
