@@ -5,6 +5,7 @@ A test compares them with ``tasks.TASKS``, ``NUMBERED`` and ``SETTINGS``, which 
 
 import difflib
 import re
+from pathlib import Path
 
 from reddiff_jax.cli._errors import UserError
 
@@ -61,26 +62,18 @@ TASKS = [
     "deblur_nl",
 ]
 NUMBERED = ["sr", "bicubic", "cs", "jpeg", "quant", "mri", "ct"]
-SOLVERS = [
-    "reddiff",
-    "reddiff_var",
-    "noise_aware",
-    "dps",
-    "pigdm",
-    "ddrm",
-    "ddnm",
-    "mcg",
-    "diffpir",
-    "daps",
-    "mmps",
-    "red",
-]
+
+
+def solver_names() -> list[str]:
+    """The names that classes of settings have, read from their files: importing them would load JAX."""
+    files = sorted((Path(__file__).parents[1] / "settings").glob("*.py"))
+    return [name for file in files for name in re.findall(r'^    name = "(\w+)"$', file.read_text(), re.MULTILINE)]
 
 
 def check_names(task: str | None = None, solver: str | None = None) -> None:
     """Raises UserError for an unknown task or solver."""
-    if solver is not None and solver not in SOLVERS:
-        raise UserError(f"unknown solver {solver!r}; {_meant(solver, SOLVERS)}choose one of {', '.join(SOLVERS)}.")
+    if solver is not None and solver not in (known := solver_names()):
+        raise UserError(f"unknown solver {solver!r}; {_meant(solver, known)}choose one of {', '.join(known)}.")
     numbered = task is not None and (match := re.fullmatch(r"([a-z]+)\d{1,4}", task)) and match[1] in NUMBERED
     if task is not None and task not in TASKS and not numbered:
         others = f"{', '.join(TASKS)}, or {', '.join(NUMBERED)} with another number."
