@@ -1,6 +1,5 @@
 """What several commands share: options, consoles, the prior, the end of a job."""
 
-import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -44,6 +43,9 @@ KernelOption = Annotated[
 ]
 
 
+_WHITES = (1.0, 255.0, 1023.0, 4095.0, 65535.0)
+
+
 def parse_sigma(text: str) -> float:
     """A noise level for pixels in [-1, 1] from the words of the command line: ``0.1``, or ``25/255``.
 
@@ -55,11 +57,12 @@ def parse_sigma(text: str) -> float:
     level, slash, length = text.partition("/")
     try:
         numbers = float(level), float(length) if slash else 2.0
-        if slash and not (0 < numbers[1] < math.inf):
+        if slash and numbers[1] not in _WHITES:
             raise ValueError
     except ValueError:
         raise UserError(
-            f"sigma is {text!r} but must be a number like 0.1, or gray levels of a range like 25/255."
+            f"sigma is {text!r} but must be a number like 0.1, or gray levels of a range like 25/255 "
+            "(or of 1, 1023, 4095, 65535)."
         ) from None
     sigma = 2 * numbers[0] / numbers[1] if slash else numbers[0]
     if slash:

@@ -92,14 +92,22 @@ def mask_of_picture(path: Path, alpha: np.ndarray, *, growth: int | None = None)
     Args:
         path: The picture.
         alpha: Its alpha (H, W, 1) in [0, 1].
-        growth: Pixels by which holes are grown; 0 if None: what is not erased keeps its colour.
+        growth: Pixels by which holes are grown; ``GROWTH`` if None.
 
     Raises:
         JobError: If nothing was erased, or nearly all.
     """
     mask = (alpha >= 1 - PAINT).astype(np.float32)
     remedy = "erase what is to be filled in, or give a mask: --mask FILE"
-    return _own_mask(path, mask, SAID[Hole.TRANSPARENT], Hole.TRANSPARENT, growth or 0, asked=False, remedy=remedy)
+    return _own_mask(
+        path,
+        mask,
+        SAID[Hole.TRANSPARENT],
+        Hole.TRANSPARENT,
+        GROWTH if growth is None else growth,
+        asked=False,
+        remedy=remedy,
+    )
 
 
 def _own_mask(

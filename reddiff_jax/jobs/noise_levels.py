@@ -16,6 +16,7 @@ from reddiff_jax.priors import Prior, gray_prior
 
 GIVEN, OF_FILE, ESTIMATED, OF_JPEG, OF_ROUNDING = "given", "of the file", "estimated", "estimated, JPEG", "rounding"
 _FAR = 3.0  # times off the estimate, from which a given level is doubted
+_LUMA = np.asarray([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _SIDES = (64, 128, 256, 512)  # of what is looked at: few shapes are few compilations
 
 
@@ -74,9 +75,15 @@ class NoiseEstimator:
     def _white(self, y: np.ndarray, seen: np.ndarray) -> Any:
         if self._prior is None:
             return self._by_details(y, seen)
-        prior = self._prior if y.shape[-1] == self._channels else gray_prior(self._prior)
+        same = y.shape[-1] == self._channels
         try:
-            return self._by_prior(prior, y, seen)
+            white = self._by_prior(self._prior if same else gray_prior(self._prior), y, seen)
+            if not same or y.shape[-1] != len(_LUMA):
+                return white
+            # Noise that is alike in all channels, as cameras and JPEG leave it, looks like texture to a prior of
+            # colours. White noise of colours is less in the luma.
+            luma = (y @ _LUMA)[..., None]
+            return max(white, self._by_prior(gray_prior(self._prior), luma, seen[..., :1]))
         except (TypeError, ValueError):  # a prior of pictures of one size cannot look at a part
             return self._by_details(y, seen)
 

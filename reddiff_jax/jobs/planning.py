@@ -385,6 +385,14 @@ def _output_names(name: str, samples: int, bits: int) -> tuple[str, ...]:
     return (*images, f"{name}_std.png", f"{name}_panel.png")
 
 
+def _is_gray(options: Options, item: Item, form: Form) -> bool:
+    """Whether a picture is gray, be it in a file of colours."""
+    if form.gray:
+        return True
+    values = pictures.read_raw(item.path, page=options.page).values
+    return bool((values == values[..., :1]).all())
+
+
 def _header(options: Options, channels: int, item: Item, form: Form | None) -> Header:
     if item.path.suffix == measurements.SUFFIX:
         return _header_of_measurement(options, channels, item.path)
@@ -417,6 +425,8 @@ def _header_of_picture(options: Options, channels: int, item: Item, form: Form) 
         )
     if task.gray and channels == 1:
         raise JobError(f"{options.task} needs a prior of colour pictures.")
+    if not task.gray and channels > 1 and _is_gray(options, item, form):
+        channels = 1  # as three channels it would have the same noise in each, which no prior of colours knows
     y_shape = (form.height, form.width, 1 if task.gray else channels)
     in_shape = task.in_shape(y_shape, channels)
     shapes: tuple = ()

@@ -42,7 +42,7 @@ from reddiff_jax.jobs.shares import Share
 from reddiff_jax.jobs.watching import Film, ScalarEvents, ScalarLog
 from reddiff_jax.measurements import Measurement
 from reddiff_jax.operators import Operator
-from reddiff_jax.priors import Prior, tiled
+from reddiff_jax.priors import Prior, gray_prior, tiled
 from reddiff_jax.problems import Problem
 from reddiff_jax.progress import describe_step
 from reddiff_jax.solvers import Solver
@@ -284,7 +284,8 @@ class _Group:
     def __init__(self, work: _Work, plans: Sequence[Plan]):
         self.work, self.plans, self.frame = work, plans, plans[0].frame
         tile = tile_size(self.frame.in_shape, work.options.tile)
-        prior = work.prior if tile is None else tiled(work.prior, tile, tile // 4)
+        prior = gray_prior(work.prior) if self.frame.in_shape[2] < work.channels else work.prior
+        prior = prior if tile is None else tiled(prior, tile, tile // 4)
         self.solver: Solver = plans[0].settings.solver(prior)
         # A framed picture's operator knows the picture's size.
         self.shared = not self.frame.array_shapes and self.frame == plans[0].header
@@ -567,6 +568,8 @@ class _Group:
                 (work.out / plan.outputs[0]).parent.mkdir(parents=True, exist_ok=True)
                 for i, (output, x) in enumerate(zip(plan.outputs, written, strict=True)):
                     options = {"like": like, "bits": bits} if i < num_images else {}
+                    if like is not None and not like.form.gray and x.shape[-1] < work.channels:
+                        x = np.repeat(x, work.channels, axis=-1)  # gray in a file of colours
                     pictures.write_picture(work.out / output, x, text=words.get(output), **options)
         except UnwritableError as error:
             work.fail(plan.item, error, **entry, sha256={})  # some may be new and others old

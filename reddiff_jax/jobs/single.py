@@ -73,7 +73,7 @@ def restore(
         inputs, out = Path(folder) / "in", Path(folder) / "out"
         inputs.mkdir()
         path, white = _written(picture, inputs / _NAME)
-        mask_path = None if mask is None else _written_mask(mask, inputs / "mask")
+        mask_path = None if mask is None else _written_mask(mask, inputs / "mask", hole)
         if isinstance(kernel, str | Path | None):
             kernel_given = kernel
         else:
@@ -94,7 +94,8 @@ def restore(
         )
         outcome = restore_files([path], loaded, out=out, options=options, channels=channels, report=report)
         if outcome.failures:
-            raise JobError(outcome.failures[0].reason.removeprefix(f"{path}: "))
+            reason = outcome.failures[0].reason.removeprefix(f"{path}: ").replace(f"{inputs}/", "")
+            raise JobError(reason)
         restored = next(file for file in out.iterdir() if file.stem == path.stem)
         return _like(picture, restored, white)
 
@@ -132,14 +133,25 @@ def _written(picture: Any, path: Path) -> tuple[Path, float | None]:
     return path.with_suffix(".tif"), 1.0
 
 
-def _written_mask(mask: Any, path: Path) -> Path:
-    """A file with the mask."""
+def _written_mask(mask: Any, path: Path, hole: Hole | None) -> Path:
+    """A file with the mask; one in memory must be what masks are here."""
     if isinstance(mask, str | Path):
         return Path(mask)
     if hasattr(mask, "save"):
         mask.save(path.with_suffix(".png"))
         return path.with_suffix(".png")
-    np.save(path.with_suffix(".npy"), np.asarray(mask, np.float32))
+    array = np.asarray(mask, np.float32)
+    if not np.isin(array, (0, 1)).all():
+        raise ValueError(
+            f"restore: mask has values from {array.min():g} to {array.max():g} but must be of 0 (missing) and 1 "
+            "(observed); compare it, such as by mask > 0.5."
+        )
+    if hole is None and array.mean() < 0.5:
+        raise ValueError(
+            f"restore: mask has {1 - array.mean():.0%} of 0, which is missing; give 1 - mask if 1 marks the hole, or "
+            "hole=masks.Hole.BLACK if so much is missing."
+        )
+    np.save(path.with_suffix(".npy"), array)
     return path.with_suffix(".npy")
 
 

@@ -95,7 +95,10 @@ def missing_pixels(name: str, marks: Marks, hole: Hole) -> tuple[Bool[np.ndarray
     remedy = _REMEDY.format(pair[0].value, pair[1].value, pair[0].name)
     halftones = ((level > PAINT) & (level < 1 - PAINT)).mean()
     if not transparent and halftones > _PHOTO:
-        raise ValueError(f"{name} has {halftones:.0%} half-tones, as photos have; paint the mask in two colours.")
+        raise ValueError(
+            f"{name} has {halftones:.0%} half-tones, as photos have; paint the mask in two colours, on a blank or "
+            "transparent layer."
+        )
     missing = {choice: found[choice]() for choice in pair}
     chosen = min(pair, key=lambda choice: missing[choice].mean())
     share = missing[chosen].mean()

@@ -43,7 +43,7 @@ def denoise(restore, tmp_path):
         (("--tile", "8"), "tile is 8"),
         (("--seed", "-1"), "seed is -1"),
         (("--task", "sharpen"), "unknown task 'sharpen'; choose one of denoise, inpaint"),
-        (("--solver", "magic"), "unknown solver 'magic'; choose one of reddiff"),
+        (("--solver", "magic"), "unknown solver 'magic'; choose one of noise_aware, red, reddiff"),
         (("--mask", "nowhere.png"), "denoise takes no mask"),
         (("--task", "inpaint", "--mask", "nowhere.png"), "mask nowhere.png does not exist"),
         (("--flavour", "sweet"), "--flavour"),

@@ -101,6 +101,19 @@ def test_pixels_of_another_range_or_shape_are_refused(photo, mask, change, words
         rd.restore(change(photo), mask=mask, **GIVEN)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda mask: ~mask, "94% of 0, which is missing; give 1 - mask"),
+        (lambda mask: np.uint8(255 * mask), "values from 0 to 255 but must be of 0 .missing. and 1"),
+        (lambda mask: mask | True, r"^mask\.npy: .*nothing is missing"),
+    ],
+)
+def test_masks_of_another_convention_are_refused(photo, mask, change, words):
+    with pytest.raises(ValueError, match=words):
+        rd.restore(photo, mask=change(mask), **GIVEN)
+
+
 def test_what_cannot_be_restored_is_one_line_without_a_temporary_path(photo):
     with pytest.raises(ValueError, match="inpaint needs to know which pixels are missing") as caught:
         rd.restore(photo, **GIVEN)

@@ -95,6 +95,17 @@ def test_a_level_near_the_estimate_is_not(tmp_path, sigma):
     assert (noise.sigma, noise.source, noise.doubt) == (sigma, GIVEN, "")
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_gray_picture_is_measured_in_one_channel(tmp_path, channels):
+    path = write(tmp_path / "a.png", 0.1, channels=1)
+    if channels == 3:
+        with Image.open(path) as image:
+            image.convert("RGB").save(path)
+    found = plan(path)
+    assert found.header.y_shape[2] == 1
+    np.testing.assert_allclose(found.noise.sigma, 0.1, rtol=0.15)
+
+
 def test_an_estimate_that_was_noted_is_kept(tmp_path):
     path = write(tmp_path / "a.png", 0.1)
     record = {**plan(path).record, "sigma": 0.123}

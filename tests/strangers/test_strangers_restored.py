@@ -178,7 +178,7 @@ def test_scattered_pixels_are_not_grown(tmp_path, photo, rng):
 def test_a_transparent_photo_is_its_own_mask(tmp_path, photo, hole):
     with Image.open(photo) as image:
         layers = np.concatenate([np.asarray(image), np.where(hole, 0, 255)[..., None]], axis=2).astype(np.uint8)
-    plan, measurement = plan_of(tmp_path, save(tmp_path / "erased.png", layers))
+    plan, measurement = plan_of(tmp_path, save(tmp_path / "erased.png", layers), grow=0)
     assert plan.record["hole"] == "transparent"
     assert not plan.form.alpha  # what is filled in is not transparent
     np.testing.assert_array_equal(measurement.arrays["mask"][..., 0], ~hole)
