@@ -3,8 +3,9 @@
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
+import jax
 import numpy as np
 
 from reddiff_jax import pictures
@@ -16,11 +17,8 @@ from reddiff_jax.jobs.restoring import restore as restore_files
 from reddiff_jax.masks import Hole
 from reddiff_jax.priors import Prior
 
-if TYPE_CHECKING:
-    import jax
-    from PIL.Image import Image
-
-    AnyPicture = str | Path | Image | np.ndarray | jax.Array
+AnyPicture: TypeAlias = str | Path | np.ndarray | jax.Array | Any
+"""A file, an array, or a PIL image."""
 
 _NAME = "picture"  # of the files that the picture becomes; random numbers depend on it
 _FAR = 4.0  # beyond the range of a picture with much noise
@@ -28,13 +26,13 @@ _DARK = 0.05  # what a picture in [0, 1] has below
 
 
 def restore(
-    picture: "AnyPicture",
+    picture: AnyPicture,
     *,
     task: str,
-    mask: "AnyPicture | None" = None,
+    mask: AnyPicture | None = None,
     hole: Hole | None = None,
     grow: int | None = None,
-    kernel: "str | Path | np.ndarray | jax.Array | None" = None,
+    kernel: str | Path | np.ndarray | jax.Array | None = None,
     sigma: float | None = None,
     prior: Prior | str | Path | None = None,
     channels: int | None = None,

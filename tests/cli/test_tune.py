@@ -55,7 +55,7 @@ def test_settings_of_another_prior_are_refused(invoke, prior_folder, photos, tmp
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"solver": "magic"}, "unknown solver 'magic'; choose one of reddiff"),
+        ({"solver": "magic"}, "unknown solver 'magic'; choose one of noise_aware, red, reddiff"),
         ({"task": "sharpen"}, "unknown task 'sharpen'"),
         ({"task": "hdr", "solver": "ddrm"}, "ddrm cannot do hdr"),
         ({"sigma": -1}, "sigma is -1"),
