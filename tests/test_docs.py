@@ -86,7 +86,7 @@ CHECKS = {
 """What the page says of its results."""
 
 
-QUICK = ("README.md", "docs/start/python.md", "docs/guides/photos.md", "docs/guides/extending.md")
+QUICK = ("README.md", "docs/guides/extending.md")
 """Pages that run in `make test`; the others take a minute and are slow tests."""
 
 

@@ -28,7 +28,7 @@ every_draw = pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
 
 
 @every_draw
-@pytest.mark.parametrize("implementation", ["rbg", "unsafe_rbg"])
+@pytest.mark.parametrize("implementation", ["rbg", pytest.param("unsafe_rbg", marks=pytest.mark.slow)])
 def test_an_item_does_not_depend_on_its_batch(draw, implementation):
     keys = jax.random.split(jax.random.key(0, impl=implementation), 3)
     three, one = (jax.vmap(draw)(batch)[0] for batch in (keys, keys[:1]))

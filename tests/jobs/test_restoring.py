@@ -211,6 +211,7 @@ def test_a_continued_run_computes_in_the_slots_of_an_unbroken_one(photos, restor
     assert jobs.Manifest(out / "manifest.jsonl").entries["01"]["attempts"] == 2
 
 
+@pytest.mark.slow
 def test_the_manifest_tells_the_residual_over_real_numbers_of_mri_too(photos, tmp_path):
     jobs.measure_pictures([photos / "00.png"], task="mri4", sigma=0.1, out=tmp_path / "measured", seed=3)
     options = {"task": None, "sigma": None}
@@ -300,6 +301,7 @@ def event_files(folder):
     return sorted(folder.rglob("events.out.tfevents.*"))
 
 
+@pytest.mark.slow
 def test_a_run_for_tensorboard_has_an_event_for_each_step(photos, restored, tmp_path):
     event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
     restore(photos, tmp_path / "out", tensorboard=tmp_path / "board")
@@ -317,6 +319,7 @@ def test_a_run_for_tensorboard_has_an_event_for_each_step(photos, restored, tmp_
 
 @pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore")  # what TensorBoard is told by others
+@pytest.mark.slow
 def test_tensorboard_reads_what_the_log_says_of_the_last_attempt(photos, restored, tmp_path):
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     log, board = tmp_path / "log.jsonl", tmp_path / "board"

@@ -260,6 +260,7 @@ def names_of(failures) -> set[str]:
     return {Path(failure.name).stem for failure in failures}
 
 
+@pytest.mark.slow
 def test_restore_does_all_that_can_be_done(tmp_path):
     photos = spoilt(tmp_path / "photos")
     outcome = restore(photos, tmp_path / "out")
@@ -405,6 +406,7 @@ def test_a_result_of_another_file_is_not_replaced(loop, tmp_path):
     assert f"not of {other}" in outcome.failures[0].reason
 
 
+@pytest.mark.slow
 def test_an_edited_picture_is_said_to_be_done_again_and_the_others_are_kept(tmp_path):
     photos, events = tmp_path / "photos", []
     for index, name in enumerate(("a.png", "b.png")):
@@ -416,6 +418,7 @@ def test_an_edited_picture_is_said_to_be_done_again_and_the_others_are_kept(tmp_
     assert [event.detail for event in events if event.kind == "changed"] == ["its picture changed"]
 
 
+@pytest.mark.slow
 def test_a_repaired_picture_is_done_again(tmp_path):
     photos = tmp_path / "photos"
     whole = write(photos / "a.png").read_bytes()
@@ -426,6 +429,7 @@ def test_a_repaired_picture_is_done_again(tmp_path):
     assert restore(photos, tmp_path / "out").done == ["a"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_overwriting_continues(tmp_path):
     photos = tmp_path / "photos"
     for index in range(4):

@@ -38,6 +38,7 @@ def test_an_array_of_bytes_is_one_again_and_what_was_seen_is_kept(photo, mask):
     assert (x[~mask] != photo[~mask]).any()
 
 
+@pytest.mark.slow
 def test_floating_point_pixels_are_not_rounded(photo, mask):
     y = pictures.to_float(photo) * np.float32(0.777)
     x = rd.restore(y, mask=mask, **GIVEN)
@@ -57,6 +58,7 @@ def test_a_pil_image_is_one_again(photo, mask, mode):
     np.testing.assert_array_equal(np.asarray(x)[mask], np.asarray(image)[mask])
 
 
+@pytest.mark.slow
 def test_a_file_is_a_pil_image(photo, mask, tmp_path):
     Image.fromarray(photo).save(tmp_path / "a b.png")
     painted(mask).save(tmp_path / "mask.png")
@@ -77,6 +79,7 @@ def test_it_is_what_the_command_line_restores(photo, mask, tmp_path):
     np.testing.assert_array_equal(np.asarray(x), np.asarray(Image.open(tmp_path / "out" / "picture.png")))
 
 
+@pytest.mark.slow
 def test_a_mask_of_white_holes_is_understood_or_said(photo, mask):
     given = {**GIVEN, "grow": 0}
     x, other = (

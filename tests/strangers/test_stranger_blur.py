@@ -156,6 +156,7 @@ def test_unknown_borders_do_not_ring(restored):
     assert psnr["unknown"] > psnr["circular"] + 2
 
 
+@pytest.mark.slow
 def test_the_manifest_says_the_border(restored):
     folder, psnr = restored
     for border in psnr:

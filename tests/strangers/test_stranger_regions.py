@@ -108,6 +108,7 @@ def test_a_region_does_not_depend_on_the_others(folder):
     assert abs(alone - beside).max() <= 1  # 8-bit rounding of sums in another order
 
 
+@pytest.mark.slow
 def test_a_scratch_is_filled_in_by_pieces(folder):
     restore(folder, "scratched_out", "scratched")
     assert entry(folder, "scratched_out")["regions"] > 3
@@ -136,6 +137,7 @@ def test_samples_differ_in_holes_only(folder):
     assert std[hole(folder)].max() == 255
 
 
+@pytest.mark.slow
 def test_a_small_picture_is_restored_whole_and_keeps_its_pixels(folder):
     restore(folder, "small_out", "small")
     assert "regions" not in entry(folder, "small_out")
@@ -157,6 +159,7 @@ def test_noise_is_removed_from_all_of_the_picture(folder):
     assert plan_of(folder, sigma=pictures.ROUNDING_SIGMA).in_regions
 
 
+@pytest.mark.slow
 def test_other_solvers_restore_regions_too(folder):
     plan = plan_of(folder, solver="ddnm", changes={})
     assert len(plan.regions) == 2
@@ -170,6 +173,7 @@ def test_a_log_says_the_region(folder):
     assert {tuple(row["region"]) for row in rows} == {(region.top, region.left) for region in plan_of(folder).regions}
 
 
+@pytest.mark.slow
 def test_regions_have_half_the_runs_unless_their_number_is_said(folder):
     assert (
         plan_of(folder, changes={}).settings.num_runs
