@@ -84,6 +84,7 @@ def test_the_estimate_of_a_slot_after_the_last_step_is_its_result():
     assert np.array_equal(seen[-1], xs[1])
 
 
+@pytest.mark.slow
 def test_the_residual_of_a_complex_measurement_counts_real_numbers(key):
     shape = (8, 8, 2)
     solver = rd.reddiff(rd.gaussian_prior(jnp.zeros(shape), 0.25, LINEAR), num_steps=6)

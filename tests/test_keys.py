@@ -24,7 +24,11 @@ DRAWS = {
     "kernel": lambda key: rd.kernels.motion(key, 5),
     "sensing": lambda key: rd.compressed_sensing(key, SHAPE).signs,
 }
-every_draw = pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
+COSTLY = ("strokes", "kernel")
+every_draw = pytest.mark.parametrize(
+    "draw",
+    [pytest.param(draw, id=name, marks=pytest.mark.slow if name in COSTLY else ()) for name, draw in DRAWS.items()],
+)
 
 
 @every_draw

@@ -350,7 +350,7 @@ def test_parameters_that_make_no_sense_are_an_error(call, message):
         call()
 
 
-@pytest.mark.parametrize("rate", [30.0, 6e4, 7e4, 1e7, 4.2e9, 1e12])
+@pytest.mark.parametrize("rate", [pytest.param(30.0, marks=pytest.mark.slow), 6e4, 7e4, 1e7, 4.2e9, 1e12])
 def test_counts_of_every_rate_have_the_mean_and_the_variance_of_the_rate(rate, key):
     counts = np.asarray(rd.poisson(1.0, low=0.0, high=1.0).sample(key, jnp.full(40_000, rate)), np.float64)
     # Five standard deviations of a mean, and of a variance, of 40000 draws; and float32's rounding of the rate.

@@ -210,6 +210,7 @@ def test_large_pictures_go_in_tiles(restore, photos, tmp_path):
     assert entries(tmp_path / "out")["a"]["settings"]["tile"] == 64
 
 
+@pytest.mark.slow
 def test_pictures_of_several_shapes_and_sub_folders(restore, photos, tmp_path):
     (photos / "deep").mkdir()
     pictures.write_picture(photos / "deep" / "a.png", np.zeros((36, 20, 3), np.float32))

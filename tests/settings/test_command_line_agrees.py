@@ -11,8 +11,15 @@ from reddiff_jax.masks import Hole, key_of
 from reddiff_jax.settings import ReddiffSettings, default_settings
 
 SIZE = 16
-CASES = [("inpaint_box", 0.0), ("sr4", 0.05), ("hdr", 0.0), ("jpeg20", 0.0)]
-MORE = [("mri4", 0.05), ("inpaint_random", 0.05), ("cs4", 0.05), ("phase_retrieval", 0.1), ("denoise", 0.1)]
+CASES = [("sr4", 0.05), ("hdr", 0.0), ("jpeg20", 0.0)]
+MORE = [
+    ("inpaint_box", 0.0),
+    ("mri4", 0.05),
+    ("inpaint_random", 0.05),
+    ("cs4", 0.05),
+    ("phase_retrieval", 0.1),
+    ("denoise", 0.1),
+]
 each_case = pytest.mark.parametrize(
     ("task", "sigma"), [*CASES, *(pytest.param(*case, marks=pytest.mark.slow) for case in MORE)]
 )

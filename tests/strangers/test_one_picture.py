@@ -50,7 +50,7 @@ def test_a_gray_array_stays_one(photo, mask):
     assert rd.restore(photo[..., 0], mask=mask, **GIVEN).shape == (SIZE, SIZE)
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+@pytest.mark.parametrize("mode", ["L", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("RGB", "RGBA"))])
 def test_a_pil_image_is_one_again(photo, mask, mode):
     image = Image.fromarray(photo).convert(mode)
     x = rd.restore(image, mask=painted(mask), grow=0, **GIVEN)

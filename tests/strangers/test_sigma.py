@@ -119,6 +119,7 @@ def test_levels_that_differ_little_have_one_setting():
     assert len({binned(sigma) for sigma in np.geomspace(0.0023, 2, 500)}) <= 21
 
 
+@pytest.mark.slow
 def test_a_folder_of_different_noise_is_one_compilation(tmp_path):
     (tmp_path / "in").mkdir()
     sigmas = (0.05, 0.1, 0.2)
