@@ -105,7 +105,9 @@ def test_training_lowers_the_loss(crops, tmp_path):
     losses = []
     config = replace(CONFIG, steps=60, learning_rate=2e-3)
     run(crops, tmp_path / "run", config, report=lambda report: losses.append(report.loss), report_every=10)
-    assert losses[-1] < 0.7 * losses[0]
+    known = [loss for loss in losses if np.isfinite(loss)]  # the first report is of no step yet
+    assert len(known) >= 6
+    assert known[-1] < 0.7 * known[0]
 
 
 @pytest.mark.slow
