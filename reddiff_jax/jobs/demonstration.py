@@ -12,6 +12,7 @@ import numpy as np
 
 from reddiff_jax import masks, panels, pictures, tasks
 from reddiff_jax.batching import BatchSolver, local_mesh
+from reddiff_jax.jobs.demonstration_page import page
 from reddiff_jax.jobs.measuring import simulate
 from reddiff_jax.jobs.options import check_seed
 from reddiff_jax.jobs.outputs import prepare_folder, writing
@@ -48,26 +49,29 @@ class Show:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """One task of the demonstration; lists are in the order of ``names``."""
+    """One task of the demonstration; lists are in the order of ``names``.
+
+    ``scores`` has those of every method: of the pseudo-inverse, of the default solver, and of the baseline where it was
+    asked for.
+    """
 
     show: Show
     task: str
     sigma: float
     settings: Settings
     names: list[str]
-    pinv_scores: list[dict[str, float]]
-    scores: list[dict[str, float]]
-    baseline_scores: list[dict[str, float]]
+    scores: dict[str, list[dict[str, float]]]
     compile_seconds: float
     solve_seconds: float
 
     @property
-    def methods(self) -> tuple[str, str, str]:
+    def methods(self) -> tuple[str, ...]:
         """What the restorations are by, in the order of their scores."""
-        return "A+ y", _NAMES[self.settings.name], _NAMES[BASELINE]
+        return tuple(_NAMES[name] for name in self.scores)
 
 
-_NAMES = {"noise_aware": "noise-aware RED-diff", "reddiff": "RED-diff", "diffpir": "DiffPIR"}
+_PINV = "pinv"
+_NAMES = {_PINV: "A+ y", "noise_aware": "noise-aware RED-diff", "reddiff": "RED-diff", "diffpir": "DiffPIR"}
 # Of the other solvers the best on two of the photos' four tasks, within 0.2 dB on two (benchmarks/quality.py).
 BASELINE = DiffpirSettings.name
 
@@ -88,18 +92,21 @@ def demonstrate(
     *,
     steps: int = 100,
     seed: int = 0,
+    full: bool = False,
     say: Callable[[str], Any] = lambda text: None,
 ) -> Iterator[DemoResult]:
-    """Restores sample pictures from several kinds of measurements, each kind in one compiled call, beside a baseline.
+    """Restores sample pictures from several kinds of measurements.
 
-    Writes ``TASK.png`` and ``restored/TASK/NAME.png`` for each task, and at the end ``panel.png``, with one picture of
-    each task, and ``metrics.json``.
+    Writes ``TASK.png`` and ``restored/TASK/NAME.png`` for each task, ``panel.png`` with one picture of each task,
+    ``metrics.json``, and ``index.html``, which shows what is there from the first task on. The panel's picture of the
+    k-th task is the k-th of the pictures; nobody has chosen it.
 
     Args:
         shows: Priors, each with its pictures and tasks.
         out: Output folder.
         steps: Evaluations of the network for each restoration, where a show does not say otherwise.
         seed: Seed of everything drawn.
+        full: Every picture of each task, in one compiled call, and by DiffPIR, too; otherwise one picture.
         say: Called with what is being done.
 
     Yields:
@@ -112,55 +119,71 @@ def demonstrate(
     replace(ReddiffSettings(), num_steps=steps)
     check_seed(seed)
     out = Path(out)
-    results, rows = [], []
+    results, rows, num_tasks = [], [], sum(len(show.tasks) for show in shows)
     for show in shows:
         folder = out / show.folder
         prepare_folder(folder)
-        names = [path.stem for path in show.pictures]
-        originals = [
-            pictures.to_float(pictures.center_crop(pictures.read_uint8(path), show.size)) for path in show.pictures
-        ]
         for index, (task, sigma) in enumerate(show.tasks):
-            measured = [simulate(name, x, task, sigma, seed) for name, x in zip(names, originals, strict=True)]
-            shared = not measured[0].arrays
-            operator = measured[0].operator() if shared else None
-            problems = [measurement.problem(operator) for measurement in measured]
-            keys = [jax.random.fold_in(masks.key_of(name, seed), 0) for name in names]
-            evaluations = show.evaluations or steps
-            settings = default_settings(problems[0]).spending(evaluations).changed(show.settings)
-            baseline = DiffpirSettings().spending(evaluations)
-
-            xs, compile_seconds, seconds = _solve(settings, show.prior, problems, keys, shared, say)
-            others, *_ = _solve(baseline, show.prior, problems, keys, shared, say)
-            pinvs = [np.clip(np.asarray(each.operator.pinv(each.y)), -1, 1) for each in problems]
-            pinv_scores, scores, baseline_scores = (
-                [score_arrays(x, original) for x, original in zip(each, originals, strict=True)]
-                for each in (pinvs, xs, others)
-            )
-            result = DemoResult(
-                show, task, sigma, settings, names, pinv_scores, scores, baseline_scores, compile_seconds, seconds
-            )
+            paths = show.pictures if full else [show.pictures[index % len(show.pictures)]]
+            result, cells = _restore(show, task, sigma, paths, show.evaluations or steps, seed, full, say)
             results.append(result)
-            views = [measurement.preview() for measurement in measured]
-            cells = [list(row) for row in zip(originals, views, pinvs, list(xs), list(others), strict=True)]
             with writing(out):
                 panels.write_panel(folder / f"{task}.png", _task_panel(result, cells))
                 (folder / "restored" / task).mkdir(parents=True, exist_ok=True)
-                for name, x in zip(names, xs, strict=True):
-                    pictures.write_picture(folder / "restored" / task / f"{name}.png", x)
-            chosen = index % len(names)
+                for name, row in zip(result.names, cells, strict=True):
+                    pictures.write_picture(folder / "restored" / task / f"{name}.png", row[_RESTORED])
+            chosen = index % len(paths)
             rows.append((f"{task}, sigma {sigma:g}", cells[chosen], _captions(result, chosen)))
+            overall = panels.panel(
+                [cells for _, cells, _ in rows],
+                columns=("original", "measurement y", *result.methods),
+                rows=[name for name, _, _ in rows],
+                captions=[captions for _, _, captions in rows],
+                min_cell=192,
+            )
+            with writing(out):
+                panels.write_panel(out / "panel.png", overall)
+                (out / "metrics.json").write_text(json.dumps(_demo_metrics(results, steps, seed), indent=1) + "\n")
+                shown = [(each.task, each.sigma, f"{each.show.folder or '.'}/{each.task}.png") for each in results]
+                (out / "index.html").write_text(page(shown, len(results) == num_tasks), encoding="utf-8")
             yield result
-    overall = panels.panel(
-        [cells for _, cells, _ in rows],
-        columns=("original", "measurement y", *results[-1].methods),
-        rows=[name for name, _, _ in rows],
-        captions=[captions for _, _, captions in rows],
-        min_cell=192,
-    )
-    with writing(out):
-        panels.write_panel(out / "panel.png", overall)
-        (out / "metrics.json").write_text(json.dumps(_demo_metrics(results, steps, seed), indent=1) + "\n")
+
+
+_RESTORED = 3  # the column of a row of cells that has the default solver's picture
+
+
+def _restore(
+    show: Show,
+    task: str,
+    sigma: float,
+    paths: Sequence[Path],
+    evaluations: int,
+    seed: int,
+    full: bool,
+    say: Callable[[str], Any],
+) -> tuple[DemoResult, list[list[np.ndarray]]]:
+    """One task's result, and for each picture original, view of y, pseudo-inverse and restorations."""
+    names = [path.stem for path in paths]
+    originals = [pictures.to_float(pictures.center_crop(pictures.read_uint8(path), show.size)) for path in paths]
+    measured = [simulate(name, x, task, sigma, seed) for name, x in zip(names, originals, strict=True)]
+    shared = not measured[0].arrays
+    operator = measured[0].operator() if shared else None
+    problems = [measurement.problem(operator) for measurement in measured]
+    keys = [jax.random.fold_in(masks.key_of(name, seed), 0) for name in names]
+    settings = default_settings(problems[0]).spending(evaluations).changed(show.settings)
+    restored = {_PINV: [np.clip(np.asarray(each.operator.pinv(each.y)), -1, 1) for each in problems]}
+    xs, compile_seconds, seconds = _solve(settings, show.prior, problems, keys, shared, say)
+    restored[settings.name] = list(xs)
+    if full:
+        xs, *_ = _solve(DiffpirSettings().spending(evaluations), show.prior, problems, keys, shared, say)
+        restored[BASELINE] = list(xs)
+    scores = {
+        name: [score_arrays(x, original) for x, original in zip(each, originals, strict=True)]
+        for name, each in restored.items()
+    }
+    views = [measurement.preview() for measurement in measured]
+    cells = [list(row) for row in zip(originals, views, *restored.values(), strict=True)]
+    return DemoResult(show, task, sigma, settings, names, scores, compile_seconds, seconds), cells
 
 
 def _solve(
@@ -178,7 +201,7 @@ def _solve(
         steps_per_call=solver.num_steps,
         mesh=local_mesh(len(problems)),
     )
-    say(f"{settings.name}: restoring {len(problems)} pictures in one call")
+    say(f"{settings.name}: restoring {len(problems)} picture{'s in one call' if len(problems) > 1 else ''}")
     began = time.perf_counter()
     xs = np.asarray(batch(keys, problems).x)
     return np.clip(xs, -1, 1), batch.compile_seconds, time.perf_counter() - began
@@ -195,7 +218,7 @@ def _task_panel(result: DemoResult, cells: list[list[np.ndarray]]) -> np.ndarray
 
 
 def _captions(result: DemoResult, index: int) -> list[str]:
-    scores = (each[index] for each in (result.pinv_scores, result.scores, result.baseline_scores))
+    scores = (each[index] for each in result.scores.values())
     return ["", "", *(f"{score['psnr']:.2f} dB, SSIM {score['ssim']:.3f}" for score in scores)]
 
 
@@ -217,17 +240,13 @@ def _demo_metrics(results: list[DemoResult], steps: int, seed: int) -> dict[str,
                 "solve_seconds": round(result.solve_seconds, 2),
                 "mean": {
                     kind: {key: mean(score[key] for score in scores) for key in ("psnr", "ssim")}
-                    for kind, scores in _kinds(result).items()
+                    for kind, scores in result.scores.items()
                 },
                 "pictures": {
-                    name: {kind: scores[index] for kind, scores in _kinds(result).items()}
+                    name: {kind: scores[index] for kind, scores in result.scores.items()}
                     for index, name in enumerate(result.names)
                 },
             }
             for result in results
         ],
     }
-
-
-def _kinds(result: DemoResult) -> dict[str, list[dict[str, float]]]:
-    return {"pinv": result.pinv_scores, result.settings.name: result.scores, BASELINE: result.baseline_scores}
