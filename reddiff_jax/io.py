@@ -221,11 +221,11 @@ def _restore(
         with ocp.StandardCheckpointer() as checkpointer:
             # Checked before reading: if Orbax stops halfway it leaves coroutines behind, which warn later.
             _check_fit(checkpointer.metadata(folder / WEIGHTS).item_metadata, abstract)
-            stored = checkpointer.restore(folder / WEIGHTS, abstract)
+            # Cast while they are read: JAX would compile a program for each shape.
+            stored = checkpointer.restore(folder / WEIGHTS, jax.tree.map(_in_float32, abstract))
     except Exception as error:  # Orbax raises plain Exceptions for damaged files
         reason = shown((str(error).strip().splitlines() or [type(error).__name__])[0])
         raise ValueError(f"the weights in {folder} do not fit their card ({reason}).") from error
-    stored = {**stored, "params": jax.tree.map(lambda leaf: leaf.astype(jnp.float32), stored["params"])}
     for name, count in _not_finite(stored):
         raise ValueError(f"the weights in {folder} are no prior's: {count:,} numbers of {name} are not finite.")
     return net, stored
@@ -342,6 +342,10 @@ def _placed(abstract: Any, sharding: Placement | None) -> Any:
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=chosen)
 
     return jax.tree_util.tree_map_with_path(place, abstract)
+
+
+def _in_float32(abstract: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(abstract.shape, jnp.float32, sharding=abstract.sharding)
 
 
 def _check_fit(stored: Any, needed: Any) -> None:
