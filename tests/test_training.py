@@ -35,8 +35,12 @@ def leaves_equal(a, b) -> bool:
     return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
+def on_devices(count):
+    return partial(training.jax_engine, devices=jax.devices()[:count])
+
+
 def run(crops, folder, config=CONFIG, **options):
-    options = {"devices": jax.devices()[:1], **options}
+    options = {"engine": on_devices(1), **options}
     return training.train(NET, schedules.linear(), crops, config, folder, **options)
 
 
@@ -67,7 +71,7 @@ def test_flat_crops_are_mostly_refused(tmp_path, rng):
     half_flat[:, 32:] = rng.uniform(-1, 1, (32, 32, 3))
     pictures.write_picture(tmp_path / "half.png", half_flat)
     batch = training.Crops((tmp_path / "half.png",), min_size=16).batch(0, 16, 200)
-    flat = np.mean(batch.std((1, 2, 3)) < training.MIN_CROP_STD)
+    flat = np.mean(batch.std((1, 2, 3)) < training.crops.MIN_CROP_STD)
     # A third of the 49 columns give flat crops; a fifth of those are kept: about 0.08.
     assert flat < 0.2
 
@@ -137,10 +141,11 @@ def test_a_network_that_meets_its_target_predicts_the_noise(to_eps, rng):
 @pytest.mark.slow
 def test_the_loss_of_a_fresh_network_is_the_mean_square_of_its_target(key, rng):
     # Its last layer is zero.
-    x = jnp.asarray(rng.uniform(-1, 1, (4, 8, 8, 3)), jnp.float32)
+    crops = rng.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
     params = training.init_state(NET, CONFIG, 3).params
     loss = jax.jit(partial(training.denoising_loss, NET, schedules.linear(), replace(CONFIG, to_eps=from_x0)))
-    assert float(loss(params, key, x)) == pytest.approx(float(jnp.mean(x**2)), rel=1e-5)  # float32
+    expected = float(np.mean(pictures.to_float(crops) ** 2))
+    assert float(loss(params, key, crops)) == pytest.approx(expected, rel=1e-5)  # float32
 
 
 def test_fine_tuning_starts_from_the_given_parameters(crops, tmp_path):
@@ -162,7 +167,7 @@ def test_fine_tuning_leaves_the_given_parameters_alone(crops, tmp_path):
 def test_batches_spread_over_devices_train_alike(crops, tmp_path):
     config = replace(CONFIG, steps=1)
     one = run(crops, tmp_path / "one", config)
-    two = run(crops, tmp_path / "two", config, devices=jax.devices()[:2])
+    two = run(crops, tmp_path / "two", config, engine=on_devices(2))
     # The gradients, as Adam's moments hold them: float32 sums in another order.
     difference = max(
         np.max(np.abs(np.asarray(a) - np.asarray(b)))

@@ -1,17 +1,23 @@
 """`reddiff-jax train`: a diffusion prior from a folder of pictures."""
 
+import importlib.util
 import math
 import shlex
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from reddiff_jax._bars import duration
 from reddiff_jax.cli._common import FAILED_PARTLY, UserError, check_exist, conclude_with, progress_bar
 
 if TYPE_CHECKING:
     from reddiff_jax.jobs import ResidualArchitecture, UNetArchitecture
+    from reddiff_jax.training import TrainingConfig
+
+_LONG = 600.0  # seconds from which it is worth changing the engine
 
 
 def train(
@@ -55,6 +61,13 @@ def train(
     dropout: Annotated[float, typer.Option(min=0, max=0.9, help="Dropout rate. Only of a unet.")] = 0.0,
     learning_rate: Annotated[float, typer.Option("--lr", min=0)] = 5e-4,
     ema: Annotated[float, typer.Option(min=0, max=1, help="Decay of the parameters' moving average.")] = 0.999,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="What trains: jax, or torch (the extra of that name), which is faster on a CPU; for --net residual."
+        ),
+    ] = "jax",
+    sheets: Annotated[bool, typer.Option("--sheets", help="Draw a sheet of samples at each checkpoint.")] = False,
     start_from: Annotated[
         Path | None, typer.Option("--from", help="Prior to fine-tune; its architecture is used.")
     ] = None,
@@ -73,15 +86,22 @@ def train(
 ) -> None:
     """Trains a prior on a folder of pictures.
 
-    Writes checkpoints and sample sheets to OUT while it runs, and at the end OUT/prior, which --prior takes. Killed and
-    started again with the same options, it continues with the same data in the same order.
+    Writes checkpoints to OUT while it runs, and at the end OUT/prior, which --prior takes. Killed and started again
+    with the same options, it continues with the same data in the same order.
     """
     for given in (folder, validation, credits):
         check_exist(given)
+    if engine == "torch" and start_from is None and network != "residual":
+        raise UserError("--engine torch trains --net residual only; add that, or leave out --engine.")
+    if engine == "torch" and importlib.util.find_spec("torch") is None:
+        raise UserError("--engine torch needs PyTorch; pip install 'reddiff_jax[torch]', or leave out --engine.")
+    import jax
+
     from reddiff_jax import io, jobs, training
     from reddiff_jax.cli._processes import use_cores
 
     use_cores()
+    make_engine = _chosen("--engine", engine, {"jax": training.jax_engine, "torch": training.torch_engine})
     kinds = {name: to_eps for name, to_eps in io.PREDICTIONS.items() if to_eps in training.TARGETS}
     config = training.TrainingConfig(
         steps=steps,
@@ -112,12 +132,14 @@ def train(
             start=architecture if start_from is None else start_from,
             channels=1 if gray else 3,
             mirror=mirror,
+            engine=make_engine,
+            sheets=sheets,
             save_every_seconds=save_every,
             validation=validation,
             note=note,
             credits=credits,
             command=_command(context),
-            report=_Told(steps, update),
+            report=_Told(config, update, slow=engine == "jax" and jax.default_backend() == "cpu"),
             fail=failures.append,
         )
     typer.echo(f"prior: {prior}")
@@ -127,17 +149,25 @@ def train(
 class _Told:
     """What is printed of a training: what takes long, as it begins; else a bar, or a line every few seconds."""
 
-    def __init__(self, steps: int, update: Any):
-        self.steps, self.update, self.doing = steps, update, ""
+    def __init__(self, config: "TrainingConfig", update: Any, *, slow: bool):
+        self.config, self.update, self.doing = config, update, ""
+        self.offer = "no accelerator was found: --net residual --engine torch is faster on a CPU" if slow else ""
 
     def __call__(self, report: Any) -> None:
-        text = f"update {report.step} of {self.steps}"
+        steps, say = self.config.steps, partial(self.update.console.print, soft_wrap=True, markup=False)
+        text = f"update {report.step} of {steps}"
         if not math.isnan(report.loss):
             text += f", loss {report.loss:.4f}, {report.images_per_second:.1f} images/s"
+            if self.offer and report.images_per_second:
+                images = sum(map(self.config.count, self.config.crops)) / len(self.config.crops)  # of an update
+                seconds = (steps - report.step) * images / report.images_per_second
+                if seconds > _LONG:
+                    say(f"about {duration(seconds)} to go; {self.offer}")
+                self.offer = ""
         if report.doing and report.doing != self.doing:
-            self.update.console.print(report.doing, soft_wrap=True, markup=False)
+            say(report.doing)
         self.doing = report.doing
-        self.update(report.step / self.steps, report.doing or text)
+        self.update(report.step / steps, report.doing or text)
 
 
 def _unet(*, mult: str | None, blocks: int | None, attention: str, **options: Any) -> "UNetArchitecture":

@@ -100,6 +100,8 @@ def train_prior(
     start: UNetArchitecture | ResidualArchitecture | str | Path,
     channels: int = 3,
     mirror: bool = True,
+    engine: training.MakeEngine = training.jax_engine,
+    sheets: bool = False,
     save_every_seconds: float = 300.0,
     validation: str | Path | None = None,
     note: str = "",
@@ -108,7 +110,7 @@ def train_prior(
     report: Callable[[training.Report], None] = lambda progress: None,
     fail: Callable[[Failure], None] = lambda failure: None,
 ) -> Path:
-    """Trains a prior on a folder of pictures: ``checkpoints``, ``log.csv``, ``samples-STEP.png`` and ``prior``.
+    """Trains a prior on a folder of pictures: ``checkpoints``, ``log.csv`` and ``prior``.
 
     Killed and called again in the same way, it continues with the same data in the same order.
 
@@ -119,6 +121,8 @@ def train_prior(
         start: A new network, or the folder of a prior to fine-tune, which says what its network predicts.
         channels: Channels of the pictures: 3 (RGB) or 1 (gray).
         mirror: Whether half of the crops are mirrored; not for pictures with text.
+        engine: What does the updates, ``training.jax_engine`` or ``training.torch_engine``; a run may change it.
+        sheets: Whether samples are drawn at each checkpoint, to ``samples-STEP.png``; 16 of 50 evaluations each.
         save_every_seconds: Time between checkpoints.
         validation: Folder of pictures that are not trained on; their loss goes to ``validation.csv`` and the card.
         note: What the card should say of the training pictures.
@@ -189,12 +193,13 @@ def train_prior(
         )
 
     def look(state: training.TrainState) -> None:
-        say("drawing samples")
         prior = begun.replace(params=state.ema)  # type: ignore[attr-defined]
-        sheet = training.sample_sheet(jax.random.key(config.seed), prior, smallest, channels)
-        path = out / f"samples-{int(state.step):07d}.png"
-        with writing(path):
-            pictures.write_picture(path, sheet)
+        if sheets:
+            say("drawing samples")
+            sheet = training.sample_sheet(jax.random.key(config.seed), prior, smallest, channels)
+            path = out / f"samples-{int(state.step):07d}.png"
+            with writing(path):
+                pictures.write_picture(path, sheet)
         if held_out is not None:
             say("measuring the validation loss")
             losses = training.loss_by_noise_level(prior, held_out)
@@ -208,6 +213,7 @@ def train_prior(
         config,
         out / "checkpoints",
         params=begun.params,
+        engine=engine,
         report=note_progress,
         save_every_seconds=save_every_seconds,
         on_save=look,
