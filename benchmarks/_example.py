@@ -1,6 +1,6 @@
 """Runs one script, keeps its last picture, and prints the numbers that its variables hold: see benchmarks/examples.py.
 
-    python -m benchmarks._example SCRIPT PICTURE
+python -m benchmarks._example SCRIPT PICTURE
 """
 
 import json

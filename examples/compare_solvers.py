@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Six methods on one measurement
 #
-# A photo is blurred and noisy; six published methods restore it with the same diffusion model,
-# and a picture shows what each one makes of it.
+# A photo is blurred and noisy; six published methods restore it with the same diffusion
+# model, and a picture shows what each one makes of it.
 
 # %%
 import jax
@@ -19,9 +19,9 @@ blur = rd.gaussian_blur((64, 64, 3), sigma=1.5, size=9)
 problem = rd.measure(key, blur, rd.gaussian(0.05), photo)
 
 # %% [markdown]
-# Every method is a solver under the same `rd.run`. Those from the literature run with 50 steps
-# at their default settings, the last one as chosen for the problem; this is a look, no
-# benchmark. The guide "Choose a solver" says what each needs.
+# Every method is a solver under the same `rd.run`. Those from the literature run with 50
+# steps at their default settings, the last one as chosen for the problem; this is a look,
+# no benchmark. The guide "Choose a solver" says what each needs.
 
 # %%
 prior = rd.load_prior()

@@ -19,13 +19,14 @@ phantom = shepp_logan_phantom()[8:392, 8:392, None].astype("float32")
 truth = rd.super_resolution(phantom.shape, 3)(phantom) * 2 - 1  # (128, 128, 1)
 
 # %% [markdown]
-# Each view is 128 line integrals through the slice. An integral over 128 pixels is up to 128
-# times a pixel's value: the noise, with standard deviation 0.5, is of that scale.
+# Each view is a row of line integrals through the slice. By default they are divided by the
+# slice's side, so that `y` is like a mean along the ray; `rd.parallel_ct` says how to bring
+# measured attenuations to that scale.
 
 # %%
 key = jax.random.key(0)
 operator = rd.parallel_ct(truth.shape, rd.view_angles(30))
-problem = rd.measure(key, operator, rd.gaussian(0.5), truth)
+problem = rd.measure(key, operator, rd.gaussian(0.01), truth)
 back_projection = operator.pinv(problem.y)
 
 solver = rd.default_solver(rd.gray_prior(rd.load_prior()), problem)
@@ -42,7 +43,7 @@ columns = {
 }
 figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.5), layout="constrained")
 for axis, (title, image) in zip(axes, columns.items(), strict=True):
-    axis.imshow(image[..., 0], cmap="gray", vmin=-1, vmax=0)
+    axis.imshow(image[..., 0], cmap="gray", vmin=-1, vmax=0.2)
     axis.set_title(title)
     axis.axis("off")
 plt.show()

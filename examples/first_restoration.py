@@ -2,7 +2,8 @@
 # # First restoration
 #
 # A photo has lost 70 % of its pixels and the others are noisy; out comes the whole photo.
-# The diffusion model that supplies what is missing is in the package: nothing is downloaded.
+# The diffusion model that supplies what is missing is in the package: nothing is
+# downloaded.
 
 # %%
 import jax
@@ -12,8 +13,8 @@ import reddiff_jax as rd
 from reddiff_jax import jobs
 
 # %% [markdown]
-# Images are arrays `(H, W, C)` in [-1, 1]. We take a bundled photo and measure it ourselves,
-# so that the answer is known.
+# Images are arrays `(H, W, C)` in [-1, 1]. We take a bundled photo and measure it
+# ourselves, so that the answer is known.
 
 # %%
 key = jax.random.key(0)
@@ -22,9 +23,9 @@ mask = rd.masks.random(key, (128, 128), keep=0.3)  # 1 where a pixel is seen
 problem = rd.measure(key, rd.inpainting(mask), rd.gaussian(0.05), photo)
 
 # %% [markdown]
-# `problem` holds the measurement, the operator that made it and the noise. For a measurement of
-# your own, write `rd.problem(y, operator, noise)`. The solver is chosen for the problem, and
-# `rd.run` restores the image.
+# `problem` holds the measurement, the operator that made it and the noise. For a
+# measurement of your own, write `rd.problem(y, operator, noise)`. The solver is chosen for
+# the problem, and `rd.run` restores the image.
 
 # %%
 prior = rd.load_prior()

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # A folder, interrupted and resumed
 #
-# Six small photos are enlarged by the command line, which is stopped half-way and started again;
-# it does only what is missing, and the result is what an undisturbed run gives.
+# Six small photos are enlarged by the command line, which is stopped half-way and started
+# again; it does only what is missing, and the result is what an undisturbed run gives.
 
 # %%
 import json

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 16 different masks in one call
 #
-# A photo is measured through 16 different masks; one compiled call restores it from each of them.
-# Every problem has its own mask, noise and random key, and none depends on another.
+# A photo is measured through 16 different masks; one compiled call restores it from each of
+# them. Every problem has its own mask, noise and random key, and none depends on another.
 
 # %%
 import jax
@@ -13,8 +13,8 @@ import reddiff_jax as rd
 from reddiff_jax import jobs
 
 # %% [markdown]
-# The masks: random pixels, from half of them to a tenth, squares in four places, and
-# brush strokes.
+# The masks: random pixels, from half of them to a tenth, squares in four places, and brush
+# strokes.
 
 # %%
 photo = rd.read_picture(jobs.sample_photos()[2])[64:192:2, 64:192:2]
@@ -29,8 +29,8 @@ masks = jnp.stack(pixels + squares + strokes)  # (16, 64, 64, 1)
 
 
 # %% [markdown]
-# Everything is written for one image. `jax.vmap` says what differs between the images:
-# here keys and masks when measuring, keys and problems when solving. The solver is shared.
+# Everything is written for one image. `jax.vmap` says what differs between the images: here
+# keys and masks when measuring, keys and problems when solving. The solver is shared.
 
 
 # %%

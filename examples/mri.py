@@ -1,7 +1,8 @@
 # %% [markdown]
 # # MRI: a quarter of k-space, eight coils
 #
-# A scanner measured one in four lines of k-space with eight coils; out comes the complex slice.
+# A scanner measured one in four lines of k-space with eight coils; out comes the complex
+# slice.
 
 # %%
 import jax
@@ -13,8 +14,8 @@ from nilearn.datasets import MNI152_FILE_PATH
 import reddiff_jax as rd
 
 # %% [markdown]
-# The slice: the mean T1 picture of 152 heads, which the package nilearn brings. A real scan is
-# complex, so we give it a smooth phase. Real and imaginary part are two channels.
+# The slice: the mean T1 picture of 152 heads, which the package nilearn brings. A real scan
+# is complex, so we give it a smooth phase. Real and imaginary part are two channels.
 
 # %%
 volume = nibabel.load(MNI152_FILE_PATH).get_fdata()
@@ -28,7 +29,8 @@ phase = 2 * columns + 4 * rows**2
 truth = jnp.stack([head * jnp.cos(phase), head * jnp.sin(phase)], axis=-1)  # (120, 120, 2)
 
 # %% [markdown]
-# The operator. For your own data put your coil maps here and your k-space into `rd.problem`.
+# The operator. For your own data put your coil maps here and your k-space into
+# `rd.problem`.
 
 # %%
 key = jax.random.key(0)
@@ -39,7 +41,8 @@ problem = rd.measure(key, operator, rd.gaussian(0.02), truth)
 
 # %% [markdown]
 # The bundled prior knows colour photos and no heads; `rd.gray_prior` makes it serve both
-# channels. It is of no clinical use. Least squares, which knows nothing, is there to compare.
+# channels. It is of no clinical use. Least squares, which knows nothing, is there to
+# compare.
 
 # %%
 solver = rd.default_solver(rd.gray_prior(rd.load_prior()), problem)

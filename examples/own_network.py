@@ -1,8 +1,9 @@
 # %% [markdown]
 # # Your own network: Flax NNX
 #
-# A small network learns handwritten digits in a few seconds and then restores digits that have
-# lost half of their pixels. Any network will do: the package asks for a function, no class.
+# A small network learns handwritten digits in a few seconds and then restores digits that
+# have lost half of their pixels. Any network will do: the package asks for a function, no
+# class.
 
 # %%
 import jax

@@ -1,11 +1,12 @@
 # %% [markdown]
 # # Your own operator: a wave equation
 #
-# A picture starts a sound wave, 22 microphones on one side record it, and we get the picture back.
-# This is photoacoustic tomography: light heats blood vessels, they expand and send out sound.
+# A picture starts a sound wave, 22 microphones on one side record it, and we get the
+# picture back. This is photoacoustic tomography: light heats blood vessels, they expand and
+# send out sound.
 #
-# The operator is a simulation written in JAX. The package derives the rest from it: the adjoint
-# (the wave running backwards) and the pseudo-inverse.
+# The operator is a simulation written in JAX. The package derives the rest from it: the
+# adjoint (the wave running backwards) and the pseudo-inverse.
 
 # %%
 import jax
@@ -16,8 +17,8 @@ import reddiff_jax as rd
 from reddiff_jax import jobs
 
 # %% [markdown]
-# The simulation: finite differences of $\partial^2 u/\partial t^2=c^2\Delta u$, started from
-# the image at rest. A margin around the image swallows the sound that leaves.
+# The simulation: finite differences of $\partial^2 u/\partial t^2=c^2\Delta u$, started
+# from the image at rest. A margin around the image swallows the sound that leaves.
 
 # %%
 SIZE, MARGIN, STEPS = 64, 16, 200

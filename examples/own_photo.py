@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Scratches on a photo
 #
-# A photo has scratches and a mask says where; one call paints them over. It takes a file or a PIL
-# image and gives back the same kind, as the command line does.
+# A photo has scratches and a mask says where; one call paints them over. It takes a file or
+# a PIL image and gives back the same kind, as the command line does.
 
 # %%
 import matplotlib.pyplot as plt
@@ -13,8 +13,8 @@ import reddiff_jax as rd
 from reddiff_jax import jobs
 
 # %% [markdown]
-# For your photo, paint the mask in any drawing program: black on white, the size of the photo.
-# Here we draw scratches ourselves, on the photo and on the mask.
+# For your photo, paint the mask in any drawing program: black on white, the size of the
+# photo. Here we draw scratches ourselves, on the photo and on the mask.
 
 # %%
 photo = Image.open(jobs.sample_photos()[1]).crop((40, 30, 168, 158))  # 128 x 128
@@ -36,7 +36,9 @@ for _ in range(6):
 restored = rd.restore(scratched, task="inpaint", mask=mask)
 
 # %%
-arrays = [np.asarray(picture, np.float32) / 127.5 - 1 for picture in (photo, scratched, restored)]
+arrays = [
+    np.asarray(picture, np.float32) / 127.5 - 1 for picture in (photo, scratched, restored)
+]
 psnr_scratched = rd.metrics.psnr(arrays[1], arrays[0])
 psnr_restored = rd.metrics.psnr(arrays[2], arrays[0])
 

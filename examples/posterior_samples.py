@@ -31,9 +31,9 @@ psnr_sample = jnp.mean(jax.vmap(rd.metrics.psnr, in_axes=(0, None))(samples, pho
 psnr_mean = rd.metrics.psnr(mean, photo)
 
 # %% [markdown]
-# If the error bars are right, the central 80 % interval of the samples holds 80 % of the true
-# pixels, and so on at every level: the curve is the diagonal. One picture is one draw; for a
-# verdict take many (see the guide to posterior samples).
+# If the error bars are right, the central 80 % interval of the samples holds 80 % of the
+# true pixels, and so on at every level: the curve is the diagonal. One picture is one draw;
+# for a verdict take many (see the guide to posterior samples).
 
 # %%
 levels = jnp.linspace(0.1, 0.9, 9)
@@ -60,5 +60,7 @@ for axis, (title, image) in zip(axes[1], maps.items(), strict=False):
 axis = axes[1, 2]
 axis.plot([0, 1], [0, 1], color="gray", linewidth=1)
 axis.plot(levels, covered, "o-")
-axis.set(xlabel="interval's level", ylabel="true pixels inside", title="coverage", aspect="equal")
+axis.set(
+    xlabel="interval's level", ylabel="true pixels inside", title="coverage", aspect="equal"
+)
 plt.show()

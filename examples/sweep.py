@@ -1,9 +1,9 @@
 # %% [markdown]
 # # A sweep of lam in one call
 #
-# The same measurement is solved with twelve weights `lam` of the prior in one compiled call,
-# and the curve shows which weight is best. Too small a weight leaves the noise, too large a one
-# smooths.
+# The same measurement is solved with twelve weights `lam` of the prior in one compiled
+# call, and the curve shows which weight is best. Too small a weight leaves the noise, too
+# large a one smooths.
 
 # %%
 import jax
@@ -44,7 +44,10 @@ psnr_best, psnr_smallest, psnr_largest = psnr[best], psnr[0], psnr[-1]
 psnr_measured = rd.metrics.psnr(problem.y, photo)
 
 figure, axes = plt.subplot_mosaic(
-    [["curve", 0, best, 11]], figsize=(9.6, 2.8), width_ratios=[1.4, 1, 1, 1], layout="constrained"
+    [["curve", 0, best, 11]],
+    figsize=(9.6, 2.8),
+    width_ratios=[1.4, 1, 1, 1],
+    layout="constrained",
 )
 axes["curve"].semilogx(lams, psnr, "o-")
 axes["curve"].axhline(psnr_measured, color="gray", linewidth=1)
