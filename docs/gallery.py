@@ -52,7 +52,7 @@ def gallery(names: list[str]) -> str:
         title, lead = summary(SCRIPTS[name].read_text())
         cards.append(
             f'<a class="example" href="{name}.html"><img src="{name}.webp" alt="" loading="lazy">'
-            f"<strong>{html.escape(title)}</strong><span>{html.escape(lead)}</span></a>"
+            f"<strong>{_inline(title)}</strong><span>{_inline(lead)}</span></a>"
         )
     return f'<div class="examples">{"".join(cards)}</div>'
 
@@ -76,6 +76,11 @@ def _for_jupyter(notebook):
     """The notebook with the kernel that every Jupyter has."""
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     return notebook
+
+
+def _inline(text: str) -> str:
+    """Text with its `code`, as HTML."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
 
 
 def _one_line(text: str) -> str:

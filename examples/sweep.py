@@ -1,7 +1,7 @@
 # %% [markdown]
 # # A sweep of lam in one call
 #
-# The same measurement is solved with twelve weights `lam` of the prior in one compiled
+# One measurement is solved with twelve weights `lam` of the prior in one compiled
 # call, and the curve shows which weight is best. Too small a weight leaves the noise, too
 # large a one smooths.
 
