@@ -23,7 +23,8 @@ def numbers(variables: dict[str, Any]) -> dict[str, float]:
     found = {}
     for name, value in variables.items():
         kind = getattr(getattr(value, "dtype", None), "kind", "")
-        if isinstance(value, int | float) or (kind in ("f", "i") and value.shape == ()):
+        number = isinstance(value, int | float) or (kind in ("f", "i") and value.shape == ())
+        if number and not name.startswith("_"):
             found[name] = float(value)
     return found
 

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Scratches on a photo
 #
-# A photo has scratches and a mask says where; one call paints them over. It takes a file or
-# a PIL image and gives back the same kind, as the command line does.
+# A photo has scratches and a mask says where; one call fills them in. It takes a file or a
+# PIL image and gives back the same kind, as the command line does.
 
 # %%
 import matplotlib.pyplot as plt

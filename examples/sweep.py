@@ -1,9 +1,9 @@
 # %% [markdown]
 # # A sweep of lam in one call
 #
-# One measurement is solved with twelve weights `lam` of the prior in one compiled
-# call, and the curve shows which weight is best. Too small a weight leaves the noise, too
-# large a one smooths.
+# One measurement is solved with twelve weights `lam` of the prior in one compiled call, and
+# the curve shows which weight is best. Too small a weight leaves the noise, too large a one
+# smooths.
 
 # %%
 import jax
@@ -16,7 +16,7 @@ from reddiff_jax import jobs
 
 # %%
 key = jax.random.key(0)
-photo = rd.read_picture(jobs.sample_photos()[5])[::2, ::2][32:96, 32:96]  # (64, 64, 3)
+photo = rd.read_picture(jobs.sample_photos()[3])[::2, ::2][16:80, 32:96]  # (64, 64, 3)
 blur = rd.gaussian_blur((64, 64, 3), sigma=1.5, size=9)
 problem = rd.measure(key, blur, rd.gaussian(0.1), photo)
 
