@@ -18,10 +18,10 @@ blur = rd.gaussian_blur((64, 64, 3), sigma=1.5, size=9)
 problem = rd.measure(key, blur, rd.gaussian(0.05), photo)
 
 # %% [markdown]
-# Every method is a solver under the same `rd.run`. Each gets the settings that were tuned
-# for such measurements and about 50 evaluations of the network. This is a look at one
-# photo; the site's results have many. The last method is what `rd.default_solver` takes
-# here.
+# Every method is a solver under the same `rd.run`. Each gets the package's settings for
+# such measurements and about 50 evaluations of the network; DPS was published with 1000.
+# This is a look at one photo; the site's results have more. The last method is what
+# `rd.default_solver` takes here.
 
 # %%
 prior = rd.load_prior()
