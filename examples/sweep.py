@@ -16,7 +16,7 @@ from reddiff_jax import jobs
 
 # %%
 key = jax.random.key(0)
-photo = rd.read_picture(jobs.sample_photos()[3])[::2, ::2][16:80, 32:96]  # (64, 64, 3)
+photo = rd.read_picture(jobs.sample_photos()[2])[64:192:2, 64:192:2]  # (64, 64, 3)
 blur = rd.gaussian_blur((64, 64, 3), sigma=1.5, size=9)
 problem = rd.measure(key, blur, rd.gaussian(0.1), photo)
 
