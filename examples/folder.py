@@ -33,7 +33,7 @@ for name, photo in photos.items():
 # In a shell this is
 #
 # ```sh
-# reddiff-jax restore small --task bicubic4 --batch-size 1 --steps 10 --out restored
+# reddiff-jax restore small --task bicubic4 --sigma 0 --steps 10 --batch-size 1 --out restored
 # ```
 #
 # Results are written as they come, with a line each in `manifest.jsonl`. We stop the
