@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Six methods on one measurement
 #
-# A photo is blurred and noisy; six published methods restore it with the same diffusion
+# A photo is blurred and noisy; six methods restore it with the same diffusion
 # model, and a picture shows what each one makes of it.
 
 # %%

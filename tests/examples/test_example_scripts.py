@@ -31,7 +31,7 @@ CHECKS = {
     "own_operator": _gains("least_squares", "restored", 1),
     "own_photo": _gains("scratched", "restored", 15),
     "posterior_samples": lambda found: found["psnr_mean"] > found["psnr_sample"] + 1 and found["correlation"] > 0.3,
-    "sweep": lambda found: 0 < found["best"] < 11 and _gains("measured", "best", 2)(found),
+    "sweep": lambda found: 0 < found["best"] < 11 and _gains("measured", "best", 1.5)(found),
 }
 
 
