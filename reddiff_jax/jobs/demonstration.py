@@ -78,7 +78,7 @@ def sample_photos() -> list[Path]:
 
 
 def sample_emoji() -> list[Path]:
-    """Files of the emoji that come with the package, 64 x 64 pixels; no vendor's drawing of them was used in training."""
+    """Files of the emoji that come with the package, 64 x 64 pixels; no vendor's drawing of them was trained on."""
     return pictures.find_pictures(Path(__file__).parents[1] / "data" / "emoji")
 
 
