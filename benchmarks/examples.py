@@ -40,6 +40,7 @@ def run(name: str, picture: Path) -> dict[str, float]:
     environment = {key: value for key, value in os.environ.items() if key not in hidden} | {"PYTHONPATH": str(ROOT)}
     call = [sys.executable, "-m", "benchmarks._example", str(FOLDER / f"{name}.py"), str(picture.resolve())]
     with tempfile.TemporaryDirectory() as folder:  # where an example may write
+        environment["REDDIFF_JAX_CACHE"] = f"{folder}/cache"  # empty, as in a stranger's first run
         done = subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{name} failed:\n{done.stdout}{done.stderr}")

@@ -5,6 +5,7 @@
 # again; it does only what is missing, and the result is what an undisturbed run gives.
 
 # %%
+import json
 import subprocess
 import sys
 import tempfile
@@ -24,10 +25,10 @@ from reddiff_jax import jobs
 folder = Path(tempfile.mkdtemp())
 small, restored = folder / "small", folder / "restored"
 small.mkdir()
-shrink = rd.bicubic((192, 192, 3), 4)
-photos = {path.stem: rd.read_picture(path)[32:224, 32:224] for path in jobs.sample_photos()}
+shrink = rd.bicubic((160, 160, 3), 4)
+photos = {path.stem: rd.read_picture(path)[32:192, 48:208] for path in jobs.sample_photos()}
 for name, photo in photos.items():
-    rd.write_picture(small / f"{name}.png", shrink(photo))  # 48 x 48
+    rd.write_picture(small / f"{name}.png", shrink(photo))  # 40 x 40
 
 # %% [markdown]
 # In a shell this is
@@ -36,17 +37,19 @@ for name, photo in photos.items():
 # reddiff-jax restore small --task bicubic4 --sigma 0 --steps 10 --batch-size 1 --out restored
 # ```
 #
-# Results are written as they come, with a line each in `manifest.jsonl`. We stop the
-# command when two pictures are there.
+# `manifest.jsonl` gets a line for whatever happens to a picture. We stop the command when two
+# pictures are restored.
 
 # %%
 program = [sys.executable, "-c", "from reddiff_jax.cli import main; main()"]
 options = ["--task", "bicubic4", "--sigma", "0", "--steps", "10", "--batch-size", "1"]
 command = [*program, "restore", str(small), *options, "--out", str(restored)]
+manifest = restored / "manifest.jsonl"
 
 
 def done():
-    return sorted(path.stem for path in restored.glob("*.png"))
+    lines = manifest.read_text().split("\n")[:-1] if manifest.exists() else []
+    return {line["name"] for line in map(json.loads, lines) if line["status"] == "restored"}
 
 
 process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
