@@ -33,6 +33,10 @@ def _slices(channels: int) -> dict:
     return {"slice_": variables()["x"][..., :channels]}
 
 
+def _volume() -> dict:
+    return {"volume": jnp.moveaxis(variables()["x"][..., :2], 2, 0)[..., None]}
+
+
 def _logits(x_t, t):
     return jnp.mean(x_t) * jnp.arange(3.0)
 
@@ -44,6 +48,7 @@ def _conditions() -> dict:
 EXTRA = {
     "docs/guides/mri.md": lambda: _slices(2),
     "docs/guides/ct.md": lambda: _slices(1),
+    "docs/guides/volumes.md": _volume,
     "docs/guides/tuning.md": lambda: {"photos": np.asarray(variables()["x"])[None]},
     "docs/theory/conditioning.md": _conditions,
 }

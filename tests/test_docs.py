@@ -60,6 +60,12 @@ def _solvers(found: dict) -> None:
     assert (found["solver"].lam, found["exact"].levels.to_timestep) == (1.0, rd.Schedule.fractional)
 
 
+def _volumes(found: dict) -> None:
+    assert found["xs"].shape == found["volume"].shape
+    assert found["thin"].shape == (16, 16, 2)
+    assert np.isfinite(found["thin"]).all()
+
+
 def _derivatives(found: dict) -> None:
     way = jax.random.normal(jax.random.key(1), found["y"].shape)
     length = 1e-2  # float32: a hundredth of a pixel's range changes the error by more than its rounding
@@ -82,6 +88,7 @@ CHECKS = {
     "docs/guides/solvers.md": _solvers,
     "docs/guides/differentiating.md": _derivatives,
     "docs/guides/extending.md": _extending,
+    "docs/guides/volumes.md": _volumes,
 }
 """What the page says of its results."""
 

@@ -43,6 +43,8 @@ def test_a_command_in_a_page_exists(words):
         assert set(rest) <= TARGETS
     elif program == "python" and rest[:1] == ["-m"]:
         assert importlib.util.find_spec(rest[1]) is not None
+    elif program == "python":
+        assert (ROOT / rest[0]).is_file()
     else:
         assert program in ("pip", "git", "cd", "tensorboard", "export"), f"{program} is not known to this test"
 

@@ -77,12 +77,12 @@ BASELINE = DiffpirSettings.name
 
 
 def sample_photos() -> list[Path]:
-    """The photos that come with the package."""
+    """Files of the photos that come with the package, 256 x 256 pixels; no bundled prior was trained on them."""
     return pictures.find_pictures(Path(__file__).parents[1] / "data" / "photos")
 
 
 def sample_emoji() -> list[Path]:
-    """The emoji that come with the package; no prior here was trained on their like by any vendor."""
+    """Files of the emoji that come with the package, 64 x 64 pixels; no vendor's drawing of them was trained on."""
     return pictures.find_pictures(Path(__file__).parents[1] / "data" / "emoji")
 
 
