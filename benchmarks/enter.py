@@ -28,6 +28,7 @@ import numpy as np
 import reddiff_jax as rd
 from benchmarks import _entries, _posteriors, _report, posterior, quality
 from benchmarks._tables_posteriors import posterior_rows
+from benchmarks._tables_quality import is_shown
 from reddiff_jax import metrics
 
 TABLES = ("quality", "posterior")
@@ -96,13 +97,13 @@ def posterior_row(
 
 
 def beside_quality(rows: list[dict[str, Any]], committed: list[dict[str, Any]]) -> str:
-    """For each task the entry's figures, its place, and those of the committed rows in order, best first."""
+    """For each task the entry's figures, its place, and those of the rows that the site shows, best first."""
     parts = []
     for metric, title, sign, digits in (("PSNR", "PSNR in dB", -1, 2), ("LPIPS", "LPIPS, lower is better", 1, 3)):
         table = []
         for row in rows:
             case = (row["task"], row["sigma"])
-            others = [each for each in committed if (each["task"], each["sigma"]) == case]
+            others = [each for each in committed if (each["task"], each["sigma"]) == case and is_shown(each)]
             ordered = sorted([*others, row], key=lambda each: sign * each[metric])
             table.append(
                 {
