@@ -17,7 +17,7 @@ trap 'rm -rf "$work"' EXIT
 export UV_NO_PROGRESS=1 PYTHONPATH=
 
 find_python() { # VERSION -> path, nothing if there is none
-  "$UV" python find -q --no-python-downloads --no-project "$1" 2>/dev/null && return
+  "$UV" python find --no-python-downloads --no-project "$1" 2>/dev/null && return
   local each
   for each in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1"*/bin/python "/usr/bin/python$1"; do
     if [ -x "$each" ]; then echo "$each"; return; fi
