@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Any CPU or GPU build of torch serves; plain "torch" pulls gigabytes of CUDA on Linux.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-slow lint format docs oracles clean
+.PHONY: demo test test-slow lint format docs oracles release-check matrix clean
 
 demo: .venv/installed
 	$(BIN)/reddiff-jax demo --out demo
@@ -27,6 +27,14 @@ format: .venv/installed-dev
 docs: .venv/installed-docs
 	$(BIN)/mkdocs build --strict --quiet
 
+# Builds dist/, checks what is in it and uses it in an empty environment.
+release-check: .venv/installed-dev
+	UV=$(CURDIR)/$(BIN)/uv PYRIGHT=$(CURDIR)/$(BIN)/pyright PYTHON=$(CURDIR)/$(BIN)/python tools/release.sh
+
+# A part of the tests with the lowest versions of what is needed on Python 3.11, and with the newest on 3.13.
+matrix: .venv/installed-dev
+	UV=$(CURDIR)/$(BIN)/uv tools/matrix.sh
+
 # Independent implementations that some tests compare with. Four are installed without their dependencies, because these
 # include a CUDA build of torch or of onnxruntime; see tests/oracles.py.
 oracles: .venv/installed-test
@@ -35,7 +43,7 @@ oracles: .venv/installed-test
 	$(BIN)/pip install -q -e ".[oracles]"
 
 clean:
-	rm -rf .venv demo site
+	rm -rf .venv demo site dist
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -50,7 +58,7 @@ clean:
 	touch $@
 
 .venv/installed-dev: .venv/installed-test
-	$(BIN)/pip install -q -e ".[bench,dev]"
+	$(BIN)/pip install -q -e ".[bench,dev,release]"
 	touch $@
 
 .venv/installed-docs: .venv/installed

@@ -13,12 +13,20 @@ def order() -> str:
 def posterior() -> str:
     result = load("posterior")
     evaluations = result["settings"]["evaluations"]
+    rows = posterior_rows(result["rows"], evaluations)
+    repeats = sorted({row["repeats"] for row in result["rows"]})
+    how = f"{' or '.join(map(str, repeats))} measurements of each kind, {evaluations} network evaluations"
+    return markdown(rows, list(rows[0])) + measured_on(result, how)
+
+
+def posterior_rows(found: list[dict], evaluations: int) -> list[dict[str, str]]:
+    """A row for each solver from those of benchmarks/posterior.py with this number of network evaluations."""
 
     def mean(prior: str, solver: str, column: str) -> float | None:
         """Over the numbers of measured values."""
         values = [
             row[column]
-            for row in result["rows"]
+            for row in found
             if (row["prior"], row["solver"]) == (prior, solver) and row.get("evaluations", evaluations) == evaluations
         ]
         return sum(values) / len(values) if values else None
@@ -27,7 +35,7 @@ def posterior() -> str:
         value = mean(prior, solver, column)
         return "" if value is None else f"{value:.2f}"
 
-    rows = [
+    return [
         {
             "solver": solver,
             "Gaussian: SW": cell("Gaussian full", solver, "SW"),
@@ -41,11 +49,8 @@ def posterior() -> str:
             "wrong weight (8)": cell("GMM 8", solver, "weights"),
             "spread (8)": cell("GMM 8", solver, "spread"),
         }
-        for solver in dict.fromkeys(row["solver"] for row in result["rows"])
+        for solver in dict.fromkeys(row["solver"] for row in found)
     ]
-    repeats = sorted({row["repeats"] for row in result["rows"]})
-    how = f"{' or '.join(map(str, repeats))} measurements of each kind, {evaluations} network evaluations"
-    return markdown(rows, list(rows[0])) + measured_on(result, how)
 
 
 def calibration() -> str:

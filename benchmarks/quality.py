@@ -152,7 +152,7 @@ def simulate(name: str, sigma: float, x: np.ndarray) -> list[rd.Problem]:
     """One measurement of each picture."""
     task = tasks.by_name(name)
     problems = []
-    for key, image in zip(_keys(len(x), seed=1), x, strict=True):
+    for key, image in zip(run_keys(len(x), seed=1), x, strict=True):
         operator = task.operator(image.shape, task.simulate(key, image.shape))
         problems.append(rd.measure(key, operator, rd.gaussian(sigma), jnp.asarray(image)))
     return problems
@@ -198,7 +198,7 @@ def results(
 ) -> Iterator[tuple[str, jax.Array, int]]:
     """Method, restored pictures, evaluations of the network; for what is not done and the method can do."""
     problems = simulate(name, sigma, x)
-    stacked, keys = rd.stack(problems), _keys(len(x))
+    stacked, keys = rd.stack(problems), run_keys(len(x))
     if "A+y" not in done:
         yield "A+y", jax.vmap(lambda p: p.operator.pinv(p.y))(stacked), 0
     for method in set(baselines(name, problems[0], sigma)) - done:
@@ -233,15 +233,6 @@ def main() -> None:
     prior, lpips = rd.load_prior(args.prior), metrics.load_lpips()
     cut = pictures(args.size)
     names, x = list(cut), np.stack(list(cut.values()))
-
-    @jax.jit
-    def judge(lpips, restored):
-        def one(a, b):
-            ssim = metrics.ssim((a + 1) / 2, (b + 1) / 2, data_range=1.0)
-            return {"PSNR": metrics.psnr(a, b), "SSIM": ssim, "LPIPS": lpips(a, b)}
-
-        return jax.vmap(one)(jnp.clip(restored, -1, 1), jnp.asarray(x))
-
     used = {"prior": str(args.prior or "bundled"), "size": args.size, "pictures": names}
     path = _report.RESULTS / "quality.json"
     earlier = json.loads(path.read_text()) if path.exists() and not args.fresh else {}
@@ -252,11 +243,8 @@ def main() -> None:
             jax.clear_caches()  # of too many programs at once LLVM aborts: memory mappings run out
             done = {row["method"] for row in rows if (row["task"], row["sigma"]) == (name, sigma)}
             for method, images, evaluations in results(prior, known, name, sigma, x, args.solvers, done):
-                values = {key: np.asarray(value) for key, value in judge(lpips, images).items()}
                 row = {"task": name, "sigma": sigma, "method": method}
-                row |= {key: round(float(value.mean()), 4) for key, value in values.items()}
-                row |= {"evaluations": evaluations}
-                row |= {"per picture PSNR": dict(zip(names, values["PSNR"].round(2).tolist(), strict=True))}
+                row |= judged(lpips, images, cut) | {"evaluations": evaluations}
                 rows.append(row)
                 print(
                     _report.markdown([row], ["task", "sigma", "method", "PSNR", "LPIPS"]).splitlines()[-1], flush=True
@@ -266,7 +254,25 @@ def main() -> None:
                 _report.write("quality", settings=used, rows=rows)
 
 
-def _keys(count: int, seed: int = 0) -> jax.Array:
+def judged(lpips: metrics.Lpips, restored: jax.Array | np.ndarray, truths: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Means over the pictures of PSNR in dB, SSIM of pixels in [0, 1] and LPIPS, and the PSNR of each."""
+    found = _judge(lpips, jnp.asarray(restored), jnp.asarray(np.stack(list(truths.values()))))
+    values = {name: np.asarray(value) for name, value in found.items()}
+    row: dict[str, Any] = {name: round(float(value.mean()), 4) for name, value in values.items()}
+    return row | {"per picture PSNR": dict(zip(truths, values["PSNR"].round(2).tolist(), strict=True))}
+
+
+@jax.jit
+def _judge(lpips: metrics.Lpips, restored: jax.Array, truths: jax.Array) -> dict[str, jax.Array]:
+    def one(a, b):
+        ssim = metrics.ssim((a + 1) / 2, (b + 1) / 2, data_range=1.0)
+        return {"PSNR": metrics.psnr(a, b), "SSIM": ssim, "LPIPS": lpips(a, b)}
+
+    return jax.vmap(one)(jnp.clip(restored, -1, 1), truths)
+
+
+def run_keys(count: int, seed: int = 0) -> jax.Array:
+    """One key for each picture; seed 0 is that of runs, 1 that of measurements."""
     return jax.random.split(jax.random.key(seed), count)
 
 

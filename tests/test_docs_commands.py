@@ -5,7 +5,6 @@ import itertools
 import re
 import shlex
 
-import click
 import pytest
 import typer
 from docs_pages import PAGES, ROOT, blocks
@@ -14,7 +13,7 @@ from reddiff_jax import io, settings, tasks
 from reddiff_jax.cli import app
 
 _GROUP = typer.main.get_command(app)
-_CONTEXT = click.Context(_GROUP)
+_CONTEXT = typer.Context(_GROUP)
 COMMANDS = {name: _GROUP.get_command(_CONTEXT, name) for name in _GROUP.list_commands(_CONTEXT)}  # type: ignore[attr-defined]
 KNOWN = {"--task": tasks.TASKS, "--solver": settings.SETTINGS}
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))

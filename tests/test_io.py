@@ -340,7 +340,7 @@ def test_a_save_that_was_killed_can_be_repeated(prior, tmp_path):
 
 
 def test_the_folder_appears_only_when_complete(prior, tmp_path, monkeypatch):
-    def fail(self, *args):
+    def fail(self, *args, **kwargs):
         raise OSError("disk full")
 
     # The card is written last, after the arrays.
