@@ -29,11 +29,11 @@ docs: .venv/installed-docs
 
 # Builds dist/, checks what is in it and uses it in an empty environment.
 release-check: .venv/installed-dev
-	UV=$(CURDIR)/$(BIN)/uv PYRIGHT=$(CURDIR)/$(BIN)/pyright PYTHON=$(CURDIR)/$(BIN)/python tools/release.sh
+	UV=$(CURDIR)/$(BIN)/uv PYRIGHT=$(CURDIR)/$(BIN)/pyright PYTHON=$(CURDIR)/$(BIN)/python tests/release/release.sh
 
 # A part of the tests with the lowest versions of what is needed on Python 3.11, and with the newest on 3.13.
 matrix: .venv/installed-dev
-	UV=$(CURDIR)/$(BIN)/uv tools/matrix.sh
+	UV=$(CURDIR)/$(BIN)/uv tests/release/matrix.sh
 
 # Independent implementations that some tests compare with. Four are installed without their dependencies, because these
 # include a CUDA build of torch or of onnxruntime; see tests/oracles.py.

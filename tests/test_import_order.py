@@ -36,7 +36,7 @@ ANYTHING_BELOW = {"__init__", "cli"}
 
 HEAVY = {"torch", "matplotlib", "PIL"}
 MAY_IMPORT_HEAVY_AT_THE_TOP = {"cli"}
-OUTSIDE = {"convert", "tests", "benchmarks", "tools"}
+OUTSIDE = {"convert", "tests", "benchmarks"}
 
 
 def _part(name: str) -> str:

@@ -1,11 +1,10 @@
-"""What tools/distributions.py finds wrong with a wheel or an sdist."""
+"""What tests/release/distributions.py finds wrong with a wheel or an sdist."""
 
 from email.message import Message
 
+import distributions
 import pytest
 from docs_pages import ROOT
-
-from tools import distributions
 
 VERSION = "1.2.3"
 OWN = f"reddiff_jax-{VERSION}.dist-info/"

@@ -3,12 +3,12 @@
 import re
 import tomllib
 
+import distributions
 import pytest
 import yaml
 from docs_pages import README, ROOT
 
 import reddiff_jax as rd
-from tools import distributions
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs a part of the tests with other versions of what the package needs: tools/matrix.sh [lowest] [newest]
+# Runs a part of the tests with other versions of what the package needs: tests/release/matrix.sh [lowest] [newest]
 #   lowest  the lowest version that pyproject.toml allows of each dependency, on Python 3.11
 #   newest  the newest of each, on Python 3.13
 # Needs uv. A Python that is not there is not fetched: the row is skipped, which is said.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 UV=${UV:-uv}
 # Laws of all solvers and operators, and a part for each dependency: checkpoints, pictures, exported runs, commands, cache.
 TESTS=${TESTS:-"tests/solvers/test_solver_laws.py tests/operators/test_operator_laws.py tests/test_io.py

@@ -1,4 +1,4 @@
-"""Checks what is in a wheel and an sdist: `python tools/distributions.py FOLDER`, with the standard library alone."""
+"""Checks what is in a wheel and an sdist: `python tests/release/distributions.py FOLDER`, with the standard library alone."""
 
 import re
 import sys
@@ -26,7 +26,7 @@ NEEDED = (
 NEEDED_OF_SDIST = (
     *("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md"),
     *("CITATION.cff", "Makefile", "mkdocs.yml", "tests/conftest.py", "benchmarks/__init__.py", "docs/index.md"),
-    *("convert/__main__.py", "tools/distributions.py"),
+    *("convert/__main__.py", "tests/release/distributions.py"),
 )
 _TARGET = re.compile(r"\]\(([^)\s]+)[^)]*\)|<(?:img|a)[^>]+(?:src|href)=[\"']([^\"']+)")
 
