@@ -26,6 +26,7 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from reddiff_jax._checks import check_non_negative, check_whole
+from reddiff_jax._keys import numbered_keys
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Condition, Image, Key, Timestep
 from reddiff_jax.priors import Prior
@@ -138,8 +139,8 @@ class Repulsive(Solver[RepulsiveState]):
         return jax.vmap(self.solver.estimate)(state.particles)
 
     def keys(self, key: Key) -> jax.Array:
-        """The particles' own keys of one step: particle i has ``fold_in(key, i)``, however many there are."""
-        return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(self.num_particles))
+        """The particles' own keys of one step, (num_particles,)."""
+        return numbered_keys(key, self.num_particles)
 
 
 def repulsive(

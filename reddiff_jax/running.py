@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from reddiff_jax import _tree
 from reddiff_jax._checks import check_type, check_whole, describe
-from reddiff_jax._keys import as_key
+from reddiff_jax._keys import as_key, numbered_keys
 from reddiff_jax._repr import Detail, Repr, field_parts
 from reddiff_jax._types import Key
 from reddiff_jax.problems import Problem, check_single
@@ -144,7 +144,7 @@ def best_of(
 def _best_of(
     key: Key, solver: Solver, problem: Problem, num_restarts: int
 ) -> tuple[Solution, Float[Array, "num_restarts"]]:
-    keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(num_restarts))
+    keys = numbered_keys(key, num_restarts)
     solutions = jax.vmap(run, in_axes=(0, None, None))(keys, solver, problem)
     residuals = jax.vmap(problem.rms_residual)(solutions.x)
     residuals = jnp.where(solutions.finite & jnp.isfinite(residuals), residuals, jnp.inf)
@@ -182,7 +182,7 @@ def mean_of(
 def _mean_of(
     key: Key, solver: Solver, problem: Problem, num_runs: int
 ) -> tuple[Float[Array, "H W C"], Float[Array, "H W C"]]:
-    keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(num_runs))
+    keys = numbered_keys(key, num_runs)
     xs = jax.vmap(run, in_axes=(0, None, None))(keys, solver, problem).x
     return xs.mean(axis=0), xs.std(axis=0, ddof=1)
 

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from reddiff_jax._checks import check_whole
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image, Key
 from reddiff_jax.noise import Gaussian
@@ -61,8 +60,3 @@ def scalar(value: jax.Array | float) -> jax.Array:
 def scalar_unless_zero(value: jax.Array | float) -> jax.Array | None:
     """Returns None for the number 0, so that a term without weight is left out of the program."""
     return None if isinstance(value, int | float) and value == 0 else scalar(value)
-
-
-def check_count(name: str, count: int) -> None:
-    """Raises TypeError or ValueError unless a number of inner steps is whole and at least 1."""
-    check_whole(name, count)

@@ -9,12 +9,11 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float
 
-from reddiff_jax._checks import check_type
+from reddiff_jax._checks import check_type, check_whole
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image
 from reddiff_jax.operators import LinearOperator
 from reddiff_jax.problems import DataTerm, Problem, least_squares
-from reddiff_jax.solvers._base import check_count
 from reddiff_jax.solvers._control_variates import ControlVariate, variate_twice
 from reddiff_jax.solvers._proximal import check_linear, proximal
 
@@ -185,7 +184,7 @@ def proximal_step(*, num_cg: int = 10) -> Step:
     Raises:
         ValueError: If ``num_cg`` is below 1.
     """
-    check_count("num_cg", num_cg)
+    check_whole("num_cg", num_cg)
     return ProximalStep(num_cg)
 
 
@@ -198,7 +197,7 @@ def langevin_step(*, num_cg: int = 10) -> Step:
     Raises:
         ValueError: If ``num_cg`` is below 1.
     """
-    check_count("num_cg", num_cg)
+    check_whole("num_cg", num_cg)
     return LangevinStep(num_cg)
 
 

@@ -35,10 +35,10 @@ from typing import NamedTuple
 import jax
 import optax
 
-from reddiff_jax._checks import check_non_negative, check_positive
+from reddiff_jax._checks import check_non_negative, check_positive, check_whole
 from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.schedules import Schedule
-from reddiff_jax.solvers._base import check_count, scalar
+from reddiff_jax.solvers._base import scalar
 from reddiff_jax.solvers._control_variates import ControlVariate, variate_projected
 from reddiff_jax.solvers._draws import keys_of_noise
 from reddiff_jax.solvers._initial_images import Init, init_smooth_if_linear
@@ -137,7 +137,7 @@ def noise_aware(
         check_non_negative("gamma", gamma)
     check_positive("sigma_max", sigma_max)
     check_positive("sigma_min", sigma_min)
-    check_count("num_steps", num_steps)
+    check_whole("num_steps", num_steps)
     if sample:
         step = langevin_step(num_cg=num_cg)
     elif step is None:

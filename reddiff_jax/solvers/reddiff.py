@@ -22,11 +22,11 @@ import optax
 from jaxtyping import Array, Float
 
 from reddiff_jax import schedules, weightings
-from reddiff_jax._checks import check_non_negative, check_positive
+from reddiff_jax._checks import check_non_negative, check_positive, check_whole
 from reddiff_jax._types import Image, Timesteps
 from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import DataTerm, Problem, least_squares
-from reddiff_jax.solvers._base import check_count, scalar, scalar_unless_zero
+from reddiff_jax.solvers._base import scalar, scalar_unless_zero
 from reddiff_jax.solvers._control_variates import ControlVariate, variate_published
 from reddiff_jax.solvers._draws import keys_of_all
 from reddiff_jax.solvers._initial_images import Init, init_noise, init_pinv
@@ -144,7 +144,7 @@ def reddiff(
         raise ValueError("step is langevin_step, which needs the noise-aware weight: use rd.noise_aware(sample=True).")
     if isinstance(step, ProximalStep):
         check_positive("obs_weight", obs_weight)
-    check_count("timesteps_per_update", timesteps_per_update)
+    check_whole("timesteps_per_update", timesteps_per_update)
     grid = prior.schedule.timesteps(num_steps * timesteps_per_update, spacing=spacing, fractional=True)
     if grid.size % timesteps_per_update:
         raise ValueError(
@@ -186,7 +186,7 @@ def reddiff_published(
     Source:
         The code published with Mardani et al. 2023 (arXiv 2305.04391), from its description.
     """
-    check_count("batch_size", batch_size)
+    check_whole("batch_size", batch_size)
     solver = reddiff(prior, optimizer, spacing=schedules.published, reduction=BatchMean(batch_size), **options)
     return solver.replace(returns_perturbed=True)  # type: ignore[attr-defined]
 

@@ -40,12 +40,12 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 from reddiff_jax import schedules, weightings
-from reddiff_jax._checks import check_non_negative, check_positive
+from reddiff_jax._checks import check_non_negative, check_positive, check_whole
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image, Key
 from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem, check_single
-from reddiff_jax.solvers._base import Solver, check_count, known_sigma_y, scalar
+from reddiff_jax.solvers._base import Solver, known_sigma_y, scalar
 from reddiff_jax.solvers._initial_images import Init, first_image, init_noise, init_pinv
 from reddiff_jax.solvers._levels import REMEDY, falling
 from reddiff_jax.solvers._steps import ADAM, decayed_adam
@@ -250,7 +250,7 @@ def reddiff_var(
     check_non_negative("lam", lam)
     for name, value in (("first_std", first_std), ("sigma_max", sigma_max), ("sigma_min", sigma_min)):
         check_positive(name, value)
-    check_count("num_steps", num_steps)
+    check_whole("num_steps", num_steps)
     fallen = jnp.minimum(jnp.arange(num_steps) / (0.8 * num_steps), 1.0)
     return RedDiffVar(
         prior=prior,
