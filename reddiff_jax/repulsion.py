@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from reddiff_jax._checks import check_non_negative, check_whole
+from reddiff_jax._checks import check_callable, check_non_negative, check_whole
 from reddiff_jax._keys import numbered_keys
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Condition, Image, Key, Timestep
@@ -177,6 +177,7 @@ def repulsive(
     if not isinstance(getattr(solver, "prior", None), Prior):
         raise TypeError(f"repulsive needs a solver with a prior; {type(solver).__name__} has none.")
     if not isinstance(features, jax.tree_util.Partial):
+        check_callable("features", features, "a function of an image")
         features = jax.tree_util.Partial(features)
     return Repulsive(solver=solver, weight=scalar(weight), features=features, num_particles=num_particles)
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from reddiff_jax._checks import numbers
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image, Key, Timestep, Timesteps
 from reddiff_jax.operators import LinearOperator, Operator, SpectralOperator
@@ -106,6 +107,13 @@ class GridLevels(Levels):
 def falling(first: jax.Array, last: jax.Array | float, fallen: jax.Array | float) -> jax.Array:
     """``first (last / first)^fallen``: the level that is first at 0 and last at 1, and falls by a constant factor."""
     return first * (last / first) ** fallen
+
+
+def check_falling(sigma_max: jax.Array | float, sigma_min: jax.Array | float) -> None:
+    """Raises ValueError if levels would rise from sigma_max to sigma_min."""
+    first, last = numbers(sigma_max), numbers(sigma_min)
+    if first is not None and last is not None and first.ndim == last.ndim == 0 and first < last:
+        raise ValueError(f"sigma_max is {first:.4g} but must be at least sigma_min, which is {last:.4g}.")
 
 
 @struct.dataclass

@@ -9,7 +9,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float
 
-from reddiff_jax._checks import check_type, check_whole
+from reddiff_jax._checks import check_callable, check_type, check_whole
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image
 from reddiff_jax.operators import LinearOperator
@@ -156,6 +156,9 @@ def decayed_adam(num_steps: int) -> optax.GradientTransformation:
 # One object, so that solvers built apart share a compilation.
 ADAM = optax.adam(0.1, b1=0.9, b2=0.99)
 
+_OPTIMIZER = (optax.GradientTransformation, type(None))
+_NEEDED = "an Optax transformation, such as optax.adam(0.1)"
+
 
 def optax_step(optimizer: optax.GradientTransformation | None = None, *, data_term: DataTerm = least_squares) -> Step:
     """A step of an optimizer along ``g = J_A^T (A(mu) - y) + kappa r (eps_hat - c eps)``.
@@ -166,10 +169,12 @@ def optax_step(optimizer: optax.GradientTransformation | None = None, *, data_te
             another compilation.
         data_term: ``least_squares``, as published; ``likelihood`` of the problem's noise, e.g. for photon counts, at a
             scale that leaves ``lam`` its meaning; or a function (problem, mu) -> gradient.
+
+    Raises:
+        TypeError: If an argument is of another type.
     """
-    optimizer = ADAM if optimizer is None else optimizer
-    check_type("optimizer", optimizer, optax.GradientTransformation, "an Optax transformation, such as optax.adam(0.1)")
-    return OptaxStep(optimizer, data_term)
+    check_callable("data_term", data_term, "a function (problem, mu) -> gradient, such as rd.likelihood")
+    return OptaxStep(as_optimizer(optimizer), data_term)
 
 
 def proximal_step(*, num_cg: int = 10) -> Step:
@@ -203,4 +208,15 @@ def langevin_step(*, num_cg: int = 10) -> Step:
 
 def as_step(step: Step | optax.GradientTransformation | None) -> Step:
     """Returns a step as it is, and ``optax_step`` of an optimizer (the paper's if None)."""
-    return step if isinstance(step, Step) else optax_step(step)
+    if isinstance(step, Step):
+        return step
+    check_type("step", step, _OPTIMIZER, f"{_NEEDED}, or a step, such as rd.proximal_step()")
+    return optax_step(step)
+
+
+def as_optimizer(
+    optimizer: optax.GradientTransformation | None, default: optax.GradientTransformation = ADAM
+) -> optax.GradientTransformation:
+    """Returns an optimizer as it is, and the default for None; TypeError for anything else."""
+    check_type("optimizer", optimizer, _OPTIMIZER, _NEEDED)
+    return default if optimizer is None else optimizer

@@ -20,7 +20,7 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from reddiff_jax import schedules
-from reddiff_jax._checks import check_positive, check_whole
+from reddiff_jax._checks import check_callable, check_positive, check_whole
 from reddiff_jax._types import Image, Key, Timestep
 from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem
@@ -151,6 +151,7 @@ def daps(
         check_positive("sigma_y", sigma_y)
     check_whole("num_ode", num_ode)
     check_whole("num_langevin", num_langevin)
+    check_callable("step_rule", step_rule, "a function (r_t, sigma, t / T) -> size, such as rd.solvers.daps_curvature")
     timesteps = prior.schedule.timesteps(num_steps, spacing=spacing)
     return DAPS(
         prior,

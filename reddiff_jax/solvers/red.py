@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Int
 
-from reddiff_jax._checks import check_non_negative, check_positive, check_whole
+from reddiff_jax._checks import check_callable, check_non_negative, check_positive, check_whole
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image, Key
 from reddiff_jax.priors import Prior, check_prior
@@ -162,6 +162,7 @@ def red(
         check_positive(name, value)
     check_whole("num_steps", num_steps)
     check_whole("num_cg", num_cg)
+    check_callable("form", form, "a form of RED, such as rd.solvers.red_fixed_point")
     return RED(
         prior=prior,
         t=prior.schedule.nearest(sigma_f),

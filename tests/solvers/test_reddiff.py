@@ -672,7 +672,7 @@ def test_runs_settle_near_the_modes_of_a_mixture_with_less_than_their_spread():
             {"num_steps": 111, "timesteps_per_update": 3, "spacing": schedules.published},
             "not a multiple of timesteps_per_update=3",
         ),
-        ({"step": rd.langevin_step()}, r"use rd\.noise_aware\(sample=True\)"),
+        ({"step": rd.langevin_step()}, r"use rd\.noise_aware\(prior, sample=True\)"),
         ({"step": rd.proximal_step(), "obs_weight": 0.0}, "obs_weight"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
