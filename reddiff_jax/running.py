@@ -10,7 +10,7 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from reddiff_jax import _tree
-from reddiff_jax._checks import check_type, check_whole, describe
+from reddiff_jax._checks import check_type, check_whole, describe, numbers
 from reddiff_jax._keys import as_key, numbered_keys
 from reddiff_jax._repr import Detail, Repr, field_parts
 from reddiff_jax._types import Key
@@ -69,9 +69,24 @@ def run(
     key = as_key("run: key", key)
     if num_steps is not None:
         num_steps = check_whole("run: num_steps", num_steps, None)
+    if state is not None:
+        _check_state(state, solver, num_steps)
     if record is not None and not callable(record):
         raise TypeError(f"run: record is {describe(record)} but must be a function (state, info) -> pytree.")
     return _run(key, solver, problem, state, num_steps, record, check_whole("run: record_every", record_every, None))
+
+
+def _check_state(state: Any, solver: Solver, num_steps: int | None) -> None:
+    """Raises TypeError for what is no state, ValueError if it has fewer than ``num_steps`` steps to go."""
+    if not hasattr(state, "step"):
+        raise TypeError(f"run: state is {describe(state)} but must be a solver's state: solution.state.")
+    done = numbers(state.step)
+    # The levels end there: further steps would repeat the last one.
+    if done is not None and num_steps is not None and (most := done.max()) + num_steps > solver.num_steps:
+        raise ValueError(
+            f"num_steps is {num_steps} but the state has {most} of the solver's {solver.num_steps} steps; "
+            f"{solver.num_steps - most} are left."
+        )
 
 
 @partial(jax.jit, static_argnames=("num_steps", "record", "record_every"))

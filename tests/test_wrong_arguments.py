@@ -89,6 +89,21 @@ CASES = {
         TypeError,
         "batch_size is 2.0 (a float) but must be a whole number from 1",
     ),
+    "run_many numbers": (
+        lambda: list(rd.run_many(KEY, SOLVER, [PROBLEM, Y], batch_size=2)),
+        TypeError,
+        "run_many: problems[1] is an array float32[8, 8, 3] but must be a Problem",
+    ),
+    "run_many devices": (
+        lambda: rd.run_many(KEY, SOLVER, [PROBLEM], batch_size=2, mesh=2),
+        TypeError,
+        "run_many: mesh is 2 (an int) but must be a Mesh",
+    ),
+    "run solution for state": (
+        lambda: rd.run(KEY, SOLVER, PROBLEM, state=rd.run(KEY, SOLVER, PROBLEM, num_steps=1), num_steps=1),
+        TypeError,
+        "run: state is a Solution but must be a solver's state: solution.state.",
+    ),
     "run_with_progress": (lambda: rd.run_with_progress(SOLVER, KEY, PROBLEM), TypeError, "solver is a PRNG key"),
     "stack one": (lambda: rd.stack(PROBLEM), TypeError, "stack: trees is a Problem but must be several"),
     # problem, measure
@@ -212,7 +227,7 @@ CASES = {
     "optimizer not made": (lambda: rd.reddiff(PRIOR, optax.adam), TypeError, "step is the function adam"),
     "step not made": (lambda: rd.noise_aware(PRIOR, rd.proximal_step), TypeError, "step is the function proximal_step"),
     "optimizer of sds": (lambda: rd.sds(PRIOR, rd.proximal_step()), TypeError, "optimizer is a ProximalStep but must"),
-    "optimizer of sds_var": (lambda: rd.sds_var(PRIOR, "adam"), TypeError, "optimizer is 'adam' (a str)"),
+    "optimizer of sds_var": (lambda: rd.sds_var(PRIOR, "adam", num_steps=2), TypeError, "optimizer is 'adam' (a str)"),
     "optimizer of reddiff_var": (
         lambda: rd.reddiff_var(PRIOR, rd.optax_step()),
         TypeError,
