@@ -131,7 +131,7 @@ def _run(
 def best_of(
     key: Key, solver: Solver, problem: Problem, num_restarts: int = 4
 ) -> tuple[Solution, Float[Array, "num_restarts"]]:
-    """Solves one problem from several starts at once, and keeps the solution that explains ``y`` best.
+    """Runs a solver several times on one problem, and keeps the solution that explains ``y`` best.
 
     ``argmin_i |A(x_i) - y|``, x_i the result of a run with the key ``fold_in(key, i)``; results that are not finite
     come last. For problems that are not convex, phase retrieval above all; the solver should start at random

@@ -41,6 +41,10 @@ class Solver(Repr, abc.ABC, Generic[State]):
         """Reads the restored image off a state."""
 
 
+LIKELIHOOD = "rd.reddiff with rd.optax_step(data_term=rd.likelihood)"
+"""What serves noise that is not Gaussian, for errors."""
+
+
 def known_sigma_y(solver: str, problem: Problem, remedy: str) -> Float[Array, ""]:
     """Returns the standard deviation of the measurement noise, or raises TypeError if the noise is not Gaussian."""
     if not isinstance(problem.noise, Gaussian):

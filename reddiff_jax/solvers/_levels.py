@@ -15,7 +15,7 @@ from reddiff_jax._types import Image, Key, Timestep, Timesteps
 from reddiff_jax.operators import LinearOperator, Operator, SpectralOperator
 from reddiff_jax.problems import Problem, num_entries
 from reddiff_jax.schedules import Schedule
-from reddiff_jax.solvers._base import known_sigma_y
+from reddiff_jax.solvers._base import LIKELIHOOD, known_sigma_y
 
 
 class Scene(NamedTuple):
@@ -28,10 +28,7 @@ class Scene(NamedTuple):
     @property
     def sigma_y(self) -> Float[Array, ""]:
         """Standard deviation of the measurement noise; TypeError where it is not Gaussian."""
-        return known_sigma_y("noise_aware", self.problem, REMEDY)
-
-
-REMEDY = "Use rd.reddiff with rd.optax_step(data_term=rd.likelihood)."
+        return known_sigma_y("noise_aware", self.problem, f"Use {LIKELIHOOD}.")
 
 
 def mean_squared_row_norm(key: Key, operator: Operator, x: Image) -> Float[Array, ""]:

@@ -137,7 +137,7 @@ class StepByOperator(Step):
     linear: Step
     nonlinear: Step
 
-    gamma = 0.0  # that of the step that serves
+    gamma = 0.0  # never asked for: ``on`` gives the step that serves, which has its own
 
     def on(self, problem: Problem) -> Step:
         return (self.linear if isinstance(problem.operator, LinearOperator) else self.nonlinear).on(problem)

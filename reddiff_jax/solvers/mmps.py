@@ -28,7 +28,7 @@ from reddiff_jax._types import Image, Timestep
 from reddiff_jax.operators import LinearOperator, Operator
 from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem
-from reddiff_jax.solvers._base import scalar
+from reddiff_jax.solvers._base import LIKELIHOOD, scalar
 from reddiff_jax.solvers._initial_images import Init, init_zeros
 from reddiff_jax.solvers._sampler import Sampler, check_sampler
 from reddiff_jax.solvers._transition import ddim_transition
@@ -42,7 +42,7 @@ class MMPS(Sampler):
     num_cg: int = struct.field(pytree_node=False)
     clip: bool = struct.field(pytree_node=False)
 
-    remedy = "Use rd.dps, or rd.reddiff with rd.optax_step(data_term=rd.likelihood)."
+    remedy = f"Use rd.dps, or {LIKELIHOOD}."
 
     def update(self, z: Image, x_t: Image, t: Timestep, s: Timestep, problem: Problem) -> tuple[Image, Image]:
         """DDIM's step with x_y in place of x_hat."""

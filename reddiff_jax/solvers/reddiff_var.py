@@ -45,9 +45,9 @@ from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image, Key
 from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem, check_single
-from reddiff_jax.solvers._base import Solver, known_sigma_y, scalar
+from reddiff_jax.solvers._base import LIKELIHOOD, Solver, known_sigma_y, scalar
 from reddiff_jax.solvers._initial_images import Init, first_image, init_noise, init_pinv
-from reddiff_jax.solvers._levels import REMEDY, check_falling, falling
+from reddiff_jax.solvers._levels import check_falling, falling
 from reddiff_jax.solvers._steps import as_optimizer, decayed_adam
 from reddiff_jax.weightings import WEIGHTING, Weighting
 
@@ -203,7 +203,7 @@ class RedDiffVar(Solver[RedDiffVarState]):
         return jnp.abs(spread) if self.published else jnp.exp(spread)
 
     def _sigma_y(self, problem: Problem) -> Float[Array, ""]:
-        sigma_y = known_sigma_y("reddiff_var", problem, REMEDY)
+        sigma_y = known_sigma_y("reddiff_var", problem, f"Use {LIKELIHOOD}.")
         return jnp.maximum(sigma_y, _LEAST_SIGMA)
 
 
