@@ -21,6 +21,11 @@ def key_from(seed: Any) -> Key:
     return jax.random.key(seed, impl=_IMPLEMENTATION)
 
 
+def numbered_keys(key: Key, count: int) -> jax.Array:
+    """``fold_in(key, i)`` for i from 0 to ``count - 1``: key i is the same, however many there are."""
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(count))
+
+
 def as_key(name: str, key: Any) -> Key:
     """Returns one threefry key: the key itself, or one derived from a key of another implementation.
 

@@ -61,6 +61,7 @@ class CompiledRun:
         keep: Whether the programs outlive this object, for others like it.
 
     Raises:
+        ValueError: If ``steps_per_call`` does not divide the solver's steps.
         OutOfMemoryError: If it is known to need more memory than a device has.
     """
 
@@ -75,6 +76,10 @@ class CompiledRun:
         mesh: Mesh | None = None,
         keep: bool = False,
     ):
+        if steps_per_call is not None and solver.num_steps % check_whole("steps_per_call", steps_per_call):
+            raise ValueError(
+                f"steps_per_call is {steps_per_call} but must divide the {solver.num_steps} steps of a run."
+            )
         self.num_steps, self.steps_per_call = solver.num_steps, steps_per_call
         self._is_batch = axes is not None
         began = time.perf_counter()
@@ -190,7 +195,8 @@ class BatchSolver:
             The solutions, each leaf with a leading axis (batch_size,); meaningless in slots without a problem.
 
         Raises:
-            ValueError: If the problems differ in structure or shape from each other or from those before.
+            ValueError: If the problems differ in structure or shape from each other or from those before, or are more
+                than ``batch_size``, or none.
         """
 
         def on_call(step: int, info: Any, states: Any) -> None:
@@ -215,7 +221,9 @@ class BatchSolver:
 
     def _sources(self, problems: Sequence[Problem | None]) -> list[int]:
         """For each slot the one whose problem is solved in it: itself, or the first if it is empty."""
-        first = next(i for i, problem in enumerate(problems) if problem is not None)
+        first = next((i for i, problem in enumerate(problems) if problem is not None), None)
+        if first is None or len(problems) > self.batch_size:
+            raise ValueError(f"a batch has 1 to {self.batch_size} problems but {len(problems)} slots came.")
         sources = [first if problem is None else i for i, problem in enumerate(problems)]
         return sources + [first] * (self.batch_size - len(sources))
 
@@ -299,6 +307,7 @@ def run_many(
     if isinstance(problems, Problem):
         raise TypeError("run_many: problems is one Problem but must be several: [problem], or rd.run for one.")
     check_type("run_many: problems", problems, Iterable, "several Problems, such as a list")
+    check_type("run_many: mesh", mesh, (Mesh, type(None)), "a Mesh, such as jax.make_mesh((2,), ('batch',)), or None")
     if mesh is not None and batch_size % mesh.size:
         raise ValueError(f"batch_size is {batch_size} but must be a multiple of the mesh's {mesh.size} devices.")
     # The loop is a function of its own, so that the check above comes with the call, not with the first solution.
@@ -313,6 +322,8 @@ def _stream(
     with ProgressBar(total, progress) as update:
         source, done, batch = iter(problems), 0, None
         while chunk := list(islice(source, batch_size)):
+            for i, problem in enumerate(chunk, start=done):
+                check_type(f"run_many: problems[{i}]", problem, Problem, "a Problem")
             if batch is None:
                 batch = BatchSolver(
                     solver, chunk[0], batch_size=batch_size, steps_per_call=count, mesh=mesh, key=key, keep=True

@@ -25,7 +25,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from reddiff_jax._checks import check_non_negative, check_whole
+from reddiff_jax._checks import check_callable, check_non_negative, check_whole
+from reddiff_jax._keys import numbered_keys
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Condition, Image, Key, Timestep
 from reddiff_jax.priors import Prior
@@ -138,8 +139,8 @@ class Repulsive(Solver[RepulsiveState]):
         return jax.vmap(self.solver.estimate)(state.particles)
 
     def keys(self, key: Key) -> jax.Array:
-        """The particles' own keys of one step: particle i has ``fold_in(key, i)``, however many there are."""
-        return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(self.num_particles))
+        """The particles' own keys of one step, (num_particles,)."""
+        return numbered_keys(key, self.num_particles)
 
 
 def repulsive(
@@ -176,6 +177,7 @@ def repulsive(
     if not isinstance(getattr(solver, "prior", None), Prior):
         raise TypeError(f"repulsive needs a solver with a prior; {type(solver).__name__} has none.")
     if not isinstance(features, jax.tree_util.Partial):
+        check_callable("features", features, "a function of an image")
         features = jax.tree_util.Partial(features)
     return Repulsive(solver=solver, weight=scalar(weight), features=features, num_particles=num_particles)
 

@@ -10,8 +10,8 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from reddiff_jax import _tree
-from reddiff_jax._checks import check_type, check_whole, describe
-from reddiff_jax._keys import as_key
+from reddiff_jax._checks import check_type, check_whole, describe, numbers
+from reddiff_jax._keys import as_key, numbered_keys
 from reddiff_jax._repr import Detail, Repr, field_parts
 from reddiff_jax._types import Key
 from reddiff_jax.problems import Problem, check_single
@@ -69,9 +69,24 @@ def run(
     key = as_key("run: key", key)
     if num_steps is not None:
         num_steps = check_whole("run: num_steps", num_steps, None)
+    if state is not None:
+        _check_state(state, solver, num_steps)
     if record is not None and not callable(record):
         raise TypeError(f"run: record is {describe(record)} but must be a function (state, info) -> pytree.")
     return _run(key, solver, problem, state, num_steps, record, check_whole("run: record_every", record_every, None))
+
+
+def _check_state(state: Any, solver: Solver, num_steps: int | None) -> None:
+    """Raises TypeError for what is no state, ValueError if it has fewer than ``num_steps`` steps to go."""
+    if not hasattr(state, "step"):
+        raise TypeError(f"run: state is {describe(state)} but must be a solver's state: solution.state.")
+    done = numbers(state.step)
+    # The levels end there: further steps would repeat the last one.
+    if done is not None and num_steps is not None and (most := done.max()) + num_steps > solver.num_steps:
+        raise ValueError(
+            f"num_steps is {num_steps} but the state has {most} of the solver's {solver.num_steps} steps; "
+            f"{solver.num_steps - most} are left."
+        )
 
 
 @partial(jax.jit, static_argnames=("num_steps", "record", "record_every"))
@@ -116,7 +131,7 @@ def _run(
 def best_of(
     key: Key, solver: Solver, problem: Problem, num_restarts: int = 4
 ) -> tuple[Solution, Float[Array, "num_restarts"]]:
-    """Solves one problem from several starts at once, and keeps the solution that explains ``y`` best.
+    """Runs a solver several times on one problem, and keeps the solution that explains ``y`` best.
 
     ``argmin_i |A(x_i) - y|``, x_i the result of a run with the key ``fold_in(key, i)``; results that are not finite
     come last. For problems that are not convex, phase retrieval above all; the solver should start at random
@@ -144,7 +159,7 @@ def best_of(
 def _best_of(
     key: Key, solver: Solver, problem: Problem, num_restarts: int
 ) -> tuple[Solution, Float[Array, "num_restarts"]]:
-    keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(num_restarts))
+    keys = numbered_keys(key, num_restarts)
     solutions = jax.vmap(run, in_axes=(0, None, None))(keys, solver, problem)
     residuals = jax.vmap(problem.rms_residual)(solutions.x)
     residuals = jnp.where(solutions.finite & jnp.isfinite(residuals), residuals, jnp.inf)
@@ -182,7 +197,7 @@ def mean_of(
 def _mean_of(
     key: Key, solver: Solver, problem: Problem, num_runs: int
 ) -> tuple[Float[Array, "H W C"], Float[Array, "H W C"]]:
-    keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(num_runs))
+    keys = numbered_keys(key, num_runs)
     xs = jax.vmap(run, in_axes=(0, None, None))(keys, solver, problem).x
     return xs.mean(axis=0), xs.std(axis=0, ddof=1)
 

@@ -11,6 +11,9 @@ import jax.numpy as jnp
 
 Weighting = Callable[[jax.Array, jax.Array], jax.Array]
 
+WEIGHTING = "a function (alpha_t, sigma_t) -> w, such as rd.weightings.linear"
+"""What an error says is needed."""
+
 
 def linear(alpha_t: jax.Array, sigma_t: jax.Array) -> jax.Array:
     """The ratio r itself, the paper's choice."""

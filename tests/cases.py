@@ -361,6 +361,7 @@ class SolverCase:
         noise_named_by: Solver that the error about other noise names, where it is made of another.
         reads_y: Whether its result depends on the measurement at all.
         walks_timesteps: Whether it takes a timestep once, so that it cannot have more steps than there are.
+        particles: Axes of a result before those of an image: the number of particles.
     """
 
     name: str
@@ -372,6 +373,7 @@ class SolverCase:
     noise_named_by: str | None = None
     reads_y: bool = True
     walks_timesteps: bool = True
+    particles: tuple[int, ...] = ()
 
 
 SOLVERS = [
@@ -488,6 +490,14 @@ SOLVERS = [
         lambda prior: rd.averaged(rd.reddiff(prior, num_steps=6), 2),
         needs_pinv=True,
         walks_timesteps=False,
+    ),
+    SolverCase(
+        "repulsive",
+        "repulsive",
+        lambda prior: rd.repulsive(rd.reddiff(prior, num_steps=6), 2),
+        needs_pinv=True,
+        walks_timesteps=False,
+        particles=(2,),
     ),
     SolverCase("sds", "sds", lambda prior: rd.sds(prior, num_steps=6)),
     SolverCase("sds_var", "sds_var", lambda prior: rd.sds_var(prior, num_steps=8), reads_y=False),

@@ -21,6 +21,7 @@ SOLVER_CASES = [
         "perturb_and_optimise",
         "reddiff_noise_aware",
         "averaged",
+        "repulsive",
         "sds",
         "sds_var",
     )

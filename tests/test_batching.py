@@ -116,6 +116,19 @@ def test_steps_of_a_call_divide_the_run(steps, at_most, expected):
     assert batching.steps_per_call(steps, at_most) == expected
 
 
+@pytest.mark.parametrize("steps_per_call", [4, 7, 0])
+def test_calls_that_would_leave_a_run_unfinished_are_an_error(steps_per_call):
+    with pytest.raises(ValueError, match=f"steps_per_call is {steps_per_call} but must"):
+        batching.BatchSolver(SHORT, _posed(1, True)[0], batch_size=2, steps_per_call=steps_per_call)
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_a_batch_of_too_many_or_no_problems_is_an_error(count):
+    keys = [jax.random.key(i) for i in range(count)]
+    with pytest.raises(ValueError, match=f"a batch has 1 to 4 problems but {count} slots came"):
+        _batch_solver(True, None)(keys, _posed(count, True))
+
+
 # ---- tracing and compiling
 
 

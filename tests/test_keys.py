@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import reddiff_jax as rd
-from reddiff_jax._keys import as_key, key_from
+from reddiff_jax._keys import as_key, key_from, numbered_keys
 
 SHAPE = (8, 8, 3)
 PRIOR = rd.gaussian_prior(jnp.zeros(SHAPE), 0.1, rd.schedules.linear(20))
@@ -61,3 +61,9 @@ def test_raw_keys_of_another_implementation_are_derived_too():
         raw = jax.random.PRNGKey(3)
     typed = jax.random.key(3, impl="rbg")
     assert np.array_equal(*(jax.random.key_data(as_key("key", key)) for key in (raw, typed)))
+
+
+def test_numbered_keys_do_not_depend_on_how_many_there_are(key):
+    few, many = numbered_keys(key, 2), numbered_keys(key, 5)
+    assert (jax.random.key_data(many)[:2] == jax.random.key_data(few)).all()
+    assert (jax.random.key_data(many[4]) == jax.random.key_data(jax.random.fold_in(key, 4))).all()

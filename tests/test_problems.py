@@ -115,7 +115,7 @@ def test_a_measurement_of_another_shape_is_an_error():
         rd.problem(jnp.zeros((8, 6, 1)), OPERATORS["inpainting"])
 
 
-def test_a_first_guess_of_another_shape_is_an_error():
+def test_an_initial_image_of_another_shape_is_an_error():
     with pytest.raises(ValueError, match="init has shape"):
         rd.problem(jnp.zeros(SHAPE), OPERATORS["inpainting"], init=jnp.zeros((4, 4, 3)))
 
@@ -138,7 +138,7 @@ def test_inside_jit_measurements_that_are_not_finite_pass():
     assert np.array_equal(problems.y, ys, equal_nan=True)
 
 
-def test_a_first_guess_that_is_not_finite_is_an_error():
+def test_an_initial_image_that_is_not_finite_is_an_error():
     with pytest.raises(ValueError, match="1 of the 144 entries of init are not finite"):
         rd.problem(jnp.zeros(SHAPE), OPERATORS["inpainting"], init=jnp.zeros(SHAPE).at[0, 0, 0].set(jnp.nan))
 

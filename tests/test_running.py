@@ -245,6 +245,13 @@ def test_resuming_without_saying_how_far_is_an_error(batch):
         rd.run(keys[0], SHORT, problems[0], state=state)
 
 
+def test_more_steps_than_are_left_are_an_error(batch):
+    keys, problems, _ = batch
+    state = rd.run(keys[0], SHORT, problems[0], num_steps=4).state
+    with pytest.raises(ValueError, match="num_steps is 3 but the state has 4 of the solver's 6 steps; 2 are left"):
+        rd.run(keys[0], SHORT, problems[0], state=state, num_steps=3)
+
+
 def test_a_batch_without_vmap_is_an_error_that_says_what_to_do(batch):
     keys, _, stacked = batch
     with (

@@ -89,6 +89,21 @@ CASES = {
         TypeError,
         "batch_size is 2.0 (a float) but must be a whole number from 1",
     ),
+    "run_many numbers": (
+        lambda: list(rd.run_many(KEY, SOLVER, [PROBLEM, Y], batch_size=2)),
+        TypeError,
+        "run_many: problems[1] is an array float32[8, 8, 3] but must be a Problem",
+    ),
+    "run_many devices": (
+        lambda: rd.run_many(KEY, SOLVER, [PROBLEM], batch_size=2, mesh=2),
+        TypeError,
+        "run_many: mesh is 2 (an int) but must be a Mesh",
+    ),
+    "run solution for state": (
+        lambda: rd.run(KEY, SOLVER, PROBLEM, state=rd.run(KEY, SOLVER, PROBLEM, num_steps=1), num_steps=1),
+        TypeError,
+        "run: state is a Solution but must be a solver's state: solution.state.",
+    ),
     "run_with_progress": (lambda: rd.run_with_progress(SOLVER, KEY, PROBLEM), TypeError, "solver is a PRNG key"),
     "stack one": (lambda: rd.stack(PROBLEM), TypeError, "stack: trees is a Problem but must be several"),
     # problem, measure
@@ -207,9 +222,57 @@ CASES = {
     "float optimizer": (
         lambda: rd.reddiff(PRIOR, 0.1),
         TypeError,
-        "optimizer is 0.1 (a float) but must be an Optax transformation, such as optax.adam(0.1)",
+        "step is 0.1 (a float) but must be an Optax transformation, such as optax.adam(0.1), or a step, such as rd.pro",
     ),
-    "optimizer not made": (lambda: rd.reddiff(PRIOR, optax.adam), TypeError, "optimizer is the function adam"),
+    "optimizer not made": (lambda: rd.reddiff(PRIOR, optax.adam), TypeError, "step is the function adam"),
+    "step not made": (lambda: rd.noise_aware(PRIOR, rd.proximal_step), TypeError, "step is the function proximal_step"),
+    "optimizer of sds": (lambda: rd.sds(PRIOR, rd.proximal_step()), TypeError, "optimizer is a ProximalStep but must"),
+    "optimizer of sds_var": (lambda: rd.sds_var(PRIOR, "adam", num_steps=2), TypeError, "optimizer is 'adam' (a str)"),
+    "optimizer of reddiff_var": (
+        lambda: rd.reddiff_var(PRIOR, rd.optax_step()),
+        TypeError,
+        "optimizer is an OptaxStep but must be an Optax transformation",
+    ),
+    # parts are functions, never strings
+    "weighting string": (
+        lambda: rd.reddiff(PRIOR, weighting="linear"),
+        TypeError,
+        "weighting is 'linear' (a str) but must be a function (alpha_t, sigma_t) -> w, such as rd.weightings.linear",
+    ),
+    "weighting of sds_var": (lambda: rd.sds_var(PRIOR, weighting="linear"), TypeError, "weighting is 'linear'"),
+    "weight for weighting": (
+        lambda: rd.reddiff(PRIOR, weighting=rd.solvers.NoiseAwareWeight()),
+        TypeError,
+        "weighting is a NoiseAwareWeight",
+    ),
+    "control_variate": (lambda: rd.reddiff(PRIOR, control_variate=1.0), TypeError, "control_variate is 1.0 (a float)"),
+    "control_variate of noise_aware": (
+        lambda: rd.noise_aware(PRIOR, control_variate="projected"),
+        TypeError,
+        "control_variate is 'projected' (a str) but must be a function (eps_hat, eps) -> c",
+    ),
+    "order string": (lambda: rd.reddiff(PRIOR, order="random"), TypeError, "order is 'random' (a str)"),
+    "reduction class": (
+        lambda: rd.reddiff(PRIOR, reduction=rd.solvers.BatchMean),
+        TypeError,
+        "reduction is the class BatchMean but must be a function (n, m) -> (a, b), such as rd.solvers.BatchMean(8)",
+    ),
+    "data_term string": (lambda: rd.optax_step(data_term="likelihood"), TypeError, "data_term is 'likelihood' (a str)"),
+    "to_timestep string": (lambda: rd.noise_aware(PRIOR, to_timestep="nearest"), TypeError, "to_timestep is 'nearest'"),
+    "init string": (
+        lambda: rd.run(KEY, rd.dps(PRIOR, init="pinv", num_steps=2), PROBLEM),
+        TypeError,
+        "init is 'pinv' (a str) but must be a function (key, problem, alpha_T, sigma_T) -> image, such as rd.solvers.i",
+    ),
+    "form string": (lambda: rd.red(PRIOR, form="admm"), TypeError, "form is 'admm' (a str) but must be a form of RED"),
+    "step_rule string": (lambda: rd.daps(PRIOR, step_rule="linear"), TypeError, "step_rule is 'linear' (a str)"),
+    "guidance weight string": (lambda: rd.pigdm(PRIOR, weight="alphas"), TypeError, "weight is 'alphas' (a str)"),
+    "features string": (lambda: rd.repulsive(SOLVER, features="vgg"), TypeError, "features is 'vgg' (a str)"),
+    "prior_samples path": (
+        lambda: rd.perturb_and_optimise(rd.noise_aware(PRIOR), "samples.npy"),
+        TypeError,
+        "prior_samples is 'samples.npy' (a str) but must be images (K, H, W, C)",
+    ),
     "lam string": (
         lambda: rd.reddiff(PRIOR, lam="0.25"),
         TypeError,

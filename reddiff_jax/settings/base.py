@@ -114,7 +114,7 @@ class Settings:
 
     def __post_init__(self):
         for field in fields(self):
-            _check(field.name, getattr(self, field.name))
+            _check(field.name, field.type, getattr(self, field.name))
 
     def solver(self, prior: Prior) -> Solver:
         """The solver with these settings.
@@ -206,8 +206,7 @@ class Settings:
                 return name, {"true": True, "false": False}[value.lower()]
             return name, kinds[name](value) if kinds[name] in (int, float) else value  # type: ignore[operator]
         except (ValueError, KeyError):
-            wanted = {bool: "true or false", int: "a whole number", float: "a number"}[kinds[name]]  # type: ignore[index]
-            raise ValueError(f"{given} is {value!r} but must be {wanted}.") from None
+            raise ValueError(f"{given} is {value!r} but must be {_TYPES[kinds[name]][1]}.") from None
 
     @classmethod
     def _lacks(cls, given: str) -> ValueError:
@@ -221,7 +220,7 @@ class Settings:
     def _spacing(self, prior: Prior) -> schedules.Spacing:
         total, steps = prior.schedule.num_timesteps, self.num_steps  # type: ignore[attr-defined]
         if steps > total:
-            raise ValueError(f"steps is {steps} but the prior's schedule has {total} timesteps.")
+            raise ValueError(f"steps is {steps} but the prior's schedule has {total} timesteps; take fewer steps.")
         first = round(self.start_timestep / 999 * (total - 1))  # type: ignore[attr-defined]
         return schedules.between(max(first, steps - 1, 1))
 
@@ -281,10 +280,20 @@ _NAMES: dict[str, Collection[str]] = {
 }
 
 
-def _check(name: str, value: Any) -> None:
-    """Raises ValueError for an impossible value of a field."""
+_TYPES: dict[Any, tuple[type | tuple[type, ...], str]] = {
+    bool: (bool, "true or false"),
+    int: (int, "a whole number"),
+    float: ((int, float), "a number"),
+}
+
+
+def _check(name: str, kind: Any, value: Any) -> None:
+    """Raises ValueError for an impossible value of a field of this type."""
     said = f"{word(name)} is {value!r} but must be"
-    if name in _COUNTS and (isinstance(value, bool) or value != int(value) or not 1 <= value <= _COUNTS[name]):
+    of_kind, needed = _TYPES.get(kind, (str, "a name"))
+    if not isinstance(value, of_kind) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"{said} {needed}.")
+    if name in _COUNTS and not 1 <= value <= _COUNTS[name]:
         raise ValueError(f"{said} a whole number from 1 to {_COUNTS[name]}.")
     if name in _AT_LEAST_ZERO and not (math.isfinite(value) and value >= 0):
         raise ValueError(f"{said} finite and not negative.")

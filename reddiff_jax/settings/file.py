@@ -72,26 +72,27 @@ class SettingsFile:
 
     path: Path
     prior: str
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list, repr=False)
 
     def find(self, problem: Problem, *, task: str, solver: str | None = None) -> Settings | None:
         """Settings for a problem: what was tuned for its task, or else for one that measures the same; None if nothing.
 
-        Between the noise levels that were tuned for they are interpolated; beyond the ends the nearest holds. If no
-        solver is named, the problem's default is preferred, and then the first that was tuned.
+        If no solver is named, the problem's default is preferred, and then the first that was tuned. Of several tasks
+        that measure the same, the one with the nearest noise level serves. Between the noise levels of a task settings
+        are interpolated; beyond the ends the nearest holds.
         """
+        kind, sigma, default = kind_of(problem.operator), noise_level(problem), default_name(problem)
         of_solver = [row for row in self.rows if solver in (None, row["solver"])]
-        for chosen in (
-            [row for row in of_solver if row["task"] == task],
-            [row for row in of_solver if row["kind"] is not None and row["kind"] == kind_of(problem.operator)],
-        ):
-            if chosen:
-                found, default = [row["solver"] for row in chosen], default_name(problem)
-                name = default if default in found else found[0]
-                rows = {row["sigma"]: by_name(name)(**row["settings"]) for row in chosen if row["solver"] == name}
-                ascending = sorted(rows.items(), key=lambda row: row[0])
-                return interpolate(ascending, noise_level(problem)).fitted(problem.operator)
-        return None
+        chosen = [row for row in of_solver if row["task"] == task] or [
+            row for row in of_solver if row["kind"] is not None and row["kind"] == kind
+        ]
+        if not chosen:
+            return None
+        name = default if any(row["solver"] == default for row in chosen) else chosen[0]["solver"]
+        rows = [row for row in chosen if row["solver"] == name]
+        nearest = min(rows, key=lambda row: abs(row["sigma"] - sigma))["task"]
+        of_task = {row["sigma"]: by_name(name)(**row["settings"]) for row in rows if row["task"] == nearest}
+        return interpolate(sorted(of_task.items(), key=lambda row: row[0]), sigma).fitted(problem.operator)
 
     def known(self, key: dict[str, Any], how: dict[str, Any]) -> dict[Settings, float]:
         """Trials that were done for a task, noise level and solver in the same way."""

@@ -29,7 +29,7 @@ class ReddiffSettings(Settings):
         num_steps: Number of updates, one network evaluation each.
         start_timestep: Noisiest timestep, of 0 to 999; the last one is 0.
         weighting: Name of the weighting of the prior term.
-        init: Where the restoration starts: "pinv", "zeros", "noise" or "noised_pinv".
+        init: Where the restoration starts: one of ``INITS``.
 
     The tuned rows are for 50 steps, half the evaluations of the other solvers.
     """

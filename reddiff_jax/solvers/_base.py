@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from reddiff_jax._checks import check_whole
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image, Key
 from reddiff_jax.noise import Gaussian
@@ -42,6 +41,10 @@ class Solver(Repr, abc.ABC, Generic[State]):
         """Reads the restored image off a state."""
 
 
+LIKELIHOOD = "rd.reddiff with rd.optax_step(data_term=rd.likelihood)"
+"""What serves noise that is not Gaussian, for errors."""
+
+
 def known_sigma_y(solver: str, problem: Problem, remedy: str) -> Float[Array, ""]:
     """Returns the standard deviation of the measurement noise, or raises TypeError if the noise is not Gaussian."""
     if not isinstance(problem.noise, Gaussian):
@@ -61,8 +64,3 @@ def scalar(value: jax.Array | float) -> jax.Array:
 def scalar_unless_zero(value: jax.Array | float) -> jax.Array | None:
     """Returns None for the number 0, so that a term without weight is left out of the program."""
     return None if isinstance(value, int | float) and value == 0 else scalar(value)
-
-
-def check_count(name: str, count: int) -> None:
-    """Raises TypeError or ValueError unless a number of inner steps is whole and at least 1."""
-    check_whole(name, count)

@@ -11,6 +11,9 @@ from reddiff_jax._types import Image
 ControlVariate = Callable[[Image, Image], jax.Array]
 """``(eps_hat, z) -> c``, a scalar."""
 
+CONTROL_VARIATE = "a function (eps_hat, eps) -> c, such as rd.solvers.variate_projected"
+"""What an error says is needed."""
+
 
 def variate_projected(eps_hat: Image, z: Image) -> Float[Array, ""]:
     """Control variate <eps_hat, z> / <z, z>, over all pixels of the image; its bias is O(1 / n)."""

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.scipy.fft import dctn, idctn
 from jaxtyping import Array, Float
 
+from reddiff_jax._checks import check_callable
 from reddiff_jax._conjugate_gradients import conjugate_gradients
 from reddiff_jax._types import Image, Key
 from reddiff_jax.noise import Gaussian
@@ -21,8 +22,10 @@ def first_image(init: Init, key: Key, problem: Problem, alpha_t: jax.Array, sigm
     """Returns the initial image, in the solver's dtype.
 
     Raises:
-        ValueError: If ``init`` gives an image of another shape.
+        TypeError: If ``init`` is no function.
+        ValueError: If it gives an image of another shape.
     """
+    check_callable("init", init, "a function (key, problem, alpha_T, sigma_T) -> image, such as rd.solvers.init_pinv")
     x = init(key, problem, alpha_t, sigma_t)
     if x.shape != problem.operator.in_shape:
         raise ValueError(

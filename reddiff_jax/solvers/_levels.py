@@ -9,12 +9,13 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from reddiff_jax._checks import numbers
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image, Key, Timestep, Timesteps
 from reddiff_jax.operators import LinearOperator, Operator, SpectralOperator
 from reddiff_jax.problems import Problem, num_entries
 from reddiff_jax.schedules import Schedule
-from reddiff_jax.solvers._base import known_sigma_y
+from reddiff_jax.solvers._base import LIKELIHOOD, known_sigma_y
 
 
 class Scene(NamedTuple):
@@ -27,10 +28,7 @@ class Scene(NamedTuple):
     @property
     def sigma_y(self) -> Float[Array, ""]:
         """Standard deviation of the measurement noise; TypeError where it is not Gaussian."""
-        return known_sigma_y("noise_aware", self.problem, REMEDY)
-
-
-REMEDY = "Use rd.reddiff with rd.optax_step(data_term=rd.likelihood)."
+        return known_sigma_y("noise_aware", self.problem, f"Use {LIKELIHOOD}.")
 
 
 def mean_squared_row_norm(key: Key, operator: Operator, x: Image) -> Float[Array, ""]:
@@ -106,6 +104,13 @@ class GridLevels(Levels):
 def falling(first: jax.Array, last: jax.Array | float, fallen: jax.Array | float) -> jax.Array:
     """``first (last / first)^fallen``: the level that is first at 0 and last at 1, and falls by a constant factor."""
     return first * (last / first) ** fallen
+
+
+def check_falling(sigma_max: jax.Array | float, sigma_min: jax.Array | float) -> None:
+    """Raises ValueError if levels would rise from sigma_max to sigma_min."""
+    first, last = numbers(sigma_max), numbers(sigma_min)
+    if first is not None and last is not None and first.ndim == last.ndim == 0 and first < last:
+        raise ValueError(f"sigma_max is {first:.4g} but must be at least sigma_min, which is {last:.4g}.")
 
 
 @struct.dataclass

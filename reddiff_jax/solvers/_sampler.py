@@ -61,7 +61,7 @@ class Sampler(Solver[SamplerState]):
         key_initial, key_z = jax.random.split(key)
         initial = first_image(self.initial_image, key_initial, problem, *self.prior.schedule(self.timesteps[0]))
         z = jax.random.normal(key_z, initial.shape, initial.dtype)
-        return SamplerState(self.start(z, initial, problem).astype(float), jnp.zeros((), jnp.int32))
+        return SamplerState(self.first_x_t(z, initial, problem).astype(float), jnp.zeros((), jnp.int32))
 
     def step(self, key: Key, state: SamplerState, problem: Problem) -> tuple[SamplerState, SamplerInfo]:
         """Draws the noise of one step and goes to the next level."""
@@ -78,7 +78,7 @@ class Sampler(Solver[SamplerState]):
     def check(self, problem: Problem) -> None:
         """Raises TypeError if the problem lacks what the method needs; here all serve."""
 
-    def start(self, z: Image, initial: Image, problem: Problem) -> Image:
+    def first_x_t(self, z: Image, initial: Image, problem: Problem) -> Image:
         """``x_T = alpha_T initial + sigma_T z``."""
         alpha_t, sigma_t = self.prior.schedule(self.timesteps[0])
         return alpha_t * initial + sigma_t * z

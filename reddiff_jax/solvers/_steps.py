@@ -9,12 +9,11 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float
 
-from reddiff_jax._checks import check_type
+from reddiff_jax._checks import check_callable, check_type, check_whole
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image
 from reddiff_jax.operators import LinearOperator
 from reddiff_jax.problems import DataTerm, Problem, least_squares
-from reddiff_jax.solvers._base import check_count
 from reddiff_jax.solvers._control_variates import ControlVariate, variate_twice
 from reddiff_jax.solvers._proximal import check_linear, proximal
 
@@ -138,7 +137,7 @@ class StepByOperator(Step):
     linear: Step
     nonlinear: Step
 
-    gamma = 0.0  # that of the step that serves
+    gamma = 0.0  # never asked for: ``on`` gives the step that serves, which has its own
 
     def on(self, problem: Problem) -> Step:
         return (self.linear if isinstance(problem.operator, LinearOperator) else self.nonlinear).on(problem)
@@ -157,6 +156,9 @@ def decayed_adam(num_steps: int) -> optax.GradientTransformation:
 # One object, so that solvers built apart share a compilation.
 ADAM = optax.adam(0.1, b1=0.9, b2=0.99)
 
+_OPTIMIZER = (optax.GradientTransformation, type(None))
+_NEEDED = "an Optax transformation, such as optax.adam(0.1)"
+
 
 def optax_step(optimizer: optax.GradientTransformation | None = None, *, data_term: DataTerm = least_squares) -> Step:
     """A step of an optimizer along ``g = J_A^T (A(mu) - y) + kappa r (eps_hat - c eps)``.
@@ -167,10 +169,12 @@ def optax_step(optimizer: optax.GradientTransformation | None = None, *, data_te
             another compilation.
         data_term: ``least_squares``, as published; ``likelihood`` of the problem's noise, e.g. for photon counts, at a
             scale that leaves ``lam`` its meaning; or a function (problem, mu) -> gradient.
+
+    Raises:
+        TypeError: If an argument is of another type.
     """
-    optimizer = ADAM if optimizer is None else optimizer
-    check_type("optimizer", optimizer, optax.GradientTransformation, "an Optax transformation, such as optax.adam(0.1)")
-    return OptaxStep(optimizer, data_term)
+    check_callable("data_term", data_term, "a function (problem, mu) -> gradient, such as rd.likelihood")
+    return OptaxStep(as_optimizer(optimizer), data_term)
 
 
 def proximal_step(*, num_cg: int = 10) -> Step:
@@ -185,7 +189,7 @@ def proximal_step(*, num_cg: int = 10) -> Step:
     Raises:
         ValueError: If ``num_cg`` is below 1.
     """
-    check_count("num_cg", num_cg)
+    check_whole("num_cg", num_cg)
     return ProximalStep(num_cg)
 
 
@@ -198,10 +202,21 @@ def langevin_step(*, num_cg: int = 10) -> Step:
     Raises:
         ValueError: If ``num_cg`` is below 1.
     """
-    check_count("num_cg", num_cg)
+    check_whole("num_cg", num_cg)
     return LangevinStep(num_cg)
 
 
 def as_step(step: Step | optax.GradientTransformation | None) -> Step:
     """Returns a step as it is, and ``optax_step`` of an optimizer (the paper's if None)."""
-    return step if isinstance(step, Step) else optax_step(step)
+    if isinstance(step, Step):
+        return step
+    check_type("step", step, _OPTIMIZER, f"{_NEEDED}, or a step, such as rd.proximal_step()")
+    return optax_step(step)
+
+
+def as_optimizer(
+    optimizer: optax.GradientTransformation | None, default: optax.GradientTransformation = ADAM
+) -> optax.GradientTransformation:
+    """Returns an optimizer as it is, and the default for None; TypeError for anything else."""
+    check_type("optimizer", optimizer, _OPTIMIZER, _NEEDED)
+    return default if optimizer is None else optimizer

@@ -124,8 +124,8 @@ class RedDiff(Solver[RedDiffState]):
     levels: Levels
     weight: Weight
     step_rule: Step
-    lam: jax.Array
-    obs_weight: jax.Array
+    lam: jax.Array  # scalar, weight of the prior term
+    obs_weight: jax.Array  # scalar, weight of the data term
     control_variate: ControlVariate = struct.field(pytree_node=False)
     reduction: Reduction = struct.field(pytree_node=False)
     initial_image: Init = struct.field(pytree_node=False)

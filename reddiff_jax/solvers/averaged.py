@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from reddiff_jax._checks import check_type
+from reddiff_jax._checks import check_type, check_whole
+from reddiff_jax._keys import numbered_keys
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image, Key
 from reddiff_jax.problems import Problem
-from reddiff_jax.solvers._base import Solver, check_count
+from reddiff_jax.solvers._base import Solver
 
 
 @struct.dataclass
@@ -52,8 +53,8 @@ class Averaged(Solver[AveragedState]):
         return jnp.mean(jax.vmap(self.solver.estimate)(state.runs), axis=0)
 
     def keys(self, key: Key) -> jax.Array:
-        """The runs' own keys of one step: run i has ``fold_in(key, i)``, however many there are."""
-        return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(self.num_runs))
+        """The runs' own keys of one step, (num_runs,)."""
+        return numbered_keys(key, self.num_runs)
 
 
 def averaged(solver: Solver, num_runs: int) -> Averaged:
@@ -71,5 +72,5 @@ def averaged(solver: Solver, num_runs: int) -> Averaged:
         ValueError: If ``num_runs`` is below 1.
     """
     check_type("averaged: solver", solver, Solver, "a Solver, such as rd.noise_aware(prior)")
-    check_count("num_runs", num_runs)
+    check_whole("num_runs", num_runs)
     return Averaged(solver=solver, num_runs=num_runs)

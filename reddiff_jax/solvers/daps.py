@@ -20,11 +20,11 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from reddiff_jax import schedules
-from reddiff_jax._checks import check_positive
+from reddiff_jax._checks import check_callable, check_positive, check_whole
 from reddiff_jax._types import Image, Key, Timestep
 from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem
-from reddiff_jax.solvers._base import check_count, scalar
+from reddiff_jax.solvers._base import scalar
 from reddiff_jax.solvers._initial_images import Init, init_zeros
 from reddiff_jax.solvers._sampler import Sampler
 from reddiff_jax.solvers._transition import ddim_transition
@@ -149,8 +149,9 @@ def daps(
     check_positive("step_size", step_size)
     if sigma_y is not None:
         check_positive("sigma_y", sigma_y)
-    check_count("num_ode", num_ode)
-    check_count("num_langevin", num_langevin)
+    check_whole("num_ode", num_ode)
+    check_whole("num_langevin", num_langevin)
+    check_callable("step_rule", step_rule, "a function (r_t, sigma, t / T) -> size, such as rd.solvers.daps_curvature")
     timesteps = prior.schedule.timesteps(num_steps, spacing=spacing)
     return DAPS(
         prior,

@@ -49,7 +49,7 @@ class DDRM(Sampler):
         x_bar = jnp.where(kept, jnp.where(is_noisier, noisier, cleaner), missing)
         return alpha_s * operator.V(x_bar), x_hat
 
-    def start(self, z: Image, initial: Image, problem: Problem) -> Image:
+    def first_x_t(self, z: Image, initial: Image, problem: Problem) -> Image:
         """Noise around y_bar where y is cleaner than the first level, around the initial image elsewhere."""
         operator, y_bar, noise, kept = self._measurement(problem)
         alpha_t, sigma_t = self.prior.schedule(self.timesteps[0])

@@ -17,10 +17,11 @@ import jax.numpy as jnp
 from flax import struct
 
 from reddiff_jax import schedules
+from reddiff_jax._checks import check_whole
 from reddiff_jax._types import Image, Timestep
 from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem
-from reddiff_jax.solvers._base import check_count, scalar
+from reddiff_jax.solvers._base import scalar
 from reddiff_jax.solvers._initial_images import Init, init_zeros
 from reddiff_jax.solvers._proximal import check_linear, proximal
 from reddiff_jax.solvers._sampler import Sampler, check_sampler
@@ -87,6 +88,6 @@ def diffpir(
     """
     check_prior("diffpir", prior)
     check_sampler(zeta, name="zeta", lam=lam)
-    check_count("num_cg", num_cg)
+    check_whole("num_cg", num_cg)
     timesteps = prior.schedule.timesteps(num_steps, spacing=spacing)
     return DiffPIR(prior, timesteps, init, lam=scalar(lam), zeta=scalar(zeta), clip=clip, num_cg=num_cg)

@@ -22,12 +22,13 @@ from flax import struct
 from jaxtyping import Array
 
 from reddiff_jax import schedules
+from reddiff_jax._checks import check_whole
 from reddiff_jax._conjugate_gradients import conjugate_gradients
 from reddiff_jax._types import Image, Timestep
 from reddiff_jax.operators import LinearOperator, Operator
 from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem
-from reddiff_jax.solvers._base import check_count, scalar
+from reddiff_jax.solvers._base import LIKELIHOOD, scalar
 from reddiff_jax.solvers._initial_images import Init, init_zeros
 from reddiff_jax.solvers._sampler import Sampler, check_sampler
 from reddiff_jax.solvers._transition import ddim_transition
@@ -41,7 +42,7 @@ class MMPS(Sampler):
     num_cg: int = struct.field(pytree_node=False)
     clip: bool = struct.field(pytree_node=False)
 
-    remedy = "Use rd.dps, or rd.reddiff with rd.optax_step(data_term=rd.likelihood)."
+    remedy = f"Use rd.dps, or {LIKELIHOOD}."
 
     def update(self, z: Image, x_t: Image, t: Timestep, s: Timestep, problem: Problem) -> tuple[Image, Image]:
         """DDIM's step with x_y in place of x_hat."""
@@ -115,6 +116,6 @@ def mmps(
     """
     check_prior("mmps", prior)
     check_sampler(eta)
-    check_count("num_cg", num_cg)
+    check_whole("num_cg", num_cg)
     timesteps = prior.schedule.timesteps(num_steps, spacing=spacing)
     return MMPS(prior, timesteps, init, eta=scalar(eta), num_cg=num_cg, clip=clip)

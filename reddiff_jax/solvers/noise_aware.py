@@ -35,16 +35,17 @@ from typing import NamedTuple
 import jax
 import optax
 
-from reddiff_jax._checks import check_non_negative, check_positive
+from reddiff_jax._checks import check_callable, check_non_negative, check_positive, check_whole
 from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.schedules import Schedule
-from reddiff_jax.solvers._base import check_count, scalar
-from reddiff_jax.solvers._control_variates import ControlVariate, variate_projected
+from reddiff_jax.solvers._base import scalar
+from reddiff_jax.solvers._control_variates import CONTROL_VARIATE, ControlVariate, variate_projected
 from reddiff_jax.solvers._draws import keys_of_noise
 from reddiff_jax.solvers._initial_images import Init, init_smooth_if_linear
-from reddiff_jax.solvers._levels import FallingLevels
+from reddiff_jax.solvers._levels import FallingLevels, check_falling
 from reddiff_jax.solvers._reductions import total
 from reddiff_jax.solvers._steps import (
+    LangevinStep,
     Step,
     StepByOperator,
     as_step,
@@ -110,14 +111,15 @@ def noise_aware(
         sigma_min: Least noise level; the last one is sigma_y / 4, or sigma_y / (4 sqrt(a)) for a > 1, if that is
             larger.
         control_variate: ``variate_projected``, ``variate_published``, ``variate_none`` or a function (eps_hat, z) -> c.
-        sample: Draw from the posterior by ``langevin_step``; linear operators only.
+        sample: Draw from the posterior by ``langevin_step``, as with that step; linear operators only.
         to_timestep: Function (schedule, noise level) -> timestep: ``rd.Schedule.nearest``, integers, or
             ``rd.Schedule.fractional`` for priors that take any t.
-        num_cg: Steps of conjugate gradients where a linear operator is no SpectralOperator.
+        num_cg: Steps of conjugate gradients where a linear operator is no SpectralOperator; a ``step`` has its own.
         init: Initial image: by default ``init_smooth`` for linear operators and ``init_pinv`` for others; or another,
             see ``reddiff``.
 
     Raises:
+        TypeError: If an argument is of another type.
         ValueError: For values that make no sense or do not fit together.
 
     Source:
@@ -126,8 +128,12 @@ def noise_aware(
         half step is a relative of the split Gibbs sampler PnP-DM (Wu et al. 2024, arXiv 2405.18782).
     """
     check_prior("noise_aware", prior)
-    if sample and (step is not None or control_variate is not variate_projected):
-        raise ValueError("sample=True has its own step; leave out step and control_variate.")
+    step = None if step is None else as_step(step)
+    check_callable("control_variate", control_variate, CONTROL_VARIATE)
+    check_callable("to_timestep", to_timestep, "a function (schedule, level) -> t, such as rd.Schedule.nearest")
+    sample = sample or isinstance(step, LangevinStep)
+    if sample and not (isinstance(step, LangevinStep | None) and control_variate is variate_projected):
+        raise ValueError("sample=True has its own step, langevin_step, and control variate; leave out others.")
     defaults = SAMPLE if sample else POINT
     lam = defaults.lam if lam is None else lam
     sigma_max = defaults.sigma_max if sigma_max is None else sigma_max
@@ -137,8 +143,9 @@ def noise_aware(
         check_non_negative("gamma", gamma)
     check_positive("sigma_max", sigma_max)
     check_positive("sigma_min", sigma_min)
-    check_count("num_steps", num_steps)
-    if sample:
+    check_falling(sigma_max, sigma_min)
+    check_whole("num_steps", num_steps)
+    if step is None and sample:
         step = langevin_step(num_cg=num_cg)
     elif step is None:
         step = StepByOperator(proximal_step(num_cg=num_cg), optax_step(decayed_adam(num_steps)))
@@ -146,7 +153,7 @@ def noise_aware(
         prior=prior,
         levels=FallingLevels(scalar(sigma_max), scalar(sigma_min), to_timestep, num_steps),
         weight=NoiseAwareWeight(None if gamma is None else scalar(gamma)),
-        step_rule=as_step(step),
+        step_rule=step,
         lam=scalar(lam),
         obs_weight=scalar(1.0),
         control_variate=control_variate,

@@ -16,13 +16,15 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from reddiff_jax._checks import check_type
+from reddiff_jax._checks import check_array, check_finite, check_type
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Condition, Image, Key, Timestep
 from reddiff_jax.priors import Prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._base import Solver
 from reddiff_jax.solvers._control_variates import variate_none
+from reddiff_jax.solvers._steps import LangevinStep
+from reddiff_jax.solvers._variational import RedDiff
 
 
 @struct.dataclass
@@ -102,14 +104,22 @@ def perturb_and_optimise(solver: Solver, prior_samples: Float[Array, "K H W C"])
         prior_samples: K images drawn from the prior.
 
     Raises:
-        TypeError: If the solver is no RED-diff.
-        ValueError: If ``prior_samples`` are not images.
+        TypeError: If the solver is no RED-diff, or ``prior_samples`` is no array.
+        ValueError: If the solver draws samples itself, or ``prior_samples`` are not images, or not finite.
     """
     check_type("perturb_and_optimise: solver", solver, Solver, "a Solver, such as rd.noise_aware(prior)")
-    if not hasattr(solver, "control_variate"):
+    if not isinstance(solver, RedDiff):
         raise TypeError(
             f"perturb_and_optimise needs a RED-diff; {type(solver).__name__} is not one. Use rd.noise_aware."
         )
-    if jnp.ndim(prior_samples) != 4:
-        raise ValueError(f"prior_samples has shape {jnp.shape(prior_samples)} but must be images (K, H, W, C).")
+    if isinstance(solver.step_rule, LangevinStep):
+        raise ValueError(
+            "perturb_and_optimise: solver draws samples itself, so that perturbations would count twice; "
+            "use rd.noise_aware(prior), without sample=True."
+        )
+    check_array("prior_samples", prior_samples, "images (K, H, W, C)")
+    shape = jnp.shape(prior_samples)
+    if len(shape) != 4 or not shape[0]:
+        raise ValueError(f"prior_samples has shape {shape} but must be images (K, H, W, C), one at least.")
+    check_finite("prior_samples", prior_samples)
     return PerturbAndOptimise(solver=solver, prior_samples=jnp.asarray(prior_samples, dtype=float))

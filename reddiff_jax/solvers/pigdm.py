@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from reddiff_jax import schedules
+from reddiff_jax._checks import check_callable
 from reddiff_jax._types import Image, Timestep
 from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem
@@ -156,6 +157,7 @@ def pigdm(
     """
     check_prior("pigdm", prior)
     check_sampler(eta, scale=scale, contrast=contrast)
+    check_callable("weight", weight, "a function (alphas, sigmas, c2) -> factor, such as rd.solvers.pigdm_alphas")
     timesteps = prior.schedule.timesteps(num_steps, spacing=spacing)
     return PiGDM(
         prior,

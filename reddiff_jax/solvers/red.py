@@ -21,12 +21,12 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Int
 
-from reddiff_jax._checks import check_non_negative, check_positive
+from reddiff_jax._checks import check_callable, check_non_negative, check_positive, check_whole
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image, Key
 from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem, check_single
-from reddiff_jax.solvers._base import Solver, check_count, scalar
+from reddiff_jax.solvers._base import Solver, scalar
 from reddiff_jax.solvers._initial_images import Init, first_image, init_pinv
 from reddiff_jax.solvers._proximal import check_linear, proximal
 
@@ -160,8 +160,9 @@ def red(
     check_non_negative("lam", lam)
     for name, value in (("sigma_f", sigma_f), ("beta", beta), ("step_size", step_size)):
         check_positive(name, value)
-    check_count("num_steps", num_steps)
-    check_count("num_cg", num_cg)
+    check_whole("num_steps", num_steps)
+    check_whole("num_cg", num_cg)
+    check_callable("form", form, "a form of RED, such as rd.solvers.red_fixed_point")
     return RED(
         prior=prior,
         t=prior.schedule.nearest(sigma_f),

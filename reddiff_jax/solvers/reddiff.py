@@ -22,20 +22,20 @@ import optax
 from jaxtyping import Array, Float
 
 from reddiff_jax import schedules, weightings
-from reddiff_jax._checks import check_non_negative, check_positive
+from reddiff_jax._checks import check_callable, check_non_negative, check_positive, check_whole
 from reddiff_jax._types import Image, Timesteps
 from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import DataTerm, Problem, least_squares
-from reddiff_jax.solvers._base import check_count, scalar, scalar_unless_zero
-from reddiff_jax.solvers._control_variates import ControlVariate, variate_published
+from reddiff_jax.solvers._base import scalar, scalar_unless_zero
+from reddiff_jax.solvers._control_variates import CONTROL_VARIATE, ControlVariate, variate_published
 from reddiff_jax.solvers._draws import keys_of_all
 from reddiff_jax.solvers._initial_images import Init, init_noise, init_pinv
 from reddiff_jax.solvers._levels import GridLevels, descending
 from reddiff_jax.solvers._reductions import BatchMean, Reduction, pixel_units
-from reddiff_jax.solvers._steps import LangevinStep, ProximalStep, Step, as_step, gradient
+from reddiff_jax.solvers._steps import LangevinStep, ProximalStep, Step, as_step, gradient, optax_step
 from reddiff_jax.solvers._variational import RedDiff, RedDiffInfo, info_of, prior_term, scaled
 from reddiff_jax.solvers._weights import SnrWeight, snr_weight
-from reddiff_jax.weightings import Weighting
+from reddiff_jax.weightings import WEIGHTING, Weighting
 
 
 def reddiff_gradient(
@@ -130,6 +130,7 @@ def reddiff(
         reduction: ``pixel_units`` (default), ``total`` or ``BatchMean(batch_size)``.
 
     Raises:
+        TypeError: If an argument is of another type.
         ValueError: For values that make no sense or do not fit together.
 
     Source:
@@ -138,13 +139,19 @@ def reddiff(
     """
     check_prior("reddiff", prior)
     step = as_step(step)
+    check_callable("weighting", weighting, WEIGHTING)
+    check_callable("control_variate", control_variate, CONTROL_VARIATE)
+    check_callable("order", order, "a function (key, step, timesteps) -> timesteps, such as rd.solvers.descending")
+    check_callable("reduction", reduction, "a function (n, m) -> (a, b), such as rd.solvers.BatchMean(8)")
     for name, value in (("lam", lam), ("obs_weight", obs_weight), ("sigma_x0", sigma_x0)):
         check_non_negative(name, value)
     if isinstance(step, LangevinStep):
-        raise ValueError("step is langevin_step, which needs the noise-aware weight: use rd.noise_aware(sample=True).")
+        raise ValueError(
+            "step is langevin_step, which needs the noise-aware weight: use rd.noise_aware(prior, sample=True)."
+        )
     if isinstance(step, ProximalStep):
         check_positive("obs_weight", obs_weight)
-    check_count("timesteps_per_update", timesteps_per_update)
+    check_whole("timesteps_per_update", timesteps_per_update)
     grid = prior.schedule.timesteps(num_steps * timesteps_per_update, spacing=spacing, fractional=True)
     if grid.size % timesteps_per_update:
         raise ValueError(
@@ -175,19 +182,22 @@ def reddiff_published(
 
     Args:
         prior: Diffusion prior.
-        optimizer: As for ``reddiff``.
+        optimizer: Any Optax transformation; the paper's Adam if None.
         batch_size: The batch size whose mean is reproduced.
         **options: ``lam``, ``num_steps``, ``obs_weight``, ``weighting``, ``control_variate``, ``sigma_x0``, ``init``
             and ``order`` of ``reddiff``.
 
     Raises:
+        TypeError: If an argument is of another type.
         ValueError: For values that make no sense.
 
     Source:
         The code published with Mardani et al. 2023 (arXiv 2305.04391), from its description.
     """
-    check_count("batch_size", batch_size)
-    solver = reddiff(prior, optimizer, spacing=schedules.published, reduction=BatchMean(batch_size), **options)
+    check_whole("batch_size", batch_size)
+    solver = reddiff(
+        prior, optax_step(optimizer), spacing=schedules.published, reduction=BatchMean(batch_size), **options
+    )
     return solver.replace(returns_perturbed=True)  # type: ignore[attr-defined]
 
 
@@ -208,16 +218,17 @@ def sds(
 
     Args:
         prior: Diffusion prior.
-        optimizer: As for ``reddiff``.
+        optimizer: Any Optax transformation; the paper's Adam if None.
         lam: Weight of the gradient; 1 as published. Adam's steps do not depend on it.
         init: Initial image; white noise as published.
         **options: ``num_steps``, ``weighting``, ``order``, ``spacing`` and ``timesteps_per_update`` of ``reddiff``.
 
     Raises:
+        TypeError: If an argument is of another type.
         ValueError: For values that make no sense or do not fit together.
 
     Source:
         Poole et al. 2022 (arXiv 2209.14988), eq. 3, with the image itself for the renderer; the comparison in Mardani
         et al. 2023 (arXiv 2305.04391).
     """
-    return reddiff(prior, optimizer, lam=lam, obs_weight=0.0, init=init, **options)
+    return reddiff(prior, optax_step(optimizer), lam=lam, obs_weight=0.0, init=init, **options)

@@ -40,16 +40,16 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 from reddiff_jax import schedules, weightings
-from reddiff_jax._checks import check_non_negative, check_positive
+from reddiff_jax._checks import check_callable, check_non_negative, check_positive, check_whole
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image, Key
 from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem, check_single
-from reddiff_jax.solvers._base import Solver, check_count, known_sigma_y, scalar
+from reddiff_jax.solvers._base import LIKELIHOOD, Solver, known_sigma_y, scalar
 from reddiff_jax.solvers._initial_images import Init, first_image, init_noise, init_pinv
-from reddiff_jax.solvers._levels import REMEDY, falling
-from reddiff_jax.solvers._steps import ADAM, decayed_adam
-from reddiff_jax.weightings import Weighting
+from reddiff_jax.solvers._levels import check_falling, falling
+from reddiff_jax.solvers._steps import as_optimizer, decayed_adam
+from reddiff_jax.weightings import WEIGHTING, Weighting
 
 _LEAST_SIGMA = 0.01
 
@@ -203,7 +203,7 @@ class RedDiffVar(Solver[RedDiffVarState]):
         return jnp.abs(spread) if self.published else jnp.exp(spread)
 
     def _sigma_y(self, problem: Problem) -> Float[Array, ""]:
-        sigma_y = known_sigma_y("reddiff_var", problem, REMEDY)
+        sigma_y = known_sigma_y("reddiff_var", problem, f"Use {LIKELIHOOD}.")
         return jnp.maximum(sigma_y, _LEAST_SIGMA)
 
 
@@ -250,14 +250,15 @@ def reddiff_var(
     check_non_negative("lam", lam)
     for name, value in (("first_std", first_std), ("sigma_max", sigma_max), ("sigma_min", sigma_min)):
         check_positive(name, value)
-    check_count("num_steps", num_steps)
+    check_falling(sigma_max, sigma_min)
+    check_whole("num_steps", num_steps)
     fallen = jnp.minimum(jnp.arange(num_steps) / (0.8 * num_steps), 1.0)
     return RedDiffVar(
         prior=prior,
         timesteps=jax.vmap(prior.schedule.nearest)(falling(jnp.asarray(sigma_max), sigma_min, fallen)),
         lam=scalar(lam),
         first_std=scalar(first_std),
-        optimizer=decayed_adam(num_steps) if optimizer is None else optimizer,
+        optimizer=as_optimizer(optimizer, decayed_adam(num_steps)),
         weighting=weightings.linear,
         initial_image=init,
         diagonal=diagonal,
@@ -299,12 +300,13 @@ def sds_var(
     check_prior("sds_var", prior)
     check_non_negative("lam", lam)
     check_positive("first_std", first_std)
+    check_callable("weighting", weighting, WEIGHTING)
     return RedDiffVar(
         prior=prior,
         timesteps=prior.schedule.timesteps(num_steps, spacing=schedules.published),
         lam=scalar(lam),
         first_std=scalar(first_std),
-        optimizer=ADAM if optimizer is None else optimizer,
+        optimizer=as_optimizer(optimizer),
         weighting=weighting,
         initial_image=init,
         diagonal=False,

@@ -88,6 +88,24 @@ def test_impossible_settings_of_other_solvers_are_refused(changes, said):
         SETTINGS["dps"]().changed(changes)
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("pigdm", {"noisy": "false"}, "noisy is 'false' but must be true or false"),
+        ("noise_aware", {"sample": 0}, "sample is 0 but must be true or false"),
+        ("dps", {"num_steps": float("nan")}, "steps is nan but must be a whole number"),
+        ("dps", {"num_steps": None}, "steps is None but must be a whole number"),
+        ("dps", {"start_timestep": 300.5}, "start_timestep is 300.5 but must be a whole number"),
+        ("dps", {"eta": "half"}, "eta is 'half' but must be a number"),
+        ("reddiff", {"lam": True}, "lam is True but must be a number"),
+        ("dps", {"init": ["pinv"]}, r"init is \['pinv'\] but must be a name"),
+    ],
+)
+def test_settings_of_another_type_are_refused(name, values, said):
+    with pytest.raises(ValueError, match=said):
+        SETTINGS[name](**values)
+
+
 @pytest.mark.parametrize(("text", "said"), [("eta", "no setting"), ("eta=x", "a number"), ("zeta=1", "its settings")])
 def test_words_that_are_no_settings_are_refused(text, said):
     with pytest.raises(ValueError, match=said):

@@ -59,6 +59,21 @@ def test_without_a_solver_a_file_serves_by_the_default_or_else_by_what_it_has(tm
     assert found(file, "denoise", 0.05) is None
 
 
+def test_of_tasks_that_measure_the_same_the_nearest_noise_level_serves_alone(tmp_path):
+    file = SettingsFile(tmp_path / "p.json", "tiny-1")
+    for task, rows in {"sr4": [(0.0, 0.1), (0.2, 0.5)], "bicubic4": [(0.0, 0.9), (0.1, 0.7)]}.items():
+        for sigma, scale in rows:
+            trials = [(DpsSettings(scale=scale), 20.0)]
+            file.add({"task": task, "sigma": sigma, "solver": "dps"}, HOW, "random_search", SR, trials)
+    # Of a third task of the kind: rows of two tasks are not mixed, and equal sigmas do not replace each other.
+    assert [found(file, "bicubic8", sigma, "dps").scale for sigma in (0.0, 0.05, 0.1, 0.2)] == [0.1, 0.2, 0.7, 0.5]
+    assert found(file, "bicubic4", 0.0, "dps").scale == 0.9
+
+
+def test_a_file_is_readable_however_many_trials_it_holds(tmp_path):
+    assert repr(tuned_file(tmp_path / "p.json")) == f"SettingsFile(path={tmp_path / 'p.json'!r}, prior='tiny-1')"
+
+
 def test_a_row_is_replaced_and_the_others_are_kept(tmp_path):
     file = tuned_file(tmp_path / "p.json", scale=0.3)
     file.add({**KEY, "sigma": 0.0}, HOW, "random_search", SR, [(DpsSettings(), 1.0)])

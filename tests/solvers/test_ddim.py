@@ -60,16 +60,16 @@ def test_with_fresh_noise_the_samples_have_the_priors_mean_and_variance():
     np.testing.assert_allclose(np.std(x), 0.3, rtol=4 / np.sqrt(2 * 4096))
 
 
-def test_a_first_guess_is_carried_to_the_middle_level(key):
+def test_the_initial_image_is_carried_to_the_middle_level(key):
     solver = rd.ddim(PRIOR, init=rd.solvers.init_given, spacing=schedules.between(500), num_steps=20)
-    guess = jnp.arange(16.0).reshape(4, 4, 1)
-    given, zero = (solver.init(key, NOTHING.replace(init=image)).x_t for image in (guess, 0 * guess))
+    initial = jnp.arange(16.0).reshape(4, 4, 1)
+    given, zero = (solver.init(key, NOTHING.replace(init=image)).x_t for image in (initial, 0 * initial))
     alpha_t, sigma_t = PRIOR.schedule(500)
-    np.testing.assert_allclose(given - zero, alpha_t * guess, atol=1e-6)  # float32, sums of order 4
+    np.testing.assert_allclose(given - zero, alpha_t * initial, atol=1e-6)  # float32, sums of order 4
     assert 0.5 * sigma_t < np.std(zero) < 1.5 * sigma_t
 
 
-def test_the_guess_survives_a_late_start_and_not_an_early_one(key):
+def test_the_initial_image_survives_a_late_start_and_not_an_early_one(key):
     problem = NOTHING.replace(init=jnp.full((4, 4, 1), -0.6))
     late, early = (
         rd.run(key, rd.ddim(PRIOR, init=rd.solvers.init_given, spacing=schedules.between(t), num_steps=20), problem).x
@@ -92,6 +92,6 @@ def test_an_eta_out_of_range_is_an_error(eta):
         rd.ddim(PRIOR, eta=eta)
 
 
-def test_a_guess_of_another_shape_is_an_error(key):
+def test_an_initial_image_of_another_shape_is_an_error(key):
     with pytest.raises(ValueError, match=r"init returned shape"):
         rd.ddim(PRIOR, init=lambda *_: jnp.zeros((2, 2, 1))).init(key, NOTHING)

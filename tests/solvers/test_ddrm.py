@@ -100,7 +100,7 @@ def test_runs_are_deepinvs(monkeypatch):
     expected = model(y, physics).numpy().reshape(SHAPE)
     with jax.enable_x64(True):
         solver, problem = rd.ddrm(scene.prior), scene.problem
-        x_t = solver.start(scene.x_start.reshape(SHAPE), jnp.zeros(SHAPE), problem)
+        x_t = solver.first_x_t(scene.x_start.reshape(SHAPE), jnp.zeros(SHAPE), problem)
         for k in range(19):
             x_t = one_update(solver, problem, x_t, scene.z[k].reshape(SHAPE), *solver.levels(jnp.asarray(k)))
         actual = solver.prior.denoise(x_t, 0)

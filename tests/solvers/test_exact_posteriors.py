@@ -34,7 +34,7 @@ def test_a_noiseless_mask_and_independent_pixels_leave_y_and_the_prior(make):
             def step(x_t, k):
                 return solver.update(jnp.zeros(SHAPE), x_t, *solver.levels(k), problem)[0], None
 
-            x_t = solver.start(z, jnp.zeros(SHAPE), problem)
+            x_t = solver.first_x_t(z, jnp.zeros(SHAPE), problem)
             return jax.lax.scan(step, x_t, jnp.arange(solver.num_steps))[0]
 
         shift, shifted = np.asarray(flow(jnp.stack([jnp.zeros(SHAPE), jnp.ones(SHAPE)])))

@@ -664,9 +664,30 @@ def test_prior_samples_of_another_shape_are_an_error(key):
         rd.perturb_and_optimise(_noise_aware(_small()[0]), jnp.zeros((2, 5, 4, 1))).init(key, problem)
 
 
-def test_prior_samples_that_are_no_images_are_an_error():
-    with pytest.raises(ValueError, match="prior_samples has shape"):
-        rd.perturb_and_optimise(_noise_aware(_small()[0]), jnp.zeros(SMALL))
+@pytest.mark.parametrize(
+    ("samples", "said"),
+    [
+        (jnp.zeros(SMALL), "prior_samples has shape"),
+        (jnp.zeros((0, *SMALL)), "one at least"),
+        (jnp.full((2, *SMALL), jnp.nan), "entries of prior_samples are not finite"),
+    ],
+    ids=["one image", "none", "nan"],
+)
+def test_prior_samples_that_are_no_images_are_an_error(samples, said):
+    with pytest.raises(ValueError, match=said):
+        rd.perturb_and_optimise(_noise_aware(_small()[0]), samples)
+
+
+def test_perturbing_what_draws_samples_itself_is_an_error_that_names_the_remedy():
+    with pytest.raises(ValueError, match=r"draws samples itself.*without sample=True"):
+        rd.perturb_and_optimise(_noise_aware(_small()[0], sample=True), jnp.zeros((2, *SMALL)))
+
+
+def test_langevin_steps_mean_samples_with_the_defaults_of_samples():
+    prior = _small()[0]
+    ours, asked = (rd.noise_aware(prior, **options) for options in ({"step": rd.langevin_step()}, {"sample": True}))
+    assert jax.tree.structure(ours) == jax.tree.structure(asked)
+    assert jax.tree.leaves(ours) == jax.tree.leaves(asked)
 
 
 def test_perturbing_what_is_no_red_diff_is_an_error_that_names_the_remedy():
@@ -683,7 +704,9 @@ def test_perturbing_what_is_no_red_diff_is_an_error_that_names_the_remedy():
         ({"sigma_min": 0.0}, "sigma_min is 0.0"),
         ({"num_steps": 0}, "num_steps is 0"),
         ({"num_cg": 0}, "num_cg is 0"),
+        ({"sigma_max": 0.1, "sigma_min": 0.2}, "sigma_max is 0.1 but must be at least sigma_min, which is 0.2"),
         ({"sample": True, "step": _ADAM}, "sample=True has its own step"),
+        ({"step": rd.langevin_step(), "control_variate": rd.solvers.variate_none}, "sample=True has its own step"),
     ],
     ids=lambda value: "" if isinstance(value, str) else "-".join(value),
 )

@@ -99,7 +99,7 @@ def test_the_prior_N_0_I_is_sampled_exactly_given_y_in_the_limit_of_many_steps()
     @jax.vmap
     def flow(z):
         step = jnp.zeros((), jnp.int32)
-        state = rd.solvers.SamplerState(solver.start(z, jnp.zeros(shape), problem), step)
+        state = rd.solvers.SamplerState(solver.first_x_t(z, jnp.zeros(shape), problem), step)
         return rd.run(jax.random.key(0), solver, problem, state=state, num_steps=1000).x
 
     # The flow is affine: its value at zero is the mean, its matrix F makes the covariance F F^T.

@@ -500,13 +500,13 @@ def test_a_run_starts_where_it_is_told(init, expected, key):
 
 
 def test_a_run_starts_from_a_given_image(key):
-    guess = _normal(6, *SHAPE)
+    initial = _normal(6, *SHAPE)
     operator = OPERATORS["inpainting"]()
-    problem = rd.problem(jnp.zeros(SHAPE), operator, init=guess)
-    assert np.array_equal(rd.reddiff(SOLVED, num_steps=3, init=rd.solvers.init_given).init(key, problem).mu, guess)
+    problem = rd.problem(jnp.zeros(SHAPE), operator, init=initial)
+    assert np.array_equal(rd.reddiff(SOLVED, num_steps=3, init=rd.solvers.init_given).init(key, problem).mu, initial)
 
 
-def test_a_missing_first_guess_is_an_error(key):
+def test_a_missing_initial_image_is_an_error(key):
     with pytest.raises(ValueError, match="needs an initial image"):
         rd.run(key, rd.reddiff(SOLVED, num_steps=3, init=rd.solvers.init_given), _problem())
 
@@ -672,7 +672,7 @@ def test_runs_settle_near_the_modes_of_a_mixture_with_less_than_their_spread():
             {"num_steps": 111, "timesteps_per_update": 3, "spacing": schedules.published},
             "not a multiple of timesteps_per_update=3",
         ),
-        ({"step": rd.langevin_step()}, r"use rd\.noise_aware\(sample=True\)"),
+        ({"step": rd.langevin_step()}, r"use rd\.noise_aware\(prior, sample=True\)"),
         ({"step": rd.proximal_step(), "obs_weight": 0.0}, "obs_weight"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",

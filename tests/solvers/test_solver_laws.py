@@ -57,13 +57,15 @@ def _solution(case) -> rd.Solution:
 
 @every
 def test_a_run_returns_one_finite_image(case):
-    solution = _solution(case)
-    assert (solution.x.shape, solution.x.dtype, bool(solution.finite)) == (SHAPE, jnp.float32, True)
+    solution, shape = _solution(case), (*case.particles, *SHAPE)
+    assert (solution.x.shape, solution.x.dtype, bool(solution.finite)) == (shape, jnp.float32, True)
 
 
 @every
 def test_every_step_reports_scalars(case):
-    assert {leaf.shape for leaf in jax.tree.leaves(_solution(case).info)} == {(_solver(case).num_steps,)}
+    # Of particles, some scalars are each one's own.
+    of_all = (_solver(case).num_steps,)
+    assert {leaf.shape for leaf in jax.tree.leaves(_solution(case).info)} == {of_all, of_all + case.particles}
 
 
 @every
@@ -157,7 +159,7 @@ def test_an_operator_that_lacks_what_a_solver_needs_is_an_error_that_says_what_t
     ],
 )
 def test_no_solver_asks_more_of_an_operator_than_it_is_listed_with(case, operator):
-    assert _traced(_solver(case), operator, rd.gaussian(0.1)).x.shape == SHAPE
+    assert _traced(_solver(case), operator, rd.gaussian(0.1)).x.shape == (*case.particles, *SHAPE)
 
 
 @pytest.mark.parametrize("factory", [rd.ddnm, rd.pigdm], ids=lambda factory: factory.__name__)
@@ -171,7 +173,8 @@ def test_what_ignores_the_noise_needs_a_pinv_and_says_so(factory):
 @further_slowly
 def test_noise_that_is_not_gaussian_is_served_or_an_error_that_says_what_to_do(case):
     if not case.needs_gaussian:
-        assert _traced(_solver(case), OPERATORS["spectral"], rd.poisson(100.0)).x.shape == SHAPE
+        x = _traced(_solver(case), OPERATORS["spectral"], rd.poisson(100.0)).x
+        assert x.shape == (*case.particles, *SHAPE)
         return
     with pytest.raises(
         TypeError, match=rf"{case.noise_named_by or case.factory} needs Gaussian noise.*is Poisson.*rd\.reddiff"
@@ -226,5 +229,6 @@ def _makes_a_solver(value) -> bool:
 
 
 def test_every_public_solver_is_listed():
-    factories = {name for name, value in vars(solvers).items() if not name.startswith("_") and _makes_a_solver(value)}
-    assert factories == {case.factory for case in SOLVERS}
+    public = vars(solvers) | {name: getattr(rd, name) for name in dir(rd)}
+    factories = {name for name, value in public.items() if not name.startswith("_") and _makes_a_solver(value)}
+    assert factories - {"default_solver"} == {case.factory for case in SOLVERS}
