@@ -1,4 +1,4 @@
-"""Checks what is in a wheel and an sdist: `python tests/release/distributions.py FOLDER`, with the standard library alone."""
+"""Checks what is in a wheel and an sdist: `python tests/release/distributions.py FOLDER`; needs no package."""
 
 import re
 import sys
