@@ -7,7 +7,7 @@ def noise_levels() -> str:
     result = load("sigma")
     table = [
         {
-            "pictures": row["pictures"],
+            "pictures": f"{row['pictures']}, {row['size']} px",
             "sigma": f"{row['sigma']:g}",
             "details, mean error": f"{row['details, mean error %']:+.0f} %",
             "prior, mean error": f"{row['prior, mean error %']:+.0f} %",
@@ -17,8 +17,7 @@ def noise_levels() -> str:
         for row in result["rows"]
         if row["what"] == "estimates"
     ]
-    size = result["settings"]["size"]
-    return markdown(table, list(table[0])) + measured_on(result, f"pictures of {size} x {size} pixels of 8 bits")
+    return markdown(table, list(table[0])) + measured_on(result, "square pictures of 8 bits")
 
 
 def noise_levels_denoising() -> str:
