@@ -3,9 +3,10 @@
     python -m benchmarks.sigma [--sizes 64 128] [--denoise 2]
 
 White noise is added to pictures without much of their own: photos of the scikit-image wheel, reduced to each of SIZES;
-the bundled emoji of 64 pixels; an axial slice of MNI152 if nilearn is installed. Rounded to 8 bits and cut to [-1, 1], as files are.
-``rd.estimate_sigma`` is compared with the noise that was added, with the prior and without. Photos keep a little noise
-of their camera, and such small ones are nearly all detail, which is hard: the reduction makes both smaller or harder.
+the bundled emoji of 64 pixels; an axial slice of MNI152 if nilearn is installed. Rounded to 8 bits and cut to [-1, 1],
+as files are. ``rd.estimate_sigma`` is compared with the noise that was added, with the prior and without. Photos
+keep a little noise of their camera, and such small ones are nearly all detail, which is hard: the reduction makes both
+smaller or harder.
 
 Rows "denoising" compare the PSNR of the default solver, which is told the estimate, with that of the solver which is
 told the truth. Rows "JPEG" compare ``rd.estimate_jpeg_sigma`` with the error that JPEG has made.
