@@ -51,7 +51,7 @@ def _quotient(a: Array, b: Array, where: Array) -> Array:
     """``a / b``, 0 elsewhere, with a derivative for any b that is no subnormal number."""
     # The derivative divides by b^2, which is 0 in float32 for b < 1e-19: NaN. Powers of two change no bits of a / b.
     _, exponent = jnp.frexp(lax.stop_gradient(jnp.where(where, b, 1)))
-    scale = jnp.exp2(-exponent.clip(-_MOST, _MOST).astype(b.dtype))
+    scale = jnp.ldexp(jnp.ones_like(b), -exponent.clip(-_MOST, _MOST))
     return jnp.where(where, a * scale / jnp.where(where, b * scale, 1), 0)
 
 

@@ -41,9 +41,7 @@ def test_it_solves_the_normal_equations(name, rng):
     np.testing.assert_allclose(x.ravel(), expected, atol=1e-4)  # float32, 60 steps for 48 unknowns
 
 
-@pytest.mark.parametrize(
-    "name", ["blocks", pytest.param("mask", marks=pytest.mark.slow), pytest.param("blur", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in ("blocks", "mask", "blur")])
 def test_its_derivative_is_that_of_finite_differences_after_convergence(name, rng):
     """In float32, in which squares of the last steps' numbers are 0."""
     shape = (16, 16, 1)
