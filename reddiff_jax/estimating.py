@@ -114,7 +114,8 @@ def _half_cut(y: Image, known: Array) -> Bool[Array, "H W C"]:
     def sums(x: Array) -> Array:
         return lax.reduce_window(x.astype(float), 0.0, lax.add, (_AREA, _AREA, 1), (1, 1, 1), "SAME")
 
-    count = jnp.maximum(sums(known), 1.0)
+    # Of a constant XLA would compute the sums while it compiles, for seconds.
+    count = jnp.maximum(sums(known & jnp.isfinite(y)), 1.0)
     shares = [sums(known & (y == end)) / count for end in (-1, 1)]
     return known & ((_HALF[0] < shares[0]) & (shares[0] < _HALF[1]) | (_HALF[0] < shares[1]) & (shares[1] < _HALF[1]))
 
