@@ -2,9 +2,9 @@
 
     python -m benchmarks.regions [--widths 3 6 12] [--margins 4 8 16 32]
 
-Rows "margins" have the PSNR in the hole by the margin around it. Straight scratches of a width through the middle of the reporting photos, in random directions. A window holds a piece
-of 32 x 32 pixels and a margin around it; the PSNR is that of the piece's missing pixels, with the settings of the
-command line.
+Rows "margins" have the PSNR in the hole by the margin around it. Straight scratches of a width go through the middle of
+the reporting photos, in random directions. A window holds a piece of 32 x 32 pixels and a margin around it; the PSNR is
+that of the piece's missing pixels, with the settings of the command line.
 
 Rows "shares" count the pixels of the windows that the command line would restore, for scratches through the middle of
 pictures of some sizes. A row "cost" has the CPU seconds (not of the wall clock; without compiling) of a whole picture
