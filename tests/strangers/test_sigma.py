@@ -69,6 +69,22 @@ def test_a_thumbnail_of_jpeg_has_the_error_of_its_tables(tmp_path):
     assert 0.02 < fine.sigma < coarse.sigma < 0.3
 
 
+def test_noise_that_jpeg_has_halved_with_the_chroma_is_not_counted(tmp_path):
+    """Of white noise of colours 4:2:0 keeps three quarters: the level is that in the file, not the camera's."""
+    halved, kept = (
+        plan(write(tmp_path / f"{subsampling}.jpg", 0.1, side=64, quality=95, subsampling=subsampling)).noise.sigma
+        for subsampling in (2, 0)
+    )
+    clean, noisy = (
+        pictures.read_picture(write(tmp_path / f"a{sigma}.jpg", sigma, side=64, quality=95, subsampling=2))
+        for sigma in (0, 0.1)
+    )
+    left = float(np.std(noisy - clean))
+    np.testing.assert_allclose(left, 0.075, rtol=0.05)
+    np.testing.assert_allclose(halved, left, rtol=0.15)
+    np.testing.assert_allclose(kept, 0.1, rtol=0.15)
+
+
 def test_an_even_picture_has_the_noise_of_rounding(tmp_path):
     Image.new("RGB", (SIDE, SIDE), "gray").save(tmp_path / "a.png")
     assert plan(tmp_path / "a.png").noise.sigma == pictures.ROUNDING_SIGMA
