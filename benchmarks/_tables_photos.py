@@ -7,7 +7,7 @@ def noise_levels() -> str:
     result = load("sigma")
     table = [
         {
-            "pictures": row["pictures"],
+            "pictures": f"{row['pictures']}, {row['size']} px",
             "sigma": f"{row['sigma']:g}",
             "details, mean error": f"{row['details, mean error %']:+.0f} %",
             "prior, mean error": f"{row['prior, mean error %']:+.0f} %",
@@ -17,8 +17,7 @@ def noise_levels() -> str:
         for row in result["rows"]
         if row["what"] == "estimates"
     ]
-    size = result["settings"]["size"]
-    return markdown(table, list(table[0])) + measured_on(result, f"pictures of {size} x {size} pixels of 8 bits")
+    return markdown(table, list(table[0])) + measured_on(result, "square pictures of 8 bits")
 
 
 def noise_levels_denoising() -> str:
@@ -55,3 +54,49 @@ def borders() -> str:
         for key, name in names.items()
     ]
     return markdown(table, list(table[0])) + measured_on(result, f"{len(result['settings']['pictures'])} photos, dB")
+
+
+def growing() -> str:
+    result = load("growing")
+    names = {None: "PNG", 75: "JPEG, quality 75"}
+    cells = {(row["quality"], row["growth"]): row["psnr"] for row in result["rows"]}
+    table = [
+        {"holes grown by": f"{growth} px", **{name: f"{cells[quality, growth]:.1f}" for quality, name in names.items()}}
+        for growth in dict.fromkeys(growth for _, growth in cells)
+    ]
+    size, around = result["settings"]["size"], result["settings"]["around"]
+    how = f"dB within {around} pixels of the strokes, means over {len(result['rows'][0]['photos'])} photos of {size} px"
+    return markdown(table, list(table[0])) + measured_on(result, how)
+
+
+def regions() -> str:
+    result = load("regions")
+    rows = [row for row in result["rows"] if row["what"] == "shares"]
+    table = [
+        {
+            "picture": f"{row['width']} x {row['height']}",
+            "scratches": str(row["scratches"]),
+            "missing": f"{row['missing %']:.2g} %",
+            "windows": f"{row['windows']} of {row['side']} px",
+            "pixels restored": f"{row['pixels %']:.0f} %",
+        }
+        for row in rows
+    ]
+    return markdown(table, list(table[0])) + measured_on(result, "scratches of 4 pixels; windows overlap")
+
+
+def regions_cost() -> str:
+    result = load("regions")
+    row = next(row for row in result["rows"] if row["what"] == "cost")
+    table = [
+        {
+            "restored": said,
+            "CPU seconds": f"{row[f'{name}, CPU s']:.0f}",
+            "PSNR of what was missing": f"{row[f'{name}, PSNR']:.1f}",
+        }
+        for name, said in (("whole", "the whole picture"), ("windows", f"{row['windows, number']} windows"))
+    ]
+    side = row["side"]
+    return markdown(table, list(table[0])) + measured_on(
+        result, f"{row['picture']}, {side} x {side}, not the wall clock"
+    )

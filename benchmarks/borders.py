@@ -24,7 +24,7 @@ from reddiff_jax.jobs.borders import Border
 from reddiff_jax.jobs.framing import corner, frame_header, framed, reach
 from reddiff_jax.settings import NoiseAwareSettings, default_settings
 
-KERNELS = ("gaussian:2", "defocus:4", "motion:15@30")
+KERNELS = ("gaussian:2.5", "defocus:4", "motion:15@30")
 PHOTOS = ("astronaut", "coffee")
 BORDERS = (Border.UNKNOWN, Border.REFLECT, Border.CIRCULAR)
 BALANCES = (1e-4, 1e-3, 1e-2, 1e-1)  # of Wiener's filter
@@ -117,10 +117,10 @@ def main() -> None:
     prior, rows = rd.load_prior(args.prior), []
     photos = [x for name, x in _pictures.held_out(256).items() if name in PHOTOS]
     settings = {"prior": str(args.prior or "bundled"), "pictures": list(PHOTOS), "sigma": args.sigma, "lam": args.lam}
-    for text in args.kernels:
-        kernel = tasks.kernel_in_words(text)
-        margin = max(max(pair) for pair in reach(kernel))
-        for size in args.sizes:
+    for size in args.sizes:
+        for text in args.kernels:
+            kernel = tasks.kernel_in_words(text)
+            margin = max(max(pair) for pair in reach(kernel))
             inside = slice(128 - size // 2, 128 + size // 2)
             xs, ys = [], []
             for i, photo in enumerate(photos):

@@ -1,11 +1,12 @@
 """How well the noise level of a picture is estimated, and what that costs in denoising.
 
-    python -m benchmarks.sigma [--size 128] [--denoise 2]
+    python -m benchmarks.sigma [--sizes 64 128] [--denoise 2]
 
-White noise is added to pictures without much of their own: photos of the scikit-image wheel, reduced to SIZE pixels;
-the bundled emoji; an axial slice of MNI152 if nilearn is installed. Rounded to 8 bits and cut to [-1, 1], as files are.
-``rd.estimate_sigma`` is compared with the noise that was added, with the prior and without. Photos keep a little noise
-of their camera, and such small ones are nearly all detail, which is hard: the reduction makes both smaller or harder.
+White noise is added to pictures without much of their own: photos of the scikit-image wheel, reduced to each of SIZES;
+the bundled emoji of 64 pixels; an axial slice of MNI152 if nilearn is installed. Rounded to 8 bits and cut to [-1, 1],
+as files are. ``rd.estimate_sigma`` is compared with the noise that was added, with the prior and without. Photos
+keep a little noise of their camera, and such small ones are nearly all detail, which is hard: the reduction makes both
+smaller or harder.
 
 Rows "denoising" compare the PSNR of the default solver, which is told the estimate, with that of the solver which is
 told the truth. Rows "JPEG" compare ``rd.estimate_jpeg_sigma`` with the error that JPEG has made.
@@ -14,6 +15,7 @@ told the truth. Rows "JPEG" compare ``rd.estimate_jpeg_sigma`` with the error th
 import argparse
 import importlib.util
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,22 +43,22 @@ def noisy(x: np.ndarray, sigma: float) -> np.ndarray:
     return pictures.to_float(pictures.to_uint8(y))
 
 
-def kinds(size: int) -> dict[str, tuple[str, dict[str, np.ndarray]]]:
-    """Kind of pictures -> (name of the prior, pictures)."""
-    photos = _pictures.held_out(size)
+def kinds(sizes: Sequence[int]) -> dict[tuple[str, int], tuple[str, dict[str, np.ndarray]]]:
+    """Kind and size of pictures -> (name of the prior, pictures)."""
     emoji = {path.stem: pictures.read_picture(path) for path in sorted(EMOJI.glob("*.png"))}
-    found = {
-        "photos": ("photo64", photos),
-        "photos, gray": ("photo64", {name: x @ LUMINANCE for name, x in photos.items()}),
-        "emoji": ("emoji64", emoji),
-        "emoji, gray": ("emoji64", {name: x @ LUMINANCE for name, x in emoji.items()}),
-    }
-    if importlib.util.find_spec("nilearn") is not None:
-        found["heads, gray"] = ("photo64", {"MNI152": _pictures.head_slice(size)})
+    found = {}
+    for size in sizes:
+        photos = _pictures.held_out(size)
+        found["photos", size] = "photo64", photos
+        found["photos, gray", size] = "photo64", {name: x @ LUMINANCE for name, x in photos.items()}
+        if importlib.util.find_spec("nilearn") is not None:
+            found["heads, gray", size] = "photo64", {"MNI152": _pictures.head_slice(size)}
+    found["emoji", 64] = "emoji64", emoji
+    found["emoji, gray", 64] = "emoji64", {name: x @ LUMINANCE for name, x in emoji.items()}
     return found
 
 
-def estimates(kind: str, prior: rd.Prior, xs: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+def estimates(kind: str, size: int, prior: rd.Prior, xs: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     """A row for each noise level: relative errors of the estimates, means and the largest."""
     rows = []
     for sigma in SIGMAS:
@@ -65,7 +67,7 @@ def estimates(kind: str, prior: rd.Prior, xs: dict[str, np.ndarray]) -> list[dic
             y = jnp.asarray(noisy(x, sigma))
             found[name] = float(by_details(y)) / sigma - 1, float(by_prior(prior, y)) / sigma - 1
         errors = np.asarray(list(found.values()))  # (N, 2)
-        row = {"what": "estimates", "pictures": kind, "sigma": sigma}
+        row = {"what": "estimates", "pictures": kind, "size": size, "sigma": sigma}
         row |= {"details, mean error %": round(100 * float(errors[:, 0].mean()), 1)}
         row |= {"prior, mean error %": round(100 * float(errors[:, 1].mean()), 1)}
         row |= {"prior, largest error %": round(100 * float(abs(errors[:, 1]).max()), 1)}
@@ -123,16 +125,16 @@ def of_jpeg(xs: dict[str, np.ndarray]) -> list[dict[str, Any]]:
 def main() -> None:
     """Runs the comparison and writes results/sigma.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--sizes", nargs="*", type=int, default=(64, 128))
     parser.add_argument("--denoise", type=int, default=2, help="photos that are denoised, reduced to 64 pixels")
     parser.add_argument("--out", type=Path, help="folder of the results instead of benchmarks/results")
     args = parser.parse_args()
-    rows = of_jpeg(_pictures.held_out(args.size))
-    for kind, (prior_name, xs) in kinds(args.size).items():
+    rows = of_jpeg(_pictures.held_out(args.sizes[0]))
+    for (kind, size), (prior_name, xs) in kinds(args.sizes).items():
         prior = rd.load_prior(prior_name)
-        rows += estimates(kind, rd.gray_prior(prior) if "gray" in kind else prior, xs)
+        rows += estimates(kind, size, rd.gray_prior(prior) if "gray" in kind else prior, xs)
     rows += denoising(rd.load_prior(), dict(list(_pictures.held_out(64).items())[: args.denoise]))
-    settings = {"size": args.size, "sigmas": SIGMAS, "rounded": True}
+    settings = {"sizes": args.sizes, "sigmas": SIGMAS, "rounded": True}
     _report.write("sigma", settings=settings, rows=rows, out=args.out)
 
 

@@ -4,7 +4,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Shaped
+
+_MOST = 126  # exponent of float32's largest and smallest powers of two that are no subnormal numbers
 
 
 def conjugate_gradients(
@@ -33,15 +36,23 @@ def conjugate_gradients(
         image = matvec(direction)
         curvature = _dot(direction, image)
         active = (norm2 > floor) & (curvature > 0) & (curvature > smallest * _dot(direction, direction))
-        alpha = jnp.where(active, norm2 / jnp.where(active, curvature, 1), 0)
+        alpha = _quotient(norm2, curvature, active)
         x = x + alpha * direction
         residual = residual - alpha * image
         new_norm2 = _dot(residual, residual)
-        beta = jnp.where(active, new_norm2 / jnp.where(active, norm2, 1), 0)
+        beta = _quotient(new_norm2, norm2, active)
         return (x, residual, residual + beta * direction, new_norm2), None
 
-    (x, *_), _ = jax.lax.scan(step, (jnp.zeros_like(b), b, b, b_norm2), None, length=num_steps)
+    (x, *_), _ = lax.scan(step, (jnp.zeros_like(b), b, b, b_norm2), None, length=num_steps)
     return x
+
+
+def _quotient(a: Array, b: Array, where: Array) -> Array:
+    """``a / b``, 0 elsewhere, with a derivative for any b that is no subnormal number."""
+    # The derivative divides by b^2, which is 0 in float32 for b < 1e-19: NaN. Powers of two change no bits of a / b.
+    _, exponent = jnp.frexp(lax.stop_gradient(jnp.where(where, b, 1)))
+    scale = jnp.ldexp(jnp.ones_like(b), -exponent.clip(-_MOST, _MOST))
+    return jnp.where(where, a * scale / jnp.where(where, b * scale, 1), 0)
 
 
 def _dot(a: Array, b: Array) -> Array:

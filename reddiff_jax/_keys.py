@@ -37,7 +37,10 @@ def as_key(name: str, key: Any) -> Key:
     typed = is_array and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     # Keys of jax.random.PRNGKey are words in the last axis.
     if not typed and not (is_array and key.dtype == np.uint32 and key.ndim and key.shape[-1] in (2, 4)):
-        raise TypeError(f"{name} is {describe(key)} but must be a PRNG key: jax.random.key(0).")
+        # Under vmap a key of jax.random.PRNGKey that was not split falls into its words.
+        split = is_array and key.dtype == np.uint32 and key.ndim == 0
+        remedy = "one for each item of a batch: jax.random.split(key, n)" if split else "jax.random.key(0)"
+        raise TypeError(f"{name} is {describe(key)} but must be a PRNG key: {remedy}.")
     shape = key.shape if typed else key.shape[:-1]
     if shape:
         raise ValueError(

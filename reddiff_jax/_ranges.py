@@ -23,12 +23,19 @@ _DARK, _BRIGHT = 0.05, 0.6  # what the darkest and brightest of a picture in [0,
 _LEAST_RMS, _LARGEST_RMS = 5e-3, 5.0  # of an image that explains y
 
 
-def check_dtype(y: Array, expected: jax.ShapeDtypeStruct, operator: Operator) -> None:
-    """Raises ValueError if y is of whole numbers, or real where the operator's measurements are complex, or both."""
+def check_floating(name: str, y: Array) -> None:
+    """Raises ValueError if a picture or its measurement is of whole numbers."""
     if not jnp.issubdtype(y.dtype, jnp.inexact):
         top = jnp.iinfo(y.dtype).max / 2 if y.dtype in (jnp.uint8, jnp.uint16) else None
-        remedy = f"Convert it, y / {top} - 1 where it is a picture." if top else "Convert it: y.astype(float)."
-        raise ValueError(f"y has dtype {y.dtype} but must be floating-point, pictures in [-1, 1]. {remedy}")
+        remedy = (
+            f"Convert it, {name} / {top} - 1 where it is a picture." if top else f"Convert it: {name}.astype(float)."
+        )
+        raise ValueError(f"{name} has dtype {y.dtype} but must be floating-point, pictures in [-1, 1]. {remedy}")
+
+
+def check_dtype(y: Array, expected: jax.ShapeDtypeStruct, operator: Operator) -> None:
+    """Raises ValueError if y is of whole numbers, or real where the operator's measurements are complex, or both."""
+    check_floating("y", y)
     if jnp.iscomplexobj(y) == jnp.issubdtype(expected.dtype, jnp.complexfloating):
         return
     if jnp.iscomplexobj(y):
@@ -41,16 +48,25 @@ def check_dtype(y: Array, expected: jax.ShapeDtypeStruct, operator: Operator) ->
     )
 
 
-def warn_of_range(y: Array, operator: Operator, noise: Noise) -> None:
-    """Warns of a y, or a noise level, that does not go with pictures in [-1, 1]; y under ``vmap`` as a whole."""
+def warn_of_range(y: Array, operator: Operator, noise: Noise, *, simulated: bool = False) -> None:
+    """Warns of a y, or a noise level, that does not go with pictures in [-1, 1]; y under ``vmap`` as a whole.
+
+    Of a simulated picture it says nothing: x was looked at, and noise may be strong.
+    """
     if operator.keeps_range:
         sigmas = numbers(noise.sigma_y) if isinstance(noise, Gaussian) else None
         largest = 0.0 if sigmas is None or not sigmas.size else sigmas.max()
         if largest <= _GREY_LEVELS:
             _warn_of_sigma(largest)
-            _warn_of_picture(y)
+            if not simulated:
+                _warn_of_picture(y)
     elif operator.keeps_scale:
         _warn_of_scale(y, operator)
+
+
+def warn_of_image(x: Array) -> bool:
+    """Warns of an image, the x that is measured, that is not in [-1, 1]; returns whether it did."""
+    return _warn_of_picture(x, "x")
 
 
 def _warn_of_sigma(sigma: float) -> None:
@@ -61,24 +77,27 @@ def _warn_of_sigma(sigma: float) -> None:
         )
 
 
-def _warn_of_picture(y: Array) -> None:
+def _warn_of_picture(y: Array, name: str = "y") -> bool:
     values = numbers(y)
-    if values is None or values.size < _FEWEST:
-        return
+    if values is None or values.size < _FEWEST or np.iscomplexobj(values):
+        return False
     low, high = values.min(), values.max()
     if high <= _BRIGHT or (-1 <= low < 0 and high <= 1):
-        return
+        return False
     seen = values[values != 0]  # what an operator does not see is 0
     if np.abs(seen).mean() > _LARGEST_MEAN:
         _warn(
-            f"y goes from {low:.4g} to {high:.4g} but pictures are in [-1, 1]. Convert it, and the noise level: "
-            "y / 127.5 - 1 if it is in [0, 255]."
+            f"{name} goes from {low:.4g} to {high:.4g} but pictures are in [-1, 1]. Convert it, and the noise level: "
+            f"{name} / 127.5 - 1 if it is in [0, 255]."
         )
     elif low >= 0 and seen.min() <= _DARK and high <= 1:
         _warn(
-            f"y goes from {low:.4g} to {high:.4g}, as pictures in [0, 1] do, but pictures are in [-1, 1]. Convert it, "
-            "2 * y - 1, and double the noise level."
+            f"{name} goes from {low:.4g} to {high:.4g}, as pictures in [0, 1] do, but pictures are in [-1, 1]. Convert "
+            f"it, 2 * {name} - 1, and double the noise level."
         )
+    else:
+        return False
+    return True
 
 
 def _warn_of_scale(y: Array, operator: Operator) -> None:

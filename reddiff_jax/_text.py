@@ -1,5 +1,8 @@
 """Text from strangers, made fit to be shown."""
 
+import difflib
+from collections.abc import Iterable
+
 MAX_SHOWN = 200  # characters of one foreign word in a message
 
 
@@ -16,6 +19,12 @@ def shown(text: str, limit: int | None = MAX_SHOWN) -> str:
     # Cut before it is escaped: a stranger's word may be as long as the file.
     cut = text if limit is None or len(text) <= limit else f"{text[:limit]}..."
     return "".join(each if each.isprintable() else _escaped(each) for each in cut)
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """What a misspelt name probably means, as the beginning of a remedy: "did you mean denoise? Else ", or ""."""
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"did you mean {near[0]}? Else " if near else ""
 
 
 def _escaped(character: str) -> str:

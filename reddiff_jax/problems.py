@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from reddiff_jax._checks import check_array, check_finite, check_image_shape, check_type
 from reddiff_jax._keys import as_key
-from reddiff_jax._ranges import check_dtype, warn_of_range
+from reddiff_jax._ranges import check_dtype, check_floating, warn_of_image, warn_of_range
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Condition, Image, Key
 from reddiff_jax.noise import Noise, gaussian
@@ -154,16 +154,18 @@ def unconditional(in_shape: tuple[int, int, int], *, cond: Condition = None) -> 
 def measure(key: Key, operator: Operator, noise: Noise, x: Image, *, cond: Condition = None) -> Problem:
     """Simulates a measurement of the image ``x``; where nothing is measured, y is 0 and has no noise.
 
+    It warns (``UserWarning``) of an x in [0, 255] or [0, 1], and of what ``problem`` warns of.
+
     Args:
         key: PRNG key of the noise.
         operator: How images become measurements.
         noise: Measurement noise.
-        x: True image (H, W, C).
+        x: True image (H, W, C), in [-1, 1].
         cond: Condition of the prior.
 
     Raises:
         TypeError: If an argument is of another type.
-        ValueError: If ``x`` does not have the operator's input shape.
+        ValueError: If ``x`` does not have the operator's input shape, or is of whole numbers.
     """
     key = as_key("measure: key", key)
     _check_operator("measure", operator)
@@ -174,7 +176,11 @@ def measure(key: Key, operator: Operator, noise: Noise, x: Image, *, cond: Condi
             f"x has shape {x.shape} but operator {type(operator).__name__} takes {operator.in_shape}; "
             "batches go through jax.vmap."
         )
-    return problem(noise.sample(key, operator(x)), operator, noise, cond=cond)
+    check_floating("x", jnp.asarray(x))
+    posed = pose(noise.sample(key, operator(x)), operator, noise, cond=cond)
+    if not warn_of_image(x):  # of which y is the consequence
+        warn_of_range(posed.y, operator, noise, simulated=True)
+    return posed
 
 
 # ---- checks
@@ -214,10 +220,16 @@ def _fits(problem: Problem) -> bool:
         return False
 
 
+_ORDERS = {"problem": "problem(y, operator, noise)", "measure": "measure(key, operator, noise, x)"}
+
+
 def _check_operator(name: str, operator: Operator) -> None:
-    needed = "an Operator, such as rd.inpainting(mask); a function becomes one by rd.operator(fn, in_shape)"
+    needed = (
+        "an Operator, such as rd.inpainting(mask); a function becomes one by rd.operator(fn, in_shape); the order is "
+        f"{_ORDERS[name]}"
+    )
     check_type(f"{name}: operator", operator, Operator, needed)
 
 
 def _check_noise(name: str, noise: Noise) -> None:
-    check_type(f"{name}: noise", noise, Noise, "a Noise, such as rd.gaussian(0.05)")
+    check_type(f"{name}: noise", noise, Noise, f"a Noise, such as rd.gaussian(0.05); the order is {_ORDERS[name]}")

@@ -67,6 +67,20 @@ def test_noise_that_a_file_has_cut_is_not_taken_for_less():
     np.testing.assert_allclose(estimate(jnp.clip(y, -1, 1)), 0.1, rtol=0.1)
 
 
+@pytest.mark.parametrize("sigma", [0.05, 0.2])
+def test_an_area_that_is_half_cut_tells_the_noise(sigma):
+    """White paper with a spot in it: without the paper only the spot would be looked at."""
+    x = np.ones((64, 64, 1))
+    x[24:44, 24:44] = 0.5 * np.random.default_rng(1).uniform(-1, 1, (20, 20, 1))
+    y = jnp.asarray(np.clip(x + sigma * np.random.default_rng(2).normal(size=x.shape), -1, 1), jnp.float32)
+    spot = estimating._uncut(y, jnp.ones(y.shape, bool))
+    assert spot[:20].mean() < 0.01
+    paper = rd.gaussian_prior(jnp.ones((1, 1, 1)), 1e-6, rd.schedules.linear())
+    found = by_prior(paper, y, jnp.ones((64, 64)).at[22:46, 22:46].set(0.0))
+    # Some 1700 pixels are left.
+    np.testing.assert_allclose(found, sigma, rtol=0.06)
+
+
 @pytest.mark.parametrize("sigma", [0.05, 0.1])
 def test_the_prior_tells_white_pictures_from_white_noise(sigma):
     """A Gaussian prior of variance c: what is likeliest is known, r^2 = mean y^2 - c, and no filter can know it."""

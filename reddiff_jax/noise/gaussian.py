@@ -39,6 +39,9 @@ class Gaussian(Noise):
         return 0.5 * jnp.sum(jnp.abs(y - y_hat) ** 2)
 
 
+_OF_TEXT = "For 25 of 255 gray levels give rd.gaussian(2 * 25 / 255): pictures are in [-1, 1], a range of 2."
+
+
 def gaussian(sigma_y: jax.Array | float = 0.0) -> Gaussian:
     """White Gaussian noise.
 
@@ -49,7 +52,7 @@ def gaussian(sigma_y: jax.Array | float = 0.0) -> Gaussian:
     Raises:
         ValueError: If it is negative or not finite.
     """
-    check_non_negative("sigma_y", sigma_y)
+    check_non_negative("sigma_y", sigma_y, _OF_TEXT if isinstance(sigma_y, str) else "")
     return Gaussian(leaf(sigma_y))
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from reddiff_jax import kernels, masks
 from reddiff_jax import operators as ops
+from reddiff_jax._text import meant
 from reddiff_jax.noise import gaussian
 from reddiff_jax.operators import Operator
 from reddiff_jax.problems import Problem
@@ -328,7 +329,8 @@ def by_name(name: str) -> Task:
             raise ValueError(f"unknown task {name!r}: {match[1]} takes a number from {numbers[0]} to {numbers[-1]}.")
         return _numbered(name, match[1], int(match[2]))
     raise ValueError(
-        f"unknown task {name!r}; choose one of {', '.join(TASKS)}, or {', '.join(NUMBERED)} with another number."
+        f"unknown task {name!r}; {meant(name, TASKS)}choose one of {', '.join(TASKS)}, or {', '.join(NUMBERED)} with "
+        "another number."
     )
 
 

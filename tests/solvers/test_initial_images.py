@@ -41,6 +41,30 @@ def test_it_solves_the_normal_equations(name, rng):
     np.testing.assert_allclose(x.ravel(), expected, atol=1e-4)  # float32, 60 steps for 48 unknowns
 
 
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in ("blocks", "mask", "blur")])
+def test_its_derivative_is_that_of_finite_differences_after_convergence(name, rng):
+    """In float32, in which squares of the last steps' numbers are 0."""
+    shape = (16, 16, 1)
+    operator = {
+        "mask": lambda: rd.inpainting(jnp.asarray(rng.uniform(size=shape) < 0.4, float), channels=1),
+        "blocks": lambda: rd.super_resolution(shape, 2),
+        "blur": lambda: rd.blur(np.full((3, 3), 1 / 9), shape),
+    }[name]()
+    y, direction = (jnp.asarray(rng.normal(size=operator.out_shape), jnp.float32) for _ in range(2))
+    weights = jnp.asarray(rng.normal(size=shape), jnp.float32)
+
+    @jax.jit
+    def value(y, sigma):
+        return jnp.sum(weights * _first(rd.problem(y, operator, rd.gaussian(sigma))))
+
+    of_y, of_sigma = jax.jit(jax.grad(value, argnums=(0, 1)))(y, 0.05)
+    # The image is linear in y: differences are exact but for rounding. Of sigma their error is of second order.
+    ahead, back = value(y + 0.1 * direction, 0.05), value(y - 0.1 * direction, 0.05)
+    np.testing.assert_allclose(jnp.sum(of_y * direction), (ahead - back) / 0.2, rtol=1e-2, atol=1e-2)
+    more, less = value(y, 0.0525), value(y, 0.0475)
+    np.testing.assert_allclose(of_sigma, (more - less) / 0.005, rtol=5e-2, atol=0.2)
+
+
 def test_a_hole_in_an_even_picture_is_filled_with_its_colour():
     mask = jnp.ones((32, 32, 1)).at[10:20, 12:22].set(0.0)
     problem = rd.problem(0.6 * jnp.broadcast_to(mask, (32, 32, 3)), rd.inpainting(mask), rd.gaussian(0.0))

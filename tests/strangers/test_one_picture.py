@@ -1,5 +1,8 @@
 """One picture in memory: what comes in comes out, and what cannot be right is one line."""
 
+import io
+import sys
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -36,6 +39,21 @@ def test_an_array_of_bytes_is_one_again_and_what_was_seen_is_kept(photo, mask):
     assert (x.dtype, x.shape) == (np.uint8, photo.shape)
     np.testing.assert_array_equal(x[mask], photo[mask])
     assert (x[~mask] != photo[~mask]).any()
+
+
+class _Screen(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_what_was_decided_is_said_where_somebody_sees_it(photo, mask, monkeypatch, seen):
+    screen = _Screen() if seen else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", screen)
+    rd.restore(Image.fromarray(photo), mask=painted(mask), **GIVEN)
+    said = screen.getvalue()
+    assert ("mask.png: black marks the hole, 6.2 % of pixels missing" in said) == seen
+    assert ("restoring" in said) == seen
 
 
 @pytest.mark.slow

@@ -63,10 +63,17 @@ def test_of_a_gray_measurement_of_a_colour_picture_too(tmp_path, task):
     np.testing.assert_allclose(noise.sigma, 0.1, rtol=0.25)
 
 
-def test_a_thumbnail_of_jpeg_has_the_error_of_its_tables(tmp_path):
+def test_a_thumbnail_of_jpeg_has_the_error_of_its_tables_or_the_noise_that_they_have_left(tmp_path):
     coarse, fine = (plan(write(tmp_path / f"{q}.jpg", 0.1, quality=q), "sr4").noise for q in (30, 75))
-    assert coarse.source == OF_JPEG
-    assert 0.02 < fine.sigma < coarse.sigma < 0.3
+    assert (coarse.source, fine.source) == (OF_JPEG, ESTIMATED)
+    assert 0.02 < coarse.sigma < 0.3
+    np.testing.assert_allclose(fine.sigma, 0.1, rtol=0.15)
+
+
+def test_noise_whose_chroma_jpeg_has_reduced_has_the_level_of_its_luma(tmp_path):
+    """Of white noise of colours 4:2:0 keeps that of the luma, which is to be removed, and a quarter of the rest."""
+    path = write(tmp_path / "a.jpg", 0.1, side=64, quality=95, subsampling=2)
+    np.testing.assert_allclose(plan(path).noise.sigma, 0.1, rtol=0.15)
 
 
 def test_an_even_picture_has_the_noise_of_rounding(tmp_path):
