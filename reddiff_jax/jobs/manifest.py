@@ -7,45 +7,32 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from reddiff_jax import _rules as rules
 from reddiff_jax._files import sha256_of
-from reddiff_jax._rules import (
-    JsonError,
-    Rule,
-    anything,
-    check,
-    hexadecimal,
-    list_of,
-    number,
-    one_of,
-    read_json,
-    record,
-    table_of,
-    text,
-    whole,
-)
+from reddiff_jax._rules import JsonError, Rule, check, read_json
 from reddiff_jax.cards import CARD
 from reddiff_jax.jobs.outputs import writing
 
 MANIFEST = "manifest.jsonl"
 _MAX_LINE = 2**20  # bytes; a longer line is read in pieces, none of which is an entry
-_COUNT = whole(0, 2**31)
-_SIZE = whole(1, 2**31)
+_COUNT = rules.whole(0, 2**31)
+_SIZE = rules.whole(1, 2**31)
 # What is read of a line again; a line that says anything else is passed over, as one that was cut short is.
 _OPTIONAL = {
-    "time": number(0, 1e11),
-    "status": text(),
-    "source": text(),
-    "outputs": list_of(text(), 0, 2_000),
-    "settings": table_of(anything()),
-    "options": table_of(anything()),
+    "time": rules.number(0, 1e11),
+    "status": rules.text(),
+    "source": rules.text(),
+    "outputs": rules.list_of(rules.text(), 0, 2_000),
+    "settings": rules.table_of(rules.anything()),
+    "options": rules.table_of(rules.anything()),
     "attempts": _COUNT,
     "batch_size": _SIZE,
-    "overwrite": one_of(False, True),
-    "versions": table_of(text(100)),
-    "sha256": table_of(hexadecimal(64)),
+    "overwrite": rules.one_of(False, True),
+    "versions": rules.table_of(rules.text(100)),
+    "sha256": rules.table_of(rules.hexadecimal(64)),
 }
-_NAMED = record({"name": text()}, optional=_OPTIONAL)
-_RESTORED = record({"name": text(), "status": text()}, optional=_OPTIONAL)
+_NAMED = rules.record({"name": rules.text()}, optional=_OPTIONAL)
+_RESTORED = rules.record({"name": rules.text(), "status": rules.text()}, optional=_OPTIONAL)
 _LINE = Rule(
     lambda value: type(value) is dict,
     "an entry",

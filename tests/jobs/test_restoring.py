@@ -16,7 +16,7 @@ from PIL import Image
 
 import reddiff_jax as rd
 from reddiff_jax import batching, jobs, measurements, pictures
-from reddiff_jax.jobs import restoring
+from reddiff_jax.jobs import groups
 from reddiff_jax.masks import key_of
 
 HERE = Path(__file__).parent
@@ -238,7 +238,7 @@ class _Little:
 
 
 def test_a_batch_that_does_not_fit_is_done_in_halves(photos, restored, tmp_path, monkeypatch):
-    monkeypatch.setattr(restoring, "BatchSolver", _Little(lambda problem: 2))
+    monkeypatch.setattr(groups, "BatchSolver", _Little(lambda problem: 2))
     outcome, events = restore(photos, tmp_path / "out", batch_size=4)
     assert len(outcome.done) == 4
     assert [event.detail for event in events if event.kind == "retry"] == ["batches of 2: too much"]
@@ -249,7 +249,7 @@ def test_a_batch_that_does_not_fit_is_done_in_halves(photos, restored, tmp_path,
 
 def test_what_does_not_even_fit_alone_is_noted_and_the_rest_done(restored, tmp_path, monkeypatch):
     photos = write_photos(tmp_path / "photos", [(8, 12), (8, 12), (16, 12), (16, 12)])
-    monkeypatch.setattr(restoring, "BatchSolver", _Little(lambda problem: 0 if problem.y.shape[0] == 16 else 2))
+    monkeypatch.setattr(groups, "BatchSolver", _Little(lambda problem: 0 if problem.y.shape[0] == 16 else 2))
     outcome, _ = restore(photos, tmp_path / "out")
     assert [failure.name for failure in outcome.failures] == ["02", "03"]
     assert "not enough memory for a picture of 12 x 16; lower --tile" in outcome.failures[0].reason

@@ -14,9 +14,10 @@ import reddiff_jax as rd
 from reddiff_jax import io, jobs, measurements, pictures, training
 from reddiff_jax.batching import OutOfMemoryError
 from reddiff_jax.cli import app
-from reddiff_jax.jobs import restoring
+from reddiff_jax.jobs import groups
 from reddiff_jax.jobs.finding import find_inputs
-from reddiff_jax.jobs.planning import changed_inputs, is_finished, make_plan
+from reddiff_jax.jobs.planning import make_plan
+from reddiff_jax.jobs.resuming import changed_inputs, is_finished
 from reddiff_jax.jobs.training import _find_pictures
 from reddiff_jax.jobs.tuning import _read
 from reddiff_jax.masks import Hole
@@ -47,7 +48,7 @@ class Instant:
 
 @pytest.fixture(autouse=True)
 def nothing_is_compiled(monkeypatch):
-    monkeypatch.setattr(restoring, "BatchSolver", Instant)
+    monkeypatch.setattr(groups, "BatchSolver", Instant)
 
 
 def write(path: Path, seed: int = 0, shape: tuple[int, ...] = SHAPE) -> Path:
