@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from reddiff_jax import masks, panels, pictures, tasks
+from reddiff_jax._files import replacing
 from reddiff_jax.batching import BatchSolver, local_mesh
 from reddiff_jax.jobs.measuring import simulate
 from reddiff_jax.jobs.options import check_seed
@@ -160,7 +161,8 @@ def demonstrate(
     )
     with writing(out):
         panels.write_panel(out / "panel.png", overall)
-        (out / "metrics.json").write_text(json.dumps(_demo_metrics(results, steps, seed), indent=1) + "\n")
+        with replacing(out / "metrics.json") as partial:
+            partial.write_text(json.dumps(_demo_metrics(results, steps, seed), indent=1) + "\n")
 
 
 def _solve(

@@ -12,6 +12,7 @@ from reddiff_jax.jobs.errors import JobError, with_path
 from reddiff_jax.jobs.events import Event, Failure, Outcome, Report
 from reddiff_jax.jobs.finding import find_inputs
 from reddiff_jax.jobs.inputs import own_arrays
+from reddiff_jax.jobs.locking import LOCK, holding
 from reddiff_jax.jobs.options import check_parts, check_seed
 from reddiff_jax.jobs.outputs import PREVIEWS, REFERENCES, UnwritableError, prepare_folder, writing_result
 from reddiff_jax.masks import Hole
@@ -56,7 +57,7 @@ def measure_pictures(
         report: Called after each picture.
 
     Raises:
-        JobError: If nothing can be done.
+        JobError: If nothing can be done, or another process works on the folder.
         ValueError: For an unknown task or an impossible number.
     """
     known, out = tasks.by_name(task), Path(out)
@@ -70,30 +71,32 @@ def measure_pictures(
     items, failures = find_inputs(inputs, out=out, measured=False, say=lambda text: report(Event("note", text, 0.0)))
     for failure in failures:
         report(Event("failed", failure.name, 0.0, failure.reason))
-    if items:
-        prepare_folder(out)
     done: list[str] = []
-    for index, item in enumerate(items):
-        try:
-            x, bits = _original(item.path, channels, size, known.factor, white, page)
-            measurement = simulate(item.stem, x, task, sigma, seed, mask=mask, hole=hole, kernel=kernel)
-            error = None
-        except MemoryError:
-            raise
-        except Exception as wrong:
-            # Readers raise nearly anything for a stranger's broken file, and one file must not end the others' work.
-            error = wrong
-        if error is None:
+    if not items:
+        return Outcome(done, [], failures)
+    prepare_folder(out)
+    with holding(out / LOCK):
+        for index, item in enumerate(items):
             try:
-                _write(out, item.name, measurement, known.result(x), bits)
-            except UnwritableError as wrong:
+                x, bits = _original(item.path, channels, size, known.factor, white, page)
+                measurement = simulate(item.stem, x, task, sigma, seed, mask=mask, hole=hole, kernel=kernel)
+                error = None
+            except MemoryError:
+                raise
+            except Exception as wrong:
+                # Readers raise nearly anything for a broken file, and one file must not end the others' work.
                 error = wrong
-        if error is None:
-            done.append(item.name)
-            report(Event("measured", item.name, (index + 1) / len(items)))
-        else:
-            failures.append(Failure(item.name, with_path(item.path, error)))
-            report(Event("failed", item.name, (index + 1) / len(items), failures[-1].reason))
+            if error is None:
+                try:
+                    _write(out, item.name, measurement, known.result(x), bits)
+                except UnwritableError as wrong:
+                    error = wrong
+            if error is None:
+                done.append(item.name)
+                report(Event("measured", item.name, (index + 1) / len(items)))
+            else:
+                failures.append(Failure(item.name, with_path(item.path, error)))
+                report(Event("failed", item.name, (index + 1) / len(items), failures[-1].reason))
     return Outcome(done, [], failures)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from reddiff_jax._files import sha256_of
+from reddiff_jax._files import check_writable, sha256_of
 from reddiff_jax.jobs.errors import JobError, brief
 
 PREVIEWS, REFERENCES = "preview", "reference"
@@ -55,9 +55,7 @@ def prepare_folder(out: Path) -> None:
     """Makes an output folder, and checks that it can be written to before any work is done."""
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-        probe = out / ".writable"
-        probe.touch()
-        probe.unlink(missing_ok=True)  # another process may try at the same time
+        check_writable(out)
 
 
 def digests(out: Path, outputs: Sequence[str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from reddiff_jax.jobs.errors import JobError, attempt
 from reddiff_jax.jobs.events import Event, Outcome, Report
 from reddiff_jax.jobs.finding import find_inputs
 from reddiff_jax.jobs.groups import Group
+from reddiff_jax.jobs.locking import LOCK, holding
 from reddiff_jax.jobs.manifest import MANIFEST, Manifest
 from reddiff_jax.jobs.noise_levels import NoiseEstimator
 from reddiff_jax.jobs.options import Options
@@ -74,7 +75,7 @@ def restore(
         report: Called with progress.
 
     Raises:
-        JobError: If nothing can be done, or the folder cannot be written.
+        JobError: If nothing can be done, the folder cannot be written, or another process works on it.
         ValueError: For settings that make no sense.
     """
     options.check()
@@ -82,18 +83,20 @@ def restore(
         raise JobError(f"film is {film} frames but must be at least 0.")
     share = share or Share()
     out = Path(out)
-    manifest = Manifest(out / share.file(MANIFEST))
+    path = out / share.file(MANIFEST)
 
     def say(text: str) -> None:
         report(Event("note", text, 0.0))
 
-    items, failures = find_inputs(inputs, out=out, measured=True, recorded=manifest.sources(), say=say)
-    if items:
-        prepare_folder(out)
+    items, failures = find_inputs(inputs, out=out, measured=True, recorded=Manifest(path).sources(), say=say)
     for failure in failures:
         report(Event("failed", failure.name, 0.0, failure.reason))
     sizes = RememberedSizes(Path(cache) if cache is not None else None)
     with ExitStack() as stack:
+        if items:
+            prepare_folder(out)
+            stack.enter_context(holding(out / share.file(LOCK), count=share.count))
+        manifest = Manifest(path)  # of what was done before it was held
         pool = ThreadPoolExecutor(4)
         # After an error nobody waits for what is still being read.
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from reddiff_jax import measurements, metrics, pictures
+from reddiff_jax._files import replacing
 from reddiff_jax.jobs.errors import JobError, attempt, brief, with_path
 from reddiff_jax.jobs.events import Failure
 from reddiff_jax.jobs.finding import Item, find_inputs
@@ -148,7 +149,10 @@ def write_scores(path: str | Path, scores: Sequence[tuple[str, Mapping[str, floa
     """Writes scores as CSV: picture, psnr, ssim, lpips."""
     columns = [name for name in ("psnr", "ssim", "lpips") if any(name in numbers for _, numbers in scores)]
     # Names of files need not be UTF-8: their bytes are written as they are.
-    with Path(path).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with (
+        replacing(Path(path)) as partial,
+        partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(["picture", *columns])
         for name, numbers in scores:
