@@ -74,7 +74,7 @@ class Group:
         self.size = self._choose_batch_size(first[-1].problem)
         self.ahead = 2 * self.size
         units = chain(first, units)
-        while slots := list(islice(units, self.size)):
+        while not self.work.stop() and (slots := list(islice(units, self.size))):
             self._solve(slots)
 
     def _units(self) -> Iterator[Unit | None]:
@@ -171,7 +171,7 @@ class Group:
     def _solve(self, slots: list[Unit | None]) -> None:
         """Solves a batch. What does not fit is done again in halves, and so is what follows."""
         pending = [slots]
-        while pending:
+        while pending and not self.work.stop():
             part = pending.pop(0)
             if len(part) > self.size:
                 pending[:0] = [part[i : i + self.size] for i in range(0, len(part), self.size)]

@@ -1,6 +1,6 @@
 """Restoring folders of pictures, in batches of one compiled size."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -47,6 +47,7 @@ def restore(
     tensorboard: str | Path | None = None,
     film: int = 0,
     report: Report = lambda event: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Restores degraded pictures and measurement files: ``NAME.png`` each, and ``manifest.jsonl``.
 
@@ -73,6 +74,8 @@ def restore(
         tensorboard: Folder that gets the same for TensorBoard, a run for each picture. Needs tensorboardX.
         film: Frames of a film of the first picture's estimates, ``NAME_film.png`` and ``NAME_film.gif``; none if 0.
         report: Called with progress.
+        stop: Asked before each batch, and before each picture is looked at; once it says True the job ends, what is
+            finished is noted, and the same call continues.
 
     Raises:
         JobError: If nothing can be done, the folder cannot be written, or another process works on it.
@@ -101,7 +104,7 @@ def restore(
         # After an error nobody waits for what is still being read.
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         work = Work(
-            out, prior, prior_name, channels, options, manifest, sizes, Outcome(failures=failures), report, pool
+            out, prior, prior_name, channels, options, manifest, sizes, Outcome(failures=failures), report, pool, stop
         )
         if log is not None:
             work.logs.append(ScalarLog(Path(log).with_name(share.file(Path(log).name))))
@@ -125,6 +128,9 @@ def restore(
         looked = pool.map(partial(attempt, look), own)
         said = set()
         for item, plan in zip(own, looked, strict=True):
+            if stop():
+                plans.clear()  # which were to be done again would be noted wrongly without the others
+                break
             obstacle = obstacle_of(plan, manifest, out, sources, options) if isinstance(plan, Plan) else plan
             if obstacle is None:
                 plans.append(plan)
@@ -161,5 +167,8 @@ def restore(
                 "--overwrite all are of these."
             )
         for group in to_do:
-            group.restore()
+            if not stop():
+                group.restore()
+        settled = {*work.outcome.done, *work.outcome.skipped, *(failure.name for failure in work.outcome.failures)}
+        work.outcome.left.extend(item.name for item in own if item.name not in settled)
     return work.outcome

@@ -109,7 +109,8 @@ def train_prior(
     command: str = "",
     report: Callable[[training.Report], None] = lambda progress: None,
     fail: Callable[[Failure], None] = lambda failure: None,
-) -> Path:
+    stop: Callable[[], bool] = lambda: False,
+) -> Path | None:
     """Trains a prior on a folder of pictures: ``checkpoints``, ``log.csv``, ``samples-STEP.png`` and ``prior``.
 
     Killed and called again in the same way, it continues with the same data in the same order.
@@ -128,9 +129,10 @@ def train_prior(
         command: The command that the card should name.
         report: Called with the progress, and with what is being done where that takes long.
         fail: Called with each picture that cannot be used, as soon as that is known; the others are.
+        stop: Asked after each update; once it says True a checkpoint is written, and the same call continues.
 
     Returns:
-        The folder of the prior.
+        The folder of the prior; None if the training was stopped.
 
     Raises:
         JobError: If something that is given does not exist or does not fit together, the folder cannot be written, or
@@ -215,7 +217,10 @@ def train_prior(
             report=note_progress,
             save_every_seconds=save_every_seconds,
             on_save=look,
+            stop=stop,
         )
+        if state.step < config.steps:
+            return None
         prior = begun.replace(params=state.ema)  # type: ignore[attr-defined]
         say("measuring the losses for the card")
         facts = {

@@ -1,5 +1,6 @@
 """A job under way: what its groups of pictures share, and what is noted and reported of each picture."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,7 @@ class Work:
     outcome: Outcome
     report: Report
     pool: ThreadPoolExecutor
+    stop: Callable[[], bool] = lambda: False  # asked before each batch
     logs: list[ScalarLog | ScalarEvents] = field(default_factory=list)
     film: Film | None = None
     finished_before: set[str] = field(default_factory=set)
