@@ -132,6 +132,33 @@ def check_writable(folder: Path) -> None:
         os.close(descriptor)
 
 
+def kind_of(path: Path) -> str:
+    """What a path is, if it is no file that can be read: "" for a file."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        if os.path.islink(path):
+            return "a link to nothing"
+        return "missing" if isinstance(error, FileNotFoundError | NotADirectoryError) else error.strerror or str(error)
+    if stat.S_ISREG(mode):
+        return ""
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+def check_file(path: str | Path) -> None:
+    """Raises OSError for a pipe, a socket, a device or a folder: to read them might never end, or be no file's content.
+
+    What is missing is left to whoever opens it.
+    """
+    kind = kind_of(Path(path))
+    if kind in _NO_FILES:
+        raise OSError(errno.EINVAL, f"it is {kind}, not a file", str(path))
+
+
+_NO_FILES = ("a folder", "a pipe", "a socket", "a device")
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:

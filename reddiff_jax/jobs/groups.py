@@ -15,7 +15,7 @@ from reddiff_jax.batching import BatchSolver, OutOfMemoryError, Scalars, local_m
 from reddiff_jax.jobs.batch_sizes import find_batch_size
 from reddiff_jax.jobs.errors import attempt, brief
 from reddiff_jax.jobs.events import Event
-from reddiff_jax.jobs.outputs import UnwritableError, digests
+from reddiff_jax.jobs.outputs import UnwritableError, digests_written
 from reddiff_jax.jobs.planning import Plan, load, tile_size
 from reddiff_jax.jobs.results import picture_like, result_of
 from reddiff_jax.jobs.scoring import score_beside
@@ -26,6 +26,10 @@ from reddiff_jax.priors import gray_prior, tiled
 from reddiff_jax.problems import Problem
 from reddiff_jax.progress import describe_step
 from reddiff_jax.solvers import Solver
+
+
+class _UnsolvableError(Exception):
+    """Pictures of this shape and these settings cannot be restored; others can."""
 
 
 class Group:
@@ -45,14 +49,15 @@ class Group:
         self.shared = not self.frame.array_shapes and self.frame == plans[0].header
         self.num_units_of = {plan.item.name: work.options.samples * len(plan.regions) for plan in plans}
         h, w, _ = self.frame.in_shape
-        sigmas = [f"{sigma:g}" for sigma in sorted({plan.noise.sigma for plan in plans})]
+        to_do = [plan for plan in plans if plan.item.name not in work.finished_before]
+        sigmas = [f"{sigma:g}" for sigma in sorted({plan.noise.sigma for plan in to_do})]
         self.name = f"{self.frame.task}, sigma {' to '.join(dict.fromkeys((sigmas[0], sigmas[-1])))}, {w} x {h}"
         self.size, self.ahead = 1, 8
         self.batch: BatchSolver | None = None
         self.results: dict[str, list[tuple[Unit, Restored]]] = {}
         self.noted: set[str] = set()
         self.given_up: set[str] = set()
-        self.num_left = sum(plan.item.name not in work.finished_before for plan in plans)
+        self.num_left = len(to_do)
         self.steps_of_sample = self.solver.num_steps * h * w
         self.began = 0.0  # the batch under way
 
@@ -131,7 +136,7 @@ class Group:
         self.work.report(Event("compile", self.name, self.work.done, "finding the batch size"))
         try:
             self.batch = find_batch_size(partial(self._compile, problem), problem, at_most)
-        except (OutOfMemoryError, jax.errors.JaxRuntimeError):
+        except (OutOfMemoryError, jax.errors.JaxRuntimeError, _UnsolvableError):
             return 1
         if self.batch.batch_size < at_most:  # otherwise more might be better for another folder
             self.work.sizes.put(self.batch.batch_size, *self._identity())
@@ -146,15 +151,18 @@ class Group:
         work, kept_as = self.work, ("compile seconds", size, *self._identity())
         before = work.sizes.get(*kept_as)
         work.report(Event("compile", self.name, work.done, f"batches of {size}", left=before))
-        batch = BatchSolver(
-            self.solver,
-            problem,
-            batch_size=size,
-            shared_operator=self.shared,
-            shared_noise=not self.plans[0].noise.estimated,
-            steps_per_call=steps_per_call(self.solver.num_steps, self._most_steps_per_call()),
-            mesh=local_mesh(size),
-        )
+        try:
+            batch = BatchSolver(
+                self.solver,
+                problem,
+                batch_size=size,
+                shared_operator=self.shared,
+                shared_noise=not self.plans[0].noise.estimated,
+                steps_per_call=steps_per_call(self.solver.num_steps, self._most_steps_per_call()),
+                mesh=local_mesh(size),
+            )
+        except (ValueError, TypeError, ArithmeticError, IndexError) as error:  # of pictures of this size
+            raise _UnsolvableError(brief(error)) from error
         devices = f" on {batch.num_devices} devices" if batch.num_devices > 1 else ""
         if (took := max(1, round(batch.compile_seconds))) != before:
             work.sizes.put(took, *kept_as)
@@ -182,6 +190,9 @@ class Group:
             self._note_start(units)
             try:
                 restored = self._compute(units)
+            except _UnsolvableError as error:
+                self._give_up(units, error)
+                continue
             except (OutOfMemoryError, jax.errors.JaxRuntimeError) as error:
                 self.batch = None
                 if self.size == 1:
@@ -301,6 +312,7 @@ class Group:
             return
         try:
             result.write(work.out, plan.outputs, like=like, bits=plan.record["bits"], channels=work.channels)
+            written = digests_written(work.out, plan.outputs)
         except UnwritableError as error:
             work.fail(plan.item, error, **entry, sha256={})  # some may be new and others old
             return
@@ -311,7 +323,7 @@ class Group:
             {
                 **entry,
                 **score_beside(plan.item, result.images[0]),
-                "sha256": digests(work.out, plan.outputs),
+                "sha256": written,
                 "status": "restored",
             }
         )

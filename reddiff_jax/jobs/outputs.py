@@ -58,9 +58,18 @@ def prepare_folder(out: Path) -> None:
         check_writable(out)
 
 
-def digests(out: Path, outputs: Sequence[str]) -> dict[str, str]:
-    """SHA-256 of each of a picture's results, for the manifest."""
-    return {output: sha256_of(out / output) for output in outputs}
+def digests_written(out: Path, outputs: Sequence[str]) -> dict[str, str]:
+    """SHA-256 of each of a picture's results, for the manifest.
+
+    Raises:
+        UnwritableError: If one is not there any more.
+    """
+    try:
+        return {output: sha256_of(out / output) for output in outputs}
+    except OSError as error:
+        raise UnwritableError(
+            f"{error.filename or out} is not there as it was written ({error.strerror or brief(error)})."
+        ) from error
 
 
 def not_as_written(out: Path, digests: Mapping[str, str]) -> list[Path]:

@@ -126,19 +126,15 @@ def restore(
             noted=dict(manifest.entries),
         )
         looked = pool.map(partial(attempt, look), own)
-        said = set()
         for item, plan in zip(own, looked, strict=True):
             if stop():
                 plans.clear()  # which were to be done again would be noted wrongly without the others
                 break
-            obstacle = obstacle_of(plan, manifest, out, sources, options) if isinstance(plan, Plan) else plan
+            obstacle = plan
+            if isinstance(plan, Plan):  # a result that cannot be read is its picture's trouble alone
+                obstacle = attempt(obstacle_of, plan, manifest, out, sources, options)
             if obstacle is None:
                 plans.append(plan)
-                if plan.said not in ("", *said):  # one mask of many pictures is worth one line
-                    said.add(plan.said)
-                    report(Event("decided", plan.item.name, 0.0, plan.said))
-                if plan.noise.estimated or plan.noise.doubt:
-                    report(Event("noise", item.name, 0.0, plan.noise.doubt or str(plan.noise)))
             else:
                 work.fail(item, obstacle, noted=not isinstance(plan, Plan))
         again = options.overwrite and not is_being_overwritten(plans, manifest)
@@ -146,13 +142,20 @@ def restore(
             # An interrupted job is told by these lines which pictures it has done again already.
             manifest.add(*({**work.entry(plan), "overwrite": True, "status": "waiting"} for plan in plans))
         groups: dict[Any, list[Plan]] = {}
+        said: set[str] = set()
         for plan in plans:
             groups.setdefault(plan.kind, []).append(plan)
             if not again and is_finished(plan, manifest, out, overwrite=options.overwrite):
                 work.finished_before.add(plan.item.name)
                 work.outcome.skipped.append(plan.item.name)
                 report(Event("skipped", plan.item.name, 0.0))
-            elif changed := changed_inputs(plan, manifest):
+                continue
+            if plan.said not in ("", *said):  # one mask of many pictures is worth one line
+                said.add(plan.said)
+                report(Event("decided", plan.item.name, 0.0, plan.said))
+            if plan.noise.estimated or plan.noise.doubt:
+                report(Event("noise", plan.item.name, 0.0, plan.noise.doubt or str(plan.noise)))
+            if changed := changed_inputs(plan, manifest):
                 report(Event("changed", plan.item.name, 0.0, f"its {' and its '.join(changed)} changed"))
         work.total = max(1, len(plans) - len(work.finished_before))
         # The largest first: what does not fit into memory shows at once.

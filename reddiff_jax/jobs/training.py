@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from reddiff_jax import io, pictures, schedules, training
-from reddiff_jax._files import append
+from reddiff_jax._files import append, check_file
 from reddiff_jax.jobs.errors import JobError
 from reddiff_jax.jobs.events import Failure
 from reddiff_jax.jobs.finding import find_inputs
@@ -142,6 +142,8 @@ def train_prior(
     """
     folder, out = Path(folder), Path(out)
     _check_exist(folder, validation, credits)
+    if credits is not None:
+        check_file(credits)
     if (out / _PRIOR).exists():
         raise JobError(f"{out / _PRIOR} exists already: that run is complete. Choose another --out or remove it.")
     last = training.Report(0, float("nan"), 0.0)

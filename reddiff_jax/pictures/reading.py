@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from reddiff_jax._files import check_file
 from reddiff_jax.pictures._pillow import PillowFile, count_pages, find_pages
 from reddiff_jax.pictures._tifffile import TiffFile
 from reddiff_jax.pictures.arrays import over_white, to_channels, to_float, to_uint8
@@ -191,6 +192,7 @@ def _opened(path: str | Path, page: int | None) -> Iterator[PillowFile | TiffFil
     if page is not None and page < 1:
         raise PictureError(f"page is {page} but pages are counted from 1.")
     try:
+        check_file(path)
         try:
             with Image.open(path) as image:
                 _turn_to(image, page)
@@ -242,4 +244,6 @@ def _is_tiff(path: str | Path) -> bool:
 
 
 def _brief(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror  # the path is named already
     return (str(error) or type(error).__name__).splitlines()[0]

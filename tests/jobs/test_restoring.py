@@ -3,15 +3,14 @@
 import errno
 import json
 import os
-import subprocess
 import sys
 from functools import cache
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 import restoring_jobs
+from job_server import Server
 from PIL import Image
 
 import reddiff_jax as rd
@@ -19,7 +18,6 @@ from reddiff_jax import batching, jobs, measurements, pictures
 from reddiff_jax.jobs import groups
 from reddiff_jax.masks import key_of
 
-HERE = Path(__file__).parent
 SIZES = [(8, 12)] * 9 + [(12, 8)] * 3
 
 
@@ -37,46 +35,6 @@ def contents(out):
 
 def statuses(out):
     return {name: entry["status"] for name, entry in jobs.Manifest(out / "manifest.jsonl").entries.items()}
-
-
-class Server:
-    """Runs jobs in processes of their own."""
-
-    def __init__(self, cache, devices=1):
-        settings = {
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-            "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), *sys.path]),
-            "JAX_COMPILATION_CACHE_DIR": str(cache),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        }
-        self.process = subprocess.Popen(
-            [sys.executable, HERE / "restoring_jobs.py"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **settings},
-        )
-
-    def start(self, photos, out, *, kill_at=None, share=None):
-        job = {"photos": str(photos), "out": str(out), "kill_at": kill_at, "share": share}
-        self.process.stdin.write(json.dumps(job) + "\n")
-        self.process.stdin.flush()
-
-    def answer(self):
-        return json.loads(self.process.stdout.readline())
-
-    def run(self, *args, **options):
-        self.start(*args, **options)
-        return self.answer()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
 
 
 @pytest.mark.slow

@@ -453,3 +453,69 @@ def test_lack_of_memory_is_one_line_with_a_remedy(tmp_path, monkeypatch, command
     assert result.exit_code == 2
     assert result.stderr.startswith("error: not enough memory; ")
     assert result.stderr.count("\n") == 1
+
+
+# ---- what goes wrong with one picture is its own
+
+
+class Particular(Instant):
+    """Cannot solve pictures of another size."""
+
+    def __init__(self, solver, problem, **options):
+        if problem.y.shape != SHAPE:
+            raise TypeError("dot_general requires contracting dimensions to have the same shape.\nMore.")
+        super().__init__(solver, problem, **options)
+
+
+def test_a_size_that_cannot_be_solved_leaves_the_others_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(groups, "BatchSolver", Particular)
+    write(tmp_path / "in" / "a.png"), write(tmp_path / "in" / "b.png", shape=(16, 16, 3))
+    outcome = restore(tmp_path / "in", tmp_path / "out")
+    assert outcome.done == ["a"]
+    (failure,) = outcome.failures
+    assert failure.reason.endswith("b.png: dot_general requires contracting dimensions to have the same shape.")
+
+
+def test_a_result_that_vanishes_while_it_is_written_is_one_failure(tmp_path, monkeypatch):
+    write_picture = pictures.write_picture
+
+    def remove(path, *arguments, **options):
+        write_picture(path, *arguments, **options)
+        if path.stem == "a":
+            path.unlink()
+
+    write(tmp_path / "in" / "a.png"), write(tmp_path / "in" / "b.png")
+    monkeypatch.setattr(pictures, "write_picture", remove)
+    outcome = restore(tmp_path / "in", tmp_path / "out")
+    assert outcome.done == ["b"]
+    assert "is not there as it was written" in outcome.failures[0].reason
+
+
+def test_a_result_that_cannot_be_read_is_one_failure(tmp_path, monkeypatch):
+    for name in ("a.png", "b.png"):
+        write(tmp_path / "in" / name)
+    restore(tmp_path / "in", tmp_path / "out")
+    sha256_of = jobs.outputs.sha256_of
+
+    def refuse(path):
+        if path.name == "a.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return sha256_of(path)
+
+    monkeypatch.setattr(jobs.outputs, "sha256_of", refuse)
+    outcome = restore(tmp_path / "in", tmp_path / "out")
+    assert (outcome.skipped, [failure.name for failure in outcome.failures]) == (["b"], ["a"])
+    assert "Permission denied" in outcome.failures[0].reason
+
+
+def test_only_what_a_run_does_is_told(tmp_path):
+    for index, name in enumerate(("a.png", "b.png")):
+        write(tmp_path / "in" / name, index)
+    told = []
+    restore(tmp_path / "in", tmp_path / "out", sigma=None)
+    (tmp_path / "out" / "b.png").unlink()
+    restore(tmp_path / "in", tmp_path / "out", told.append, sigma=None)
+    assert [event.name for event in told if event.kind == "noise"] == ["b"]
+    (group,) = (event for event in told if event.kind == "settings")
+    assert " to " not in group.name
+    assert group.detail == "1 of 12 x 8"
