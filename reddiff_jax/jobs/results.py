@@ -46,7 +46,8 @@ def picture_like(options: Options, item: Item, form: Form | None) -> Picture | N
     if form is None:
         return None
     alpha = pictures.read_raw(item.path, page=options.page).alpha if form.alpha else None
-    form = form if options.white is None else replace(form, white=options.white)
+    if options.white is not None and form.bits != 8:  # the file's own where it says one
+        form = replace(form, white=pictures.read(item.path, white=options.white, page=options.page).form.white)
     return Picture(np.zeros((0, 0, 1), np.float32), alpha, form)
 
 
