@@ -1,6 +1,7 @@
 """Simulated measurements of pictures."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -68,7 +69,11 @@ def measure_pictures(
         raise JobError(f"{task} needs a mask of your own: --mask FILE.")
     if size is not None and (size < known.factor or size % known.factor):
         raise JobError(f"size is {size} but {task} needs a multiple of {known.factor}.")
-    items, failures = find_inputs(inputs, out=out, measured=False, say=lambda text: report(Event("note", text, 0.0)))
+
+    def say(text: str) -> None:
+        report(Event("note", text, 0.0))
+
+    items, failures = find_inputs(inputs, out=out, measured=False, recorded=_sources(out), say=say)
     for failure in failures:
         report(Event("failed", failure.name, 0.0, failure.reason))
     done: list[str] = []
@@ -80,6 +85,8 @@ def measure_pictures(
             try:
                 x, bits = _original(item.path, channels, size, known.factor, white, page)
                 measurement = simulate(item.stem, x, task, sigma, seed, mask=mask, hole=hole, kernel=kernel)
+                header = replace(measurement.header, source=item.path.name)
+                measurement = replace(measurement, header=header)
                 error = None
             except MemoryError:
                 raise
@@ -98,6 +105,19 @@ def measure_pictures(
                 failures.append(Failure(item.name, with_path(item.path, error)))
                 report(Event("failed", item.name, (index + 1) / len(items), failures[-1].reason))
     return Outcome(done, [], failures)
+
+
+def _sources(out: Path) -> dict[str, str]:
+    """Name of a measurement file that is there -> the picture's file that it is of."""
+    sources = {}
+    for path in out.rglob(f"*{measurements.SUFFIX}"):
+        try:
+            source = measurements.read_header(path).source
+        except measurements.MeasurementError:
+            continue
+        if source is not None:
+            sources[path.relative_to(out).with_suffix("").as_posix()] = source
+    return sources
 
 
 def _write(out: Path, name: str, measurement: Measurement, reference: np.ndarray, bits: int) -> None:

@@ -519,3 +519,13 @@ def test_only_what_a_run_does_is_told(tmp_path):
     (group,) = (event for event in told if event.kind == "settings")
     assert " to " not in group.name
     assert group.detail == "1 of 12 x 8"
+
+
+def test_a_measurement_keeps_its_name_when_the_folder_grows(tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    for name, earlier in (("cat.jpg", []), ("cat.png", ["cat.npz"])):
+        write(folder / name), write(folder / LATIN_1)
+        assert sorted(path.name for path in out.glob("cat*.npz")) == earlier
+        jobs.measure_pictures([folder], task="denoise", sigma=0.1, out=out)
+    found = {path.name: measurements.read_measurement(path).header.source for path in out.glob("*.npz")}
+    assert found == {"cat.npz": "cat.jpg", "cat_png.npz": "cat.png", LATIN_1.replace(".png", ".npz"): LATIN_1}
