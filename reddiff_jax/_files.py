@@ -58,10 +58,9 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     """
     if os.path.lexists(folder):
         raise FileExistsError(f"{folder} exists already; choose another folder or remove it.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial, descriptor = _create_folder(folder.parent)
     for left in folder.parent.glob(".*.partial"):
         _remove_left_over_folder(left)
-    partial, descriptor = _create_folder(folder.parent)
     try:
         yield partial
         partial.rename(folder)
@@ -185,7 +184,7 @@ def _create_folder(parent: Path) -> tuple[Path, int | None]:
     """The same for a folder."""
     while True:
         partial = parent / f".{secrets.token_hex(8)}.partial"
-        partial.mkdir()
+        partial.mkdir(parents=True)
         if os.name != "posix":
             return partial, None
         descriptor = os.open(partial, os.O_RDONLY)
