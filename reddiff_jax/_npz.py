@@ -19,6 +19,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
+from reddiff_jax._files import check_file
 from reddiff_jax._text import shown
 
 MAX_BYTES = 2**30  # of one array: a float32 picture of 9,400 x 9,400 pixels in colour
@@ -144,6 +145,7 @@ def open_npz(path: str | Path, *, max_bytes: int = MAX_BYTES) -> Iterator[Npz]:
         ArrayFileError: If it is none, or damaged.
         OSError: If it cannot be opened.
     """
+    check_file(path)
     with Path(path).open("rb") as file:
         with _one_line("the file"):
             archive = open_zip(file, MAX_DIRECTORY)
@@ -160,6 +162,7 @@ def read_npy(path: str | Path, *, max_bytes: int = MAX_BYTES) -> np.ndarray:
         OSError: If it cannot be opened.
     """
     path = Path(path)
+    check_file(path)
     with path.open("rb") as file, _one_line("the file"):
         header = _read_header(file)
         if file.tell() + header.nbytes != path.stat().st_size:

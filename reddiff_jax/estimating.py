@@ -27,6 +27,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from reddiff_jax._files import check_file
 from reddiff_jax._types import Image
 from reddiff_jax.priors import Prior
 
@@ -250,6 +251,7 @@ def estimate_jpeg_sigma(path: str | Path) -> float:
     """
     from PIL import Image, UnidentifiedImageError
 
+    check_file(path)
     try:
         opened = Image.open(path)
     except UnidentifiedImageError:  # other readers may know it, but it is no JPEG

@@ -15,6 +15,7 @@ from flax import linen as nn
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 from reddiff_jax import priors
+from reddiff_jax._files import replacing_folder
 from reddiff_jax._text import shown
 from reddiff_jax._versions import versions
 from reddiff_jax.cards import (
@@ -239,7 +240,7 @@ def _save(
     import orbax.checkpoint as ocp
 
     folder = folder.absolute()
-    if os.path.lexists(folder):
+    if os.path.lexists(folder):  # before the work
         raise FileExistsError(f"{folder} exists already; choose another folder or remove it.")
     if jnp.dtype(dtype).name not in DTYPES:
         raise ValueError(f"dtype is {jnp.dtype(dtype).name} but parameters are stored as {', '.join(DTYPES)}.")
@@ -264,10 +265,7 @@ def _save(
             f"{count:,} numbers of {name} are not finite in {jnp.dtype(dtype).name}; nothing was written. Take weights "
             "from before the training diverged, or a dtype of a larger range."
         )
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)  # fails where somebody has put a link
-    try:
+    with replacing_folder(folder) as partial:
         needed, free = described["num_parameters"] * jnp.dtype(dtype).itemsize, shutil.disk_usage(partial).free
         if free < needed:  # Orbax would find out late, and print hundreds of lines
             reason = f"{needed / 1e6:.0f} MB are needed but only {free / 1e6:.0f} MB of the disk are free"
@@ -280,9 +278,6 @@ def _save(
         if marker.exists():  # Orbax writes the path on this machine into it
             marker.write_text("Checkpoint commit was successful\n")
         write_card(partial, described)
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _shapes_of(folder: Path, net: nn.Module) -> Any:

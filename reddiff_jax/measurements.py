@@ -9,7 +9,7 @@ import json
 import math
 import zipfile
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ _META = record(
         "in_shape": tuple_of(_SIDE, _SIDE, whole(1, 1024)),
         "array_shapes": table_of(list_of(whole(0, 2**28), 0, 8), 16, names=text(100)),
     },
-    optional={"seed": whole(-(2**63), 2**63 - 1).or_null()},
+    optional={"seed": whole(-(2**63), 2**63 - 1).or_null(), "source": text(1000).or_null()},
 )
 
 
@@ -63,6 +63,7 @@ class Header:
         in_shape: Shape of the picture.
         array_shapes: Names and shapes of the operator's arrays.
         seed: Seed it was simulated from, if it was.
+        source: Name of the picture's file, if it was simulated from one.
     """
 
     task: str
@@ -71,6 +72,7 @@ class Header:
     in_shape: Shape
     array_shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
     seed: int | None = field(default=None, compare=False)
+    source: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,7 @@ def write_measurement(path: str | Path, measurement: Measurement) -> None:
         "in_shape": header.in_shape,
         "array_shapes": dict(header.array_shapes),
         "seed": header.seed,
+        "source": header.source,
     }
     arrays: dict[str, Any] = {"meta": np.asarray(json.dumps(meta)), "y": measurement.y, **measurement.arrays}
     with replacing(path) as partial, partial.open("wb") as file:
@@ -174,7 +177,7 @@ def read_measurement(path: str | Path) -> Measurement:
         measurement = make_measurement(header.task, header.sigma, y, header.in_shape, arrays, header.seed)
         if measurement.header != header:
             raise ValueError("its arrays do not have the shapes that it names")
-        return measurement
+        return replace(measurement, header=header)
 
 
 class _one_line:
@@ -210,6 +213,7 @@ def _header(file: Npz) -> Header:
         in_shape=_picture_shape(meta["in_shape"]),
         array_shapes=tuple(sorted((name, tuple(shape)) for name, shape in meta["array_shapes"].items())),
         seed=meta.get("seed"),
+        source=meta.get("source"),
     )
     if math.prod(header.in_shape) > MAX_NUMBERS:
         raise ValueError(f"its picture has {math.prod(header.in_shape)} numbers, more than the {MAX_NUMBERS} allowed")

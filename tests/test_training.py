@@ -100,6 +100,20 @@ def test_a_resumed_run_equals_an_undisturbed_one_bit_for_bit(crops, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_run_that_is_asked_to_stop_saves_and_continues_bit_for_bit(crops, tmp_path):
+    whole, asked, saved = run(crops, tmp_path / "whole"), [], []
+
+    def stop():
+        asked.append(1)
+        return len(asked) == 3
+
+    stopped = run(crops, tmp_path / "stopped", stop=stop, on_save=saved.append)
+    assert int(stopped.step) == 3
+    assert saved == []  # there may be no time to draw samples
+    assert leaves_equal(run(crops, tmp_path / "stopped"), whole)
+
+
+@pytest.mark.slow
 def test_a_finished_run_is_returned_as_it_is(crops, tmp_path):
     assert leaves_equal(run(crops, tmp_path / "run"), run(crops, tmp_path / "run"))
 

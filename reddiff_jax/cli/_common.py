@@ -152,15 +152,21 @@ def progress_bar(description: str) -> Iterator[Any]:
 
 def conclude(outcome: "Outcome", done: str) -> None:
     """Names what failed, and exits with the status that says so."""
-    console = stdout()
+    summarise(outcome, done)
+    conclude_with(outcome.failures, FAILED_PARTLY if outcome.done or outcome.skipped else FAILED)
+
+
+def summarise(outcome: "Outcome", done: str) -> None:
+    """Counts what was done, found done, failed and left."""
     parts = [f"{len(outcome.done)} {done}"]
     if outcome.skipped:
         parts.append(f"{len(outcome.skipped)} found done")
     if outcome.failures:
         parts.append(f"{len(outcome.failures)} failed")
-    if outcome.done or outcome.skipped:
-        console.print(", ".join(parts), soft_wrap=True, markup=False)
-    conclude_with(outcome.failures, FAILED_PARTLY if outcome.done or outcome.skipped else FAILED)
+    if outcome.left:
+        parts.append(f"{len(outcome.left)} left")
+    if outcome.done or outcome.skipped or outcome.left:
+        stdout().print(", ".join(parts), soft_wrap=True, markup=False)
 
 
 def conclude_with(failures: "Sequence[Failure]", status: int) -> None:

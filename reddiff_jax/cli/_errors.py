@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 
 from reddiff_jax._text import shown
 
-FAILED_PARTLY, FAILED, INTERRUPTED = 1, 2, 130
+FAILED_PARTLY, FAILED, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 _CONTINUE = ("restore", "train", "tune")  # commands that go on where they were interrupted
 _LESS_MEMORY = {
     "restore": "--batch-size 1 and a lower --tile need less",
@@ -20,6 +20,10 @@ _LESS_MEMORY = {
     "measure": "a lower --size needs less",
 }
 _ClickException: Any = typer.BadParameter.__mro__[2]  # typer >= 0.20 brings its own copy of click
+
+
+class Stopped(Exception):
+    """The command was asked to stop, and what was under way is done."""
 
 
 class UserError(ValueError):
@@ -52,7 +56,7 @@ class OneLineErrors(TyperGroup):
             else:
                 raise
         status = status if isinstance(status, int) else 0
-        if status == INTERRUPTED and standalone_mode and not os.environ.get("PYTEST_CURRENT_TEST"):
+        if status in (INTERRUPTED, TERMINATED) and standalone_mode and not os.environ.get("PYTEST_CURRENT_TEST"):
             # Threads that are still reading or computing would be waited for.
             sys.stdout.flush()
             os._exit(status)
@@ -68,6 +72,9 @@ class OneLineErrors(TyperGroup):
             what = "continues" if ctx.invoked_subcommand in _CONTINUE else "starts again"
             fail(f"interrupted; the same command {what}.", INTERRUPTED)
             raise typer.Exit(INTERRUPTED) from None
+        except Stopped:
+            fail("stopped; the same command continues.", TERMINATED)
+            raise typer.Exit(TERMINATED) from None
 
 
 def fail(message: str, status: int) -> int:

@@ -23,8 +23,9 @@ from reddiff_jax.cli._common import (
     printable,
     progress_bar,
     show_settings,
+    summarise,
 )
-from reddiff_jax.cli._errors import UserError
+from reddiff_jax.cli._errors import Stopped, UserError
 from reddiff_jax.cli._names import check_names
 from reddiff_jax.cli._pictures import (
     BitsOption,
@@ -36,6 +37,7 @@ from reddiff_jax.cli._pictures import (
     parse_hole,
 )
 from reddiff_jax.cli._processes import ProcessesOption, ProcessOption, choose_share, parse_batch_size, use_cores
+from reddiff_jax.cli._stopping import Stopping
 
 if TYPE_CHECKING:
     from reddiff_jax.jobs import Border, Event
@@ -127,7 +129,8 @@ def restore(
     OUT/NAME.tif. A photo with transparent pixels is its own mask for `--task inpaint`.
 
     Settings are tuned for what is measured and the noise level, and are printed. Killed and started again with the same
-    options, it continues and gives the same files, bit for bit on the same devices. Started once on each of several
+    options, it continues and gives the same files, bit for bit on the same devices. SIGTERM ends it after the batch
+    under way, with status 143. Started once on each of several
     machines (srun, a TPU pod, or --processes and --process), each does its share.
 
     With --samples K: NAME_0.png, ..., NAME_mean.png, NAME_std.png (its metadata says what white is), NAME_panel.png.
@@ -171,7 +174,7 @@ def restore(
     loaded, channels, prior_name = load_prior(prior)
     if settings is not None:
         options = replace(options, tuned=read_settings(settings, prior_name))
-    with progress_bar("restoring") as update:
+    with progress_bar("restoring") as update, Stopping() as stopping:
         report = _Told(update)
         outcome = jobs.restore(
             inputs,
@@ -186,7 +189,11 @@ def restore(
             tensorboard=tensorboard,
             film=film,
             report=report,
+            stop=stopping.asked,
         )
+    if outcome.left:
+        summarise(outcome, f"restored into {out}")
+        raise Stopped
     conclude(outcome, f"restored into {out}")
 
 

@@ -12,6 +12,8 @@ import typer
 
 from reddiff_jax._bars import duration
 from reddiff_jax.cli._common import FAILED_PARTLY, UserError, check_exist, conclude_with, progress_bar
+from reddiff_jax.cli._errors import Stopped
+from reddiff_jax.cli._stopping import Stopping
 
 if TYPE_CHECKING:
     from reddiff_jax.jobs import ResidualArchitecture, UNetArchitecture
@@ -124,7 +126,7 @@ def train(
         patch=patch,
     )
     failures: list[jobs.Failure] = []
-    with progress_bar("training") as update:
+    with progress_bar("training") as update, Stopping() as stopping:
         prior = jobs.train_prior(
             folder,
             out=out,
@@ -141,7 +143,10 @@ def train(
             command=_command(context),
             report=_Told(config, update, slow=engine == "jax" and jax.default_backend() == "cpu"),
             fail=failures.append,
+            stop=stopping.asked,
         )
+    if prior is None:
+        raise Stopped
     typer.echo(f"prior: {prior}")
     conclude_with(failures, FAILED_PARTLY)
 

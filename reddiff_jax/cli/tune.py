@@ -22,6 +22,7 @@ from reddiff_jax.cli._common import (
     stdout,
 )
 from reddiff_jax.cli._names import check_names
+from reddiff_jax.cli._stopping import Stopping
 
 _SHOWN = 8
 
@@ -73,11 +74,13 @@ def tune(
     check_found(images, measured=False)
     loaded, channels, prior_name = load_prior(prior)
     failures: list[jobs.Failure] = []
-    with progress_bar("tuning") as update:
+    with progress_bar("tuning") as update, Stopping() as stopping:
         update(0.0, f"{solver} on {task}")
 
         def report(so_far: Any, done: int) -> None:
             update(done / budget, f"{done} of {budget}, best {so_far.score:.2f}")
+            if done < budget:
+                stopping.check()
 
         tuned, score = jobs.tune_settings(
             images,

@@ -10,7 +10,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from reddiff_jax._files import sha256_of
+from reddiff_jax._files import check_file, sha256_of
 from reddiff_jax._rules import Rule, check, list_of, read_json, record, table_of, text, tuple_of, whole
 from reddiff_jax._text import shown
 from reddiff_jax.converting.errors import CheckpointError
@@ -94,6 +94,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         OSError: If it cannot be opened.
     """
     path = Path(path)
+    check_file(path)
     with path.open("rb") as file:
         start = file.read(16)
         if not start:

@@ -76,7 +76,7 @@ class RememberedSizes:
 
     def _read(self) -> dict[str, Any]:
         try:
-            read = read_json(self.path.read_bytes()) if self.path is not None else {}
+            read = read_json(self.path.read_bytes()) if self.path is not None and self.path.is_file() else {}
         except (OSError, JsonError):
             return {}
         return read if isinstance(read, dict) else {}

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from reddiff_jax import masks, panels, pictures, tasks
+from reddiff_jax._files import replacing
 from reddiff_jax.batching import BatchSolver, local_mesh
 from reddiff_jax.jobs.demonstration_page import page
 from reddiff_jax.jobs.measuring import simulate
@@ -143,9 +144,11 @@ def demonstrate(
             )
             with writing(out):
                 panels.write_panel(out / "panel.png", overall)
-                (out / "metrics.json").write_text(json.dumps(_demo_metrics(results, steps, seed), indent=1) + "\n")
+                with replacing(out / "metrics.json") as partial:
+                    partial.write_text(json.dumps(_demo_metrics(results, steps, seed), indent=1) + "\n")
                 shown = [(each.task, each.sigma, f"{each.show.folder or '.'}/{each.task}.png") for each in results]
-                (out / "index.html").write_text(page(shown, len(results) == num_tasks), encoding="utf-8")
+                with replacing(out / "index.html") as partial:
+                    partial.write_text(page(shown, len(results) == num_tasks), encoding="utf-8")
             yield result
 
 

@@ -1,6 +1,8 @@
 """Errors that the user must put right, in one line each."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 class JobError(ValueError):
@@ -18,3 +20,12 @@ def with_path(path: Path, error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         reason = f"{error.filename or 'a file'}: {error.strerror}"
     return reason if str(path) in reason else f"{path}: {reason}"
+
+
+def attempt(fn: Callable[..., Any], *arguments: Any) -> Any:
+    """The result, or what was wrong with the input."""
+    try:
+        return fn(*arguments)
+    except Exception as error:
+        # Readers raise nearly anything for a stranger's broken file, and one file must not end the others' work.
+        return error

@@ -43,8 +43,12 @@ Report = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """Outcome of a job: names of the pictures that it did, those found done before, and those that failed."""
+    """Outcome of a job: names of the pictures that it did, those found done before, those that failed.
+
+    And those that were left because it was asked to stop.
+    """
 
     done: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)

@@ -6,13 +6,12 @@ text. Each is a failure of its own and hides nothing else.
 
 import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from reddiff_jax import measurements, pictures
-from reddiff_jax.jobs.errors import brief
+from reddiff_jax._files import kind_of
 from reddiff_jax.jobs.events import Failure
 from reddiff_jax.jobs.manifest import MANIFEST, Manifest, is_of_a_job
 from reddiff_jax.jobs.outputs import PREVIEWS, REFERENCES
@@ -68,7 +67,7 @@ def find_inputs(
     """
     found, failures = _Found(None if out is None else Path(out), measured, say), []
     for given in map(Path, inputs):
-        kind = _kind_of(given)
+        kind = kind_of(given)
         if kind == "a folder":
             found.search(given)
         elif kind == "":
@@ -108,7 +107,7 @@ class _Found:
                 place = path.relative_to(folder)
                 if name.startswith(".") or path.suffix.lower() not in self.suffixes or place.as_posix() in own:
                     continue
-                if kind := _kind_of(path):
+                if kind := kind_of(path):
                     self.failures.append(Failure(place.as_posix(), _said_of(path, kind)))
                 else:
                     self.add(path, place.with_suffix("").as_posix())
@@ -206,22 +205,6 @@ def _is_measurement(path: Path) -> bool:
     except measurements.MeasurementError:
         return False
     return True
-
-
-def _kind_of(path: Path) -> str:
-    """What a path is, if it is no file that can be read: "" for a file."""
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        if os.path.islink(path):
-            return "a link to nothing"
-        return (
-            "missing" if isinstance(error, FileNotFoundError | NotADirectoryError) else error.strerror or brief(error)
-        )
-    if stat.S_ISREG(mode):
-        return ""
-    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
-    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 def _said_of(path: Path, kind: str) -> str:

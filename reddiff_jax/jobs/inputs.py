@@ -1,18 +1,23 @@
 """Reading masks and kernels, of one picture or of many."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from reddiff_jax import masks, measurements, pictures, tasks
 from reddiff_jax._npz import open_npz, read_npy
 from reddiff_jax.jobs.errors import JobError, brief
+from reddiff_jax.jobs.finding import Item
+from reddiff_jax.jobs.options import Options
 from reddiff_jax.masks.holes import PAINT, SAID, Hole, are_scattered
-from reddiff_jax.tasks import Arrays, Shape
+from reddiff_jax.measurements import Header
+from reddiff_jax.tasks import Arrays, Shape, Task
 
 GROWTH = 1
 """Pixels by which painted holes are grown: the best mean for photos saved as JPEG (benchmarks/growing.py)."""
@@ -181,3 +186,35 @@ def own_kernel(kernel: str | Path, stem: str) -> np.ndarray:
     if tasks.is_in_words(str(kernel)):
         return tasks.kernel_in_words(str(kernel))
     return read_kernel(own_file(Path(kernel), stem, "kernel"))
+
+
+def arrays_of(options: Options, item: Item, header: Header) -> tuple[Arrays, OwnMask | None]:
+    """What belongs to the picture's operator, and what was decided about a mask of the user's own."""
+    task = tasks.by_name(header.task)
+    if item.path.suffix == measurements.SUFFIX:
+        return (measurements.read_measurement(item.path).arrays if task.needs == "mask" else {}), None
+    arrays, own = own_arrays(
+        options.mask, options.kernel, header.in_shape, item.stem, hole=options.hole, growth=options.grow
+    )
+    if task.needs is None or arrays:
+        return arrays, own
+    if needs_own_mask(task):
+        alpha = pictures.read_raw(item.path, page=options.page).alpha
+        own = mask_of_picture(item.path, np.ones(1) if alpha is None else alpha, growth=options.grow)
+        return {"mask": own.mask}, own
+    return task.simulate(jax.random.key(0), header.in_shape), None
+
+
+def needs_own_mask(task: Task) -> bool:
+    """Whether only the user knows a picture's mask."""
+    return task.needs == "mask" and (task.draw is None or task.drawn_from_key)
+
+
+def digests_of(options: Options, item: Item) -> dict[str, str]:
+    """A digest of each file that a picture is restored from, or of the words that describe its kernel."""
+    contents = {"picture": item.path.read_bytes()}
+    for name, given in (("mask", options.mask), ("kernel", options.kernel)):
+        if given is not None:
+            in_words = name == "kernel" and tasks.is_in_words(str(given))
+            contents[name] = str(given).encode() if in_words else own_file(Path(given), item.stem, name).read_bytes()
+    return {name: hashlib.sha256(content).hexdigest()[:16] for name, content in contents.items()}

@@ -1,51 +1,39 @@
 """A record of what was done, how and with which prior: ``manifest.jsonl``, or ``manifest-00000.jsonl`` of a process."""
 
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from reddiff_jax._files import sha256_of
-from reddiff_jax._rules import (
-    JsonError,
-    Rule,
-    anything,
-    check,
-    hexadecimal,
-    list_of,
-    number,
-    one_of,
-    read_json,
-    record,
-    table_of,
-    text,
-    whole,
-)
+from reddiff_jax import _rules as rules
+from reddiff_jax._files import append, sha256_of
+from reddiff_jax._rules import JsonError, Rule, check, read_json
 from reddiff_jax.cards import CARD
 from reddiff_jax.jobs.outputs import writing
 
 MANIFEST = "manifest.jsonl"
 _MAX_LINE = 2**20  # bytes; a longer line is read in pieces, none of which is an entry
-_COUNT = whole(0, 2**31)
-_SIZE = whole(1, 2**31)
+_MAX_ORDER = 2**53
+_COUNT = rules.whole(0, 2**31)
+_SIZE = rules.whole(1, 2**31)
 # What is read of a line again; a line that says anything else is passed over, as one that was cut short is.
 _OPTIONAL = {
-    "time": number(0, 1e11),
-    "status": text(),
-    "source": text(),
-    "outputs": list_of(text(), 0, 2_000),
-    "settings": table_of(anything()),
-    "options": table_of(anything()),
+    "time": rules.number(0, 1e11),
+    "order": rules.whole(0, _MAX_ORDER),
+    "status": rules.text(),
+    "source": rules.text(),
+    "outputs": rules.list_of(rules.text(), 0, 2_000),
+    "settings": rules.table_of(rules.anything()),
+    "options": rules.table_of(rules.anything()),
     "attempts": _COUNT,
     "batch_size": _SIZE,
-    "overwrite": one_of(False, True),
-    "versions": table_of(text(100)),
-    "sha256": table_of(hexadecimal(64)),
+    "overwrite": rules.one_of(False, True),
+    "versions": rules.table_of(rules.text(100)),
+    "sha256": rules.table_of(rules.hexadecimal(64)),
 }
-_NAMED = record({"name": text()}, optional=_OPTIONAL)
-_RESTORED = record({"name": text(), "status": text()}, optional=_OPTIONAL)
+_NAMED = rules.record({"name": rules.text()}, optional=_OPTIONAL)
+_RESTORED = rules.record({"name": rules.text(), "status": rules.text()}, optional=_OPTIONAL)
 _LINE = Rule(
     lambda value: type(value) is dict,
     "an entry",
@@ -56,7 +44,9 @@ _LINE = Rule(
 class Manifest:
     """A file of JSON lines, of which the last one of a name counts; a line cut short by a kill is skipped.
 
-    Other ``manifest*.jsonl`` beside it are of other processes: they are read, too, and the later line counts.
+    Other ``manifest*.jsonl`` beside it are of other processes: they are read, too. Of two lines of one name the one of
+    the larger ``order`` counts, which is one more than any that its process had read: clocks jump, and differ between
+    machines, so the time is for people only.
     """
 
     def __init__(self, path: Path):
@@ -64,27 +54,18 @@ class Manifest:
         self.entries: dict[str, dict[str, Any]] = {}
         for file in sorted({*path.parent.glob("manifest*.jsonl"), path}):
             for name, entry in {entry["name"]: entry for entry in _entries(file)}.items():
-                if entry.get("time", 0) >= self.entries.get(name, {}).get("time", 0):
+                if _order(entry) >= _order(self.entries.get(name, {})):
                     self.entries[name] = entry
+        self._order = max(map(_order, self.entries.values()), default=0)
 
     def add(self, *entries: Mapping[str, Any]) -> None:
         """Appends lines, each with the time: all are on the disk when this returns, or none if there is no room."""
-        timed = [json.loads(json.dumps({**entry, "time": round(time.time(), 3)})) for entry in entries]
-        lines = memoryview(b"".join(json.dumps(entry).encode() + b"\n" for entry in timed))
-        with writing(self.path), self.path.open("ab+", buffering=0) as file:
-            size = file.seek(0, os.SEEK_END)
-            if size:
-                file.seek(-1, os.SEEK_END)
-                if file.read(1) != b"\n":
-                    lines = memoryview(b"\n" + bytes(lines))
-            try:
-                while lines:
-                    lines = lines[file.write(lines) :]
-                os.fsync(file.fileno())
-            except OSError:
-                os.ftruncate(file.fileno(), size)
-                raise
-        self.entries |= {entry["name"]: entry for entry in timed}
+        now, order = round(time.time(), 3), min(self._order + 1, _MAX_ORDER)
+        lines = [json.loads(json.dumps({**entry, "time": now, "order": order})) for entry in entries]
+        with writing(self.path):
+            append(self.path, b"".join(json.dumps(line).encode() + b"\n" for line in lines), sync=True)
+        self.entries |= {line["name"]: line for line in lines}
+        self._order = order
 
     def sources(self) -> dict[str, str]:
         """Name of a result -> the file that it is of; without those that failed, of which there is none."""
@@ -100,6 +81,10 @@ def is_of_a_job(folder: Path) -> bool:
         except OSError:
             continue
     return False
+
+
+def _order(entry: Mapping[str, Any]) -> int:
+    return entry.get("order", 0)
 
 
 def _entries(path: Path) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Simulated measurements of pictures."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -12,6 +13,7 @@ from reddiff_jax.jobs.errors import JobError, with_path
 from reddiff_jax.jobs.events import Event, Failure, Outcome, Report
 from reddiff_jax.jobs.finding import find_inputs
 from reddiff_jax.jobs.inputs import own_arrays
+from reddiff_jax.jobs.locking import LOCK, holding
 from reddiff_jax.jobs.options import check_parts, check_seed
 from reddiff_jax.jobs.outputs import PREVIEWS, REFERENCES, UnwritableError, prepare_folder, writing_result
 from reddiff_jax.masks import Hole
@@ -56,7 +58,7 @@ def measure_pictures(
         report: Called after each picture.
 
     Raises:
-        JobError: If nothing can be done.
+        JobError: If nothing can be done, or another process works on the folder.
         ValueError: For an unknown task or an impossible number.
     """
     known, out = tasks.by_name(task), Path(out)
@@ -67,34 +69,55 @@ def measure_pictures(
         raise JobError(f"{task} needs a mask of your own: --mask FILE.")
     if size is not None and (size < known.factor or size % known.factor):
         raise JobError(f"size is {size} but {task} needs a multiple of {known.factor}.")
-    items, failures = find_inputs(inputs, out=out, measured=False, say=lambda text: report(Event("note", text, 0.0)))
+
+    def say(text: str) -> None:
+        report(Event("note", text, 0.0))
+
+    items, failures = find_inputs(inputs, out=out, measured=False, recorded=_sources(out), say=say)
     for failure in failures:
         report(Event("failed", failure.name, 0.0, failure.reason))
-    if items:
-        prepare_folder(out)
     done: list[str] = []
-    for index, item in enumerate(items):
-        try:
-            x, bits = _original(item.path, channels, size, known.factor, white, page)
-            measurement = simulate(item.stem, x, task, sigma, seed, mask=mask, hole=hole, kernel=kernel)
-            error = None
-        except MemoryError:
-            raise
-        except Exception as wrong:
-            # Readers raise nearly anything for a stranger's broken file, and one file must not end the others' work.
-            error = wrong
-        if error is None:
+    if not items:
+        return Outcome(done, [], failures)
+    prepare_folder(out)
+    with holding(out / LOCK):
+        for index, item in enumerate(items):
             try:
-                _write(out, item.name, measurement, known.result(x), bits)
-            except UnwritableError as wrong:
+                x, bits = _original(item.path, channels, size, known.factor, white, page)
+                measurement = simulate(item.stem, x, task, sigma, seed, mask=mask, hole=hole, kernel=kernel)
+                header = replace(measurement.header, source=item.path.name)
+                measurement = replace(measurement, header=header)
+                error = None
+            except MemoryError:
+                raise
+            except Exception as wrong:
+                # Readers raise nearly anything for a broken file, and one file must not end the others' work.
                 error = wrong
-        if error is None:
-            done.append(item.name)
-            report(Event("measured", item.name, (index + 1) / len(items)))
-        else:
-            failures.append(Failure(item.name, with_path(item.path, error)))
-            report(Event("failed", item.name, (index + 1) / len(items), failures[-1].reason))
+            if error is None:
+                try:
+                    _write(out, item.name, measurement, known.result(x), bits)
+                except UnwritableError as wrong:
+                    error = wrong
+            if error is None:
+                done.append(item.name)
+                report(Event("measured", item.name, (index + 1) / len(items)))
+            else:
+                failures.append(Failure(item.name, with_path(item.path, error)))
+                report(Event("failed", item.name, (index + 1) / len(items), failures[-1].reason))
     return Outcome(done, [], failures)
+
+
+def _sources(out: Path) -> dict[str, str]:
+    """Name of a measurement file that is there -> the picture's file that it is of."""
+    sources = {}
+    for path in out.rglob(f"*{measurements.SUFFIX}"):
+        try:
+            source = measurements.read_header(path).source
+        except measurements.MeasurementError:
+            continue
+        if source is not None:
+            sources[path.relative_to(out).with_suffix("").as_posix()] = source
+    return sources
 
 
 def _write(out: Path, name: str, measurement: Measurement, reference: np.ndarray, bits: int) -> None:

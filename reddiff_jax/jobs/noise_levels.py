@@ -10,9 +10,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from reddiff_jax import pictures, tasks
+from reddiff_jax import measurements, pictures, tasks
 from reddiff_jax.estimating import estimate_jpeg_sigma, estimate_sigma
+from reddiff_jax.jobs.finding import Item
+from reddiff_jax.jobs.options import Options
+from reddiff_jax.measurements import Header
 from reddiff_jax.priors import Prior, gray_prior
+from reddiff_jax.tasks import Arrays
 
 GIVEN, OF_FILE, ESTIMATED, OF_JPEG, OF_ROUNDING = "given", "of the file", "estimated", "estimated, JPEG", "rounding"
 _FAR = 3.0  # times off the estimate, from which a given level is doubted
@@ -115,6 +119,21 @@ class NoiseEstimator:
         sigma, source = (lossy, OF_JPEG) if lossy > white else (white, ESTIMATED)
         sigma = float(f"{sigma:.3g}") if math.isfinite(sigma) else 0.0
         return NoiseLevel(max(sigma, pictures.ROUNDING_SIGMA), source)
+
+
+def noise_level_of(
+    options: Options, estimator: NoiseEstimator, item: Item, header: Header, arrays: Arrays
+) -> NoiseLevel:
+    """The level that was given, that the measurement file says, or that the picture looks like."""
+    if item.path.suffix == measurements.SUFFIX:
+        return NoiseLevel(header.sigma, OF_FILE if options.sigma is None else GIVEN)
+    y = pictures.read(item.path, channels=header.y_shape[2], white=options.white, page=options.page).pixels
+    mask = arrays.get("mask") if y.shape[:2] == header.in_shape[:2] else None
+    if options.sigma is None:
+        return estimator.estimate(header.task, item.path, y, mask)
+    # Solvers that trust sigma would undo the rounding, too: a wide blur's inverse makes large errors of it.
+    sigma = max(float(options.sigma), pictures.ROUNDING_SIGMA)
+    return NoiseLevel(sigma, GIVEN, estimator.doubt(sigma, header.task, item.path, y, mask))
 
 
 def noted_level(entry: Mapping[str, Any], same: Mapping[str, Any]) -> NoiseLevel | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from reddiff_jax._files import sha256_of
+from reddiff_jax._files import check_writable, sha256_of
 from reddiff_jax.jobs.errors import JobError, brief
 
 PREVIEWS, REFERENCES = "preview", "reference"
@@ -55,14 +55,21 @@ def prepare_folder(out: Path) -> None:
     """Makes an output folder, and checks that it can be written to before any work is done."""
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-        probe = out / ".writable"
-        probe.touch()
-        probe.unlink(missing_ok=True)  # another process may try at the same time
+        check_writable(out)
 
 
-def digests(out: Path, outputs: Sequence[str]) -> dict[str, str]:
-    """SHA-256 of each of a picture's results, for the manifest."""
-    return {output: sha256_of(out / output) for output in outputs}
+def digests_written(out: Path, outputs: Sequence[str]) -> dict[str, str]:
+    """SHA-256 of each of a picture's results, for the manifest.
+
+    Raises:
+        UnwritableError: If one is not there any more.
+    """
+    try:
+        return {output: sha256_of(out / output) for output in outputs}
+    except OSError as error:
+        raise UnwritableError(
+            f"{error.filename or out} is not there as it was written ({error.strerror or brief(error)})."
+        ) from error
 
 
 def not_as_written(out: Path, digests: Mapping[str, str]) -> list[Path]:

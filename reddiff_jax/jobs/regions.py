@@ -14,7 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from reddiff_jax import measurements, pictures, tasks
+from reddiff_jax.jobs.finding import Item
+from reddiff_jax.jobs.options import Options
 from reddiff_jax.measurements import Header, Measurement
+from reddiff_jax.tasks import Arrays
 
 # Measured on photos (benchmarks/regions.py): wider margins gain less than 0.1 dB in the hole.
 _MARGIN = 8  # least pixels seen around a hole, and pixels over which windows are blended
@@ -22,6 +26,12 @@ _MARGIN_PER_DEPTH = 1.5  # margin of wide holes, in units of the distance from t
 _PIECE_PER_DEPTH = 4  # least length of a piece of a hole that is cut
 _SIDES = (48, 64, 96, 128, 192, 256, 384, 512)  # few, so that few programs are compiled
 _WORTHWHILE = 0.7  # largest share of a whole picture's pixels that windows may have
+
+_MOST_NOISE = 2 * pictures.ROUNDING_SIGMA
+"""Noise that is left where it was seen: what is above is to be removed from all of the picture."""
+
+_MOST_ESTIMATED = 0.03
+"""The same where nobody asked for noise to be removed: most photos saved as JPEG look like less."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,18 @@ class _Hole:
 def whole(shape: Sequence[int]) -> Region:
     """All of a picture."""
     return Region(0, 0, shape[0], shape[1])
+
+
+def regions_of(options: Options, item: Item, header: Header, arrays: Arrays) -> tuple[bool, tuple[Region, ...]]:
+    """Whether seen pixels come back as they came, and what is restored of a picture of which some are missing."""
+    all_of_it = whole(header.in_shape)
+    if item.path.suffix == measurements.SUFFIX or tasks.by_name(header.task).needs != "mask":
+        return False, (all_of_it,)
+    if header.sigma > (_MOST_ESTIMATED if options.sigma is None else _MOST_NOISE):
+        return False, (all_of_it,)
+    if options.exact_sizes:
+        return True, (all_of_it,)
+    return True, find_regions(np.asarray(arrays["mask"]), options.tile)
 
 
 def find_regions(mask: np.ndarray, most: int = _SIDES[-1]) -> tuple[Region, ...]:

@@ -11,11 +11,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from reddiff_jax import metrics, pictures
-from reddiff_jax.jobs.errors import JobError, brief, with_path
+from reddiff_jax import measurements, metrics, pictures
+from reddiff_jax._files import replacing
+from reddiff_jax.jobs.errors import JobError, attempt, brief, with_path
 from reddiff_jax.jobs.events import Failure
 from reddiff_jax.jobs.finding import Item, find_inputs
+from reddiff_jax.jobs.outputs import REFERENCES
 
 
 @dataclass(frozen=True)
@@ -146,8 +149,22 @@ def write_scores(path: str | Path, scores: Sequence[tuple[str, Mapping[str, floa
     """Writes scores as CSV: picture, psnr, ssim, lpips."""
     columns = [name for name in ("psnr", "ssim", "lpips") if any(name in numbers for _, numbers in scores)]
     # Names of files need not be UTF-8: their bytes are written as they are.
-    with Path(path).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with (
+        replacing(Path(path)) as partial,
+        partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(["picture", *columns])
         for name, numbers in scores:
             writer.writerow([name, *(numbers.get(column, "") for column in columns)])
+
+
+def score_beside(item: Item, x: np.ndarray) -> dict[str, float]:
+    """PSNR and SSIM of a restoration (H, W, C), where ``measure`` has left the original beside its measurement."""
+    original = item.path.parents[item.name.count("/")] / REFERENCES / f"{item.name}.png"
+    if item.path.suffix != measurements.SUFFIX or not original.is_file():
+        return {}
+    reference = attempt(partial(pictures.read_picture, channels=x.shape[-1]), original)
+    if not isinstance(reference, np.ndarray) or reference.shape != x.shape:
+        return {}
+    return {name: round(value, 4) for name, value in score_arrays(np.clip(x, -1, 1), reference).items()}

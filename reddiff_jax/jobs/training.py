@@ -13,9 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from reddiff_jax import io, pictures, schedules, training
+from reddiff_jax._files import append, check_file
 from reddiff_jax.jobs.errors import JobError
 from reddiff_jax.jobs.events import Failure
 from reddiff_jax.jobs.finding import find_inputs
+from reddiff_jax.jobs.locking import LOCK, holding
 from reddiff_jax.jobs.outputs import prepare_folder, writing
 from reddiff_jax.nets import ResidualUNet, UNet
 from reddiff_jax.priors import NetPrior, ToEps
@@ -109,7 +111,8 @@ def train_prior(
     command: str = "",
     report: Callable[[training.Report], None] = lambda progress: None,
     fail: Callable[[Failure], None] = lambda failure: None,
-) -> Path:
+    stop: Callable[[], bool] = lambda: False,
+) -> Path | None:
     """Trains a prior on a folder of pictures: ``checkpoints``, ``log.csv`` and ``prior``.
 
     Killed and called again in the same way, it continues with the same data in the same order.
@@ -130,17 +133,21 @@ def train_prior(
         command: The command that the card should name.
         report: Called with the progress, and with what is being done where that takes long.
         fail: Called with each picture that cannot be used, as soon as that is known; the others are.
+        stop: Asked after each update; once it says True a checkpoint is written, and the same call continues.
 
     Returns:
-        The folder of the prior.
+        The folder of the prior; None if the training was stopped.
 
     Raises:
-        JobError: If something that is given does not exist or does not fit together, or the folder cannot be written.
+        JobError: If something that is given does not exist or does not fit together, the folder cannot be written, or
+            another process works on it.
         ValueError: If the pictures are too small for the crops, or none can be read.
         FloatingPointError: If the loss is not finite.
     """
     folder, out = Path(folder), Path(out)
     _check_exist(folder, validation, credits)
+    if credits is not None:
+        check_file(credits)
     if (out / _PRIOR).exists():
         raise JobError(f"{out / _PRIOR} exists already: that run is complete. Choose another --out or remove it.")
     last = training.Report(0, float("nan"), 0.0)
@@ -205,36 +212,42 @@ def train_prior(
             losses = training.loss_by_noise_level(prior, held_out)
             _append(out / _VALIDATION, step=int(state.step), **{f"t{t}": f"{loss:.6f}" for t, loss in losses.items()})
 
-    say("initialising, or reading the last checkpoint")
-    state = training.train(
-        begun.net,
-        begun.schedule,
-        crops,
-        config,
-        out / "checkpoints",
-        params=begun.params,
-        engine=engine,
-        report=note_progress,
-        save_every_seconds=save_every_seconds,
-        on_save=look,
-    )
-    prior = begun.replace(params=state.ema)  # type: ignore[attr-defined]
-    say("measuring the losses for the card")
-    facts = {
-        "command": command,
-        "pictures": len(paths) - len(crops.unreadable),
-        "note": note,
-        **({"credits": Path(credits).read_text().splitlines()} if credits else {}),
-        **_told_of(config, mirror),
-        **_measured(prior, out, crops.batch(-1 % 2**31, config.crops[0], _NUM_CROPS), held_out),
-    }
-    schedule = {"name": "linear beta 1e-4..2e-2"} if isinstance(start, UNetArchitecture | ResidualArchitecture) else {}
-    tell(_unreadable(crops))
-    say("writing the prior")
-    with writing(out / _PRIOR):
-        card = {"name": out.name, "training": facts, "schedule": schedule}
-        io.save_prior(prior, out / _PRIOR, card=card, dtype=jnp.bfloat16)
-    return out / _PRIOR
+    with holding(out / LOCK):
+        say("initialising, or reading the last checkpoint")
+        state = training.train(
+            begun.net,
+            begun.schedule,
+            crops,
+            config,
+            out / "checkpoints",
+            params=begun.params,
+            engine=engine,
+            report=note_progress,
+            save_every_seconds=save_every_seconds,
+            on_save=look,
+            stop=stop,
+        )
+        if state.step < config.steps:
+            return None
+        prior = begun.replace(params=state.ema)  # type: ignore[attr-defined]
+        say("measuring the losses for the card")
+        facts = {
+            "command": command,
+            "pictures": len(paths) - len(crops.unreadable),
+            "note": note,
+            **({"credits": Path(credits).read_text().splitlines()} if credits else {}),
+            **_told_of(config, mirror),
+            **_measured(prior, out, crops.batch(-1 % 2**31, config.crops[0], _NUM_CROPS), held_out),
+        }
+        schedule = (
+            {"name": "linear beta 1e-4..2e-2"} if isinstance(start, UNetArchitecture | ResidualArchitecture) else {}
+        )
+        tell(_unreadable(crops))
+        say("writing the prior")
+        with writing(out / _PRIOR):
+            card = {"name": out.name, "training": facts, "schedule": schedule}
+            io.save_prior(prior, out / _PRIOR, card=card, dtype=jnp.bfloat16)
+        return out / _PRIOR
 
 
 # ---- what is given
@@ -317,8 +330,8 @@ def _measured(prior: NetPrior, out: Path, trained: np.ndarray, held_out: np.ndar
 def _append(path: Path, **row: object) -> None:
     """Adds a line to a table, which gets its first line with the names if it is new."""
     new = not path.exists()
-    with writing(path), path.open("a") as file:
-        file.write((",".join(row) + "\n" if new else "") + ",".join(map(str, row.values())) + "\n")
+    with writing(path):
+        append(path, f"{','.join(row)}\n".encode() * new + f"{','.join(map(str, row.values()))}\n".encode())
 
 
 def _read(path: Path) -> list[dict[str, float]]:

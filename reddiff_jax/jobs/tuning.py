@@ -12,6 +12,7 @@ from reddiff_jax import metrics, pictures, tuning
 from reddiff_jax.jobs.errors import JobError, with_path
 from reddiff_jax.jobs.events import Failure
 from reddiff_jax.jobs.finding import find_inputs
+from reddiff_jax.jobs.locking import LOCK, holding
 from reddiff_jax.jobs.options import check_seed, settings_class
 from reddiff_jax.jobs.outputs import prepare_folder, writing
 from reddiff_jax.priors import Prior
@@ -69,7 +70,8 @@ def tune_settings(
         What was found, and the score by which: PSNR - 10 LPIPS; PSNR where LPIPS is not installed or not defined.
 
     Raises:
-        JobError: If no picture can be used, or the file is not ours or of another prior.
+        JobError: If no picture can be used, the file is not ours or of another prior, or another process
+            tunes into it.
         ValueError: For settings that make no sense.
     """
     check_seed(seed)
@@ -96,22 +98,25 @@ def tune_settings(
             file.add(key, how, search.__name__, so_far.kind, [(each.settings, each.score) for each in so_far.trials])
         report(so_far, done)
 
-    tuned = tuning.tune(
-        jax.random.key(seed),
-        prior,
-        task,
-        sigma,
-        originals,
-        solver=solver,
-        budget=budget,
-        search=search,
-        score=score,
-        num_steps=num_steps,
-        sweep_size=sweep_size,
-        vary=vary,
-        known=file.known(key, how),
-        report=save,
-    )
+    with holding(out.with_name(f".{out.name[:200]}{LOCK}")):
+        # Its rows may be more by now, and are written again with each new one.
+        file = read_settings(out, prior_name) if out.exists() else file
+        tuned = tuning.tune(
+            jax.random.key(seed),
+            prior,
+            task,
+            sigma,
+            originals,
+            solver=solver,
+            budget=budget,
+            search=search,
+            score=score,
+            num_steps=num_steps,
+            sweep_size=sweep_size,
+            vary=vary,
+            known=file.known(key, how),
+            report=save,
+        )
     if not np.isfinite(tuned.score):
         raise JobError(f"every trial of {solver} diverged; vary other settings, or take another solver.")
     return tuned, score

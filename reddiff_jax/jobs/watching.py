@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from reddiff_jax import panels, pictures
-from reddiff_jax._files import replacing
+from reddiff_jax._files import append, replacing
 from reddiff_jax.batching import Scalars
 from reddiff_jax.jobs.outputs import writing
 
@@ -23,7 +23,7 @@ class ScalarLog:
         self.path = path
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
+            append(path, b"")
 
     def add(self, slots: Mapping[int, Mapping[str, Any]], step: int, scalars: Scalars) -> None:
         """Appends the steps of one call.
@@ -40,8 +40,8 @@ class ScalarLog:
             for i in range(count):
                 numbers = {name: float(f"{values[i]:.6g}") for name, values in rows.items()}
                 lines.append(json.dumps({**identity, "step": step - count + i + 1, **numbers}))
-        with writing(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write("".join(line + "\n" for line in lines))
+        with writing(self.path):
+            append(self.path, "".join(line + "\n" for line in lines).encode())
 
 
 class ScalarEvents:

@@ -12,7 +12,7 @@ _SUBFILE, _EXIF, _GPS = 254, 0x8769, 0x8825
 _EXIF_SIZES = (0xA002, 0xA003)
 # Of a TIFF's tags, which describe the picture and not how the file stores it: description, make, model, date, artist,
 # copyright.
-_DESCRIPTIONS = (270, 271, 272, 306, 315, 33432)
+DESCRIPTIONS = (270, 271, 272, 306, 315, 33432)
 _LOW_BYTES = {
     "RGB;16B": "RGB;16L",
     "RGB;16L": "RGB;16B",
@@ -182,7 +182,7 @@ def _exif(image: Any) -> bytes | None:
         given = image.getexif()
         kept = Image.Exif()
         for tag, value in given.items():
-            if tag != _ORIENTATION and tag not in (_EXIF, _GPS) and (image.format != "TIFF" or tag in _DESCRIPTIONS):
+            if tag != _ORIENTATION and tag not in (_EXIF, _GPS) and (image.format != "TIFF" or tag in DESCRIPTIONS):
                 kept[tag] = value
         for tag in (_EXIF, _GPS):
             if found := {key: value for key, value in given.get_ifd(tag).items() if key not in _EXIF_SIZES}:

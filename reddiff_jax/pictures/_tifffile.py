@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from reddiff_jax.pictures._pillow import DESCRIPTIONS
 from reddiff_jax.pictures.form import FLOAT, Form, PictureError
 
 OWN_WHITE = "reddiff-jax white="
@@ -51,7 +52,19 @@ class TiffFile:
             alpha=page.samplesperpixel == self.colours + 1,
             white=self._own_white() if white is None else white,
             profile=page.tags.valueof(34675),
+            exif=self._exif(),
         )
+
+    def _exif(self) -> bytes | None:
+        """What describes the picture, as EXIF data."""
+        from PIL import Image
+
+        kept = Image.Exif()
+        for tag in DESCRIPTIONS:
+            value = self.page.tags.valueof(tag)
+            if isinstance(value, str) and value and not value.startswith(OWN_WHITE):
+                kept[tag] = value
+        return kept.tobytes() if len(kept) else None
 
     def _own_white(self) -> float | None:
         found = re.match(re.escape(OWN_WHITE) + r"([0-9.e+-]+)", self.page.description or "")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from reddiff_jax._files import check_file
 from reddiff_jax.pictures._pillow import PillowFile, count_pages, find_pages
 from reddiff_jax.pictures._tifffile import TiffFile
 from reddiff_jax.pictures.arrays import over_white, to_channels, to_float, to_uint8
@@ -74,8 +75,9 @@ def read(
     Args:
         path: PNG, JPEG, WebP, BMP or TIFF file.
         channels: 1 (gray: the luma of ITU-R BT.601) or 3 (RGB); as the file has it if None.
-        white: The number that is white, for files of more than 8 bits. 16 bits are 65535 where it is None and the file
-            does not say more; numbers of 32 bits, integers or floating-point, have no scale of their own.
+        white: The number that is white in files of more than 8 bits that do not say it. 16 bits are 65535 where it is
+            None, or where most numbers are above it; numbers of 32 bits, integers or floating-point, have no scale of
+            their own.
         page: Which page of a file with several, counted from 1.
 
     Raises:
@@ -96,9 +98,9 @@ def read_picture(
         path: PNG, JPEG, WebP, BMP or TIFF file.
         channels: 3 (RGB, a gray picture three times), 1 (gray, the luma of ITU-R BT.601), or None for what the file
             has.
-        white: The number that is white, for files of more than 8 bits: 4095 for 12 bits in 16, 1.0 for many
-            floating-point pictures. 16 bits are 65535 where it is None; numbers of 32 bits, integers or floating-point,
-            have no scale of their own.
+        white: The number that is white in files of more than 8 bits that do not say it: 4095 for 12 bits in 16, 1.0 for
+            many floating-point pictures. 16 bits are 65535 where it is None, or where most numbers are above it;
+            numbers of 32 bits, integers or floating-point, have no scale of their own.
         page: Which page of a file with several, counted from 1.
 
     Raises:
@@ -149,16 +151,18 @@ def _white(path: str | Path, raw: Raw, white: float | None) -> float:
         raise PictureError(f"{path} has pixels that are not finite; replace them.")
     low, high = float(values.min()), float(values.max())
     say = "say which number is white: --white {:g} on the command line, white={:g} in Python"
-    if white is not None:
-        if not (np.isfinite(white) and white > 0):
-            raise PictureError(f"white is {white} but must be a finite number above 0.")
+    if white is not None and not (np.isfinite(white) and white > 0):
+        raise PictureError(f"white is {white} but must be a finite number above 0.")
+    if white is not None and not _says_its_white(form, high):
         # Highlights above white exist; a picture that is mostly above it has another scale.
-        if np.median(values) > white:
+        if np.median(values) <= white:
+            return float(white)
+        if form.bits != 16 or high < _DARK:
             raise PictureError(
                 f"{path} has numbers from {low:g} to {high:g}, most of them above the white of {white:g}; "
                 "name a larger one."
             )
-        return float(white)
+        # The white is that of other files of the folder: these 16 bits have their own.
     if form.white is None:
         guess = 1.0 if 0 < high <= 1 else high if high > 0 else 1.0
         raise PictureError(
@@ -178,6 +182,11 @@ def _white(path: str | Path, raw: Raw, white: float | None) -> float:
     return form.white
 
 
+def _says_its_white(form: Form, high: float) -> bool:
+    """Whether a file names its white, and does not contradict itself; 65535 says only that there are 16 bits."""
+    return form.white is not None and not (form.bits == 16 and form.white == 65535) and high <= form.white
+
+
 def _check_channels(channels: int) -> None:
     if channels not in (1, 3):
         raise ValueError(f"channels is {channels} but pictures are read as gray (1) or RGB (3).")
@@ -191,6 +200,7 @@ def _opened(path: str | Path, page: int | None) -> Iterator[PillowFile | TiffFil
     if page is not None and page < 1:
         raise PictureError(f"page is {page} but pages are counted from 1.")
     try:
+        check_file(path)
         try:
             with Image.open(path) as image:
                 _turn_to(image, page)
@@ -242,4 +252,6 @@ def _is_tiff(path: str | Path) -> bool:
 
 
 def _brief(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror  # the path is named already
     return (str(error) or type(error).__name__).splitlines()[0]

@@ -8,6 +8,7 @@ import numpy as np
 
 from reddiff_jax._files import replacing
 from reddiff_jax.pictures import _png16
+from reddiff_jax.pictures._pillow import DESCRIPTIONS
 from reddiff_jax.pictures._tifffile import OWN_WHITE
 from reddiff_jax.pictures.arrays import resize, to_uint8
 from reddiff_jax.pictures.form import FLOAT, Form, Picture
@@ -61,12 +62,12 @@ def write_picture(
             _write_8_bits(partial, path.suffix.lower(), to_uint8(x), alpha, profile, form.exif, text)
         elif bits == FLOAT:
             white = form.white if form.bits == FLOAT and form.white else 1.0
-            _write_tiff(partial, np.float32(white / 2) * (x + 1), alpha, profile, white)
+            _write_tiff(partial, np.float32(white / 2) * (x + 1), alpha, profile, form.exif, white)
         else:
             white = form.white if form.bits == 16 and form.white else 65535.0
             array = np.round((np.clip(x, -1, 1).astype(np.float64) + 1) * (white / 2)).astype(np.uint16)
             if path.suffix.lower() in _TIFF:
-                _write_tiff(partial, array, alpha, profile, None)
+                _write_tiff(partial, array, alpha, profile, form.exif, None)
             else:
                 channels = [array] if alpha is None else [array, np.round(alpha * 65535).astype(np.uint16)]
                 partial.write_bytes(
@@ -116,7 +117,12 @@ def _write_8_bits(
 
 
 def _write_tiff(
-    path: Path, array: np.ndarray, alpha: np.ndarray | None, profile: bytes | None, white: float | None
+    path: Path,
+    array: np.ndarray,
+    alpha: np.ndarray | None,
+    profile: bytes | None,
+    exif: bytes | None,
+    white: float | None,
 ) -> None:
     import tifffile
 
@@ -127,6 +133,33 @@ def _write_tiff(
         options |= {"extrasamples": ["unassalpha"], "planarconfig": "contig"}
     elif array.shape[2] == 1:
         array = array[:, :, 0]
-    # Numbers without a scale could not be read again.
-    description = None if white is None else f"{OWN_WHITE}{white:g}"
-    tifffile.imwrite(path, array, iccprofile=profile, description=description, metadata=None, **options)
+    said = _descriptions(exif)
+    description = said.pop(_DESCRIPTION, None)
+    if white is not None:  # numbers without a scale could not be read again
+        description = f"{OWN_WHITE}{white:g}"
+    tags = [(tag, "s", 0, text, True) for tag, text in said.items()]
+    tifffile.imwrite(
+        path,
+        array,
+        iccprofile=profile,
+        description=description,
+        metadata=None,
+        software=False,
+        extratags=tags,
+        **options,
+    )
+
+
+_DESCRIPTION = 270
+
+
+def _descriptions(exif: bytes | None) -> dict[int, str]:
+    """What EXIF data says in words about a picture; tifffile writes no more of it."""
+    from PIL import Image
+
+    if exif is None:
+        return {}
+    found = Image.Exif()
+    found.load(exif)
+    # A TIFF's texts are ASCII.
+    return {tag: str(found[tag]).encode("ascii", "replace").decode() for tag in DESCRIPTIONS if tag in found}

@@ -8,20 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from reddiff_jax import _rules as rules
 from reddiff_jax._files import replacing
-from reddiff_jax._rules import (
-    JsonError,
-    anything,
-    check,
-    list_of,
-    number,
-    one_of,
-    read_json,
-    record,
-    table_of,
-    text,
-    tuple_of,
-)
+from reddiff_jax._rules import JsonError, check, read_json
 from reddiff_jax._text import shown
 from reddiff_jax.problems import Problem
 from reddiff_jax.settings.base import Settings, interpolate
@@ -29,23 +18,23 @@ from reddiff_jax.settings.defaults import SETTINGS, by_name, default_name, noise
 from reddiff_jax.settings.kinds import Kind, kind_of
 
 _VERSION = 2
-_SCORE = number(-1e300, 1e300).or_null()
-_CONTENT = record(
+_SCORE = rules.number(-1e300, 1e300).or_null()
+_CONTENT = rules.record(
     {
-        "version": one_of(_VERSION),
-        "prior": text(),
-        "settings": list_of(
-            record(
+        "version": rules.one_of(_VERSION),
+        "prior": rules.text(),
+        "settings": rules.list_of(
+            rules.record(
                 {
-                    "task": text(),
-                    "sigma": number(0, 1e30),
-                    "solver": one_of(*SETTINGS),
-                    "kind": one_of(None, *map(str, Kind)),
-                    "settings": table_of(anything(), 100),
+                    "task": rules.text(),
+                    "sigma": rules.number(0, 1e30),
+                    "solver": rules.one_of(*SETTINGS),
+                    "kind": rules.one_of(None, *map(str, Kind)),
+                    "settings": rules.table_of(rules.anything(), 100),
                     "score": _SCORE,
-                    "how": table_of(anything()),
-                    "search": text(),
-                    "trials": list_of(tuple_of(table_of(anything(), 100), _SCORE), 0, 100_000),
+                    "how": rules.table_of(rules.anything()),
+                    "search": rules.text(),
+                    "trials": rules.list_of(rules.tuple_of(rules.table_of(rules.anything(), 100), _SCORE), 0, 100_000),
                 }
             ),
             0,

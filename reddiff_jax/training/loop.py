@@ -45,6 +45,7 @@ def train(
     report_every_seconds: float = 5.0,
     save_every_seconds: float = 300.0,
     on_save: Callable[[TrainState], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> TrainState:
     """Trains until ``config.steps``, continuing from the newest checkpoint if there is one.
 
@@ -64,6 +65,7 @@ def train(
         report_every_seconds: See ``report``.
         save_every_seconds: Time between checkpoints.
         on_save: Called with the state after each checkpoint.
+        stop: Asked after each update; once it says True a checkpoint is written, and the state of then is returned.
     """
     options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
     with ocp.CheckpointManager(Path(checkpoints).absolute(), options=options) as manager:
@@ -115,6 +117,9 @@ def train(
             if time.monotonic() - saved > save_every_seconds and done < config.steps:
                 save()
                 saved = time.monotonic()
+            if stop() and done < config.steps:
+                on_save = None  # there may be little time
+                break
         return save() if manager.latest_step() != done else updates.state()
 
 

@@ -73,7 +73,7 @@ def test_a_continued_job_keeps_the_batch_size_it_found(tmp_path, monkeypatch):
         asked.append(at_most)
         return make(2)
 
-    monkeypatch.setattr("reddiff_jax.jobs.restoring.find_batch_size", find)
+    monkeypatch.setattr("reddiff_jax.jobs.groups.find_batch_size", find)
     options = jobs.Options(**{**vars(restoring_jobs.OPTIONS), "batch_size": None})
     arguments = {"out": tmp_path / "out", "options": options}
     prior = rd.prior(restoring_jobs.predict, rd.schedules.linear())

@@ -11,7 +11,7 @@ def test_the_last_manifest_line_of_a_name_holds(tmp_path):
         manifest.add({"name": "a", "status": status, "outputs": ("a.png",)})
     read = jobs.Manifest(tmp_path / "manifest.jsonl").entries
     assert read == manifest.entries
-    assert {**read["a"], "time": 0} == {"name": "a", "status": "restored", "outputs": ["a.png"], "time": 0}
+    assert {**read["a"], "time": 0} == {"name": "a", "status": "restored", "outputs": ["a.png"], "time": 0, "order": 2}
 
 
 def test_a_manifest_line_cut_short_is_passed_over(tmp_path):

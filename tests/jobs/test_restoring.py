@@ -3,23 +3,21 @@
 import errno
 import json
 import os
-import subprocess
 import sys
 from functools import cache
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 import restoring_jobs
+from job_server import Server
 from PIL import Image
 
 import reddiff_jax as rd
 from reddiff_jax import batching, jobs, measurements, pictures
-from reddiff_jax.jobs import restoring
+from reddiff_jax.jobs import groups
 from reddiff_jax.masks import key_of
 
-HERE = Path(__file__).parent
 SIZES = [(8, 12)] * 9 + [(12, 8)] * 3
 
 
@@ -37,46 +35,6 @@ def contents(out):
 
 def statuses(out):
     return {name: entry["status"] for name, entry in jobs.Manifest(out / "manifest.jsonl").entries.items()}
-
-
-class Server:
-    """Runs jobs in processes of their own."""
-
-    def __init__(self, cache, devices=1):
-        settings = {
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-            "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), *sys.path]),
-            "JAX_COMPILATION_CACHE_DIR": str(cache),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        }
-        self.process = subprocess.Popen(
-            [sys.executable, HERE / "restoring_jobs.py"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **settings},
-        )
-
-    def start(self, photos, out, *, kill_at=None, share=None):
-        job = {"photos": str(photos), "out": str(out), "kill_at": kill_at, "share": share}
-        self.process.stdin.write(json.dumps(job) + "\n")
-        self.process.stdin.flush()
-
-    def answer(self):
-        return json.loads(self.process.stdout.readline())
-
-    def run(self, *args, **options):
-        self.start(*args, **options)
-        return self.answer()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
 
 
 @pytest.mark.slow
@@ -238,7 +196,7 @@ class _Little:
 
 
 def test_a_batch_that_does_not_fit_is_done_in_halves(photos, restored, tmp_path, monkeypatch):
-    monkeypatch.setattr(restoring, "BatchSolver", _Little(lambda problem: 2))
+    monkeypatch.setattr(groups, "BatchSolver", _Little(lambda problem: 2))
     outcome, events = restore(photos, tmp_path / "out", batch_size=4)
     assert len(outcome.done) == 4
     assert [event.detail for event in events if event.kind == "retry"] == ["batches of 2: too much"]
@@ -249,7 +207,7 @@ def test_a_batch_that_does_not_fit_is_done_in_halves(photos, restored, tmp_path,
 
 def test_what_does_not_even_fit_alone_is_noted_and_the_rest_done(restored, tmp_path, monkeypatch):
     photos = write_photos(tmp_path / "photos", [(8, 12), (8, 12), (16, 12), (16, 12)])
-    monkeypatch.setattr(restoring, "BatchSolver", _Little(lambda problem: 0 if problem.y.shape[0] == 16 else 2))
+    monkeypatch.setattr(groups, "BatchSolver", _Little(lambda problem: 0 if problem.y.shape[0] == 16 else 2))
     outcome, _ = restore(photos, tmp_path / "out")
     assert [failure.name for failure in outcome.failures] == ["02", "03"]
     assert "not enough memory for a picture of 12 x 16; lower --tile" in outcome.failures[0].reason

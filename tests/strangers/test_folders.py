@@ -3,20 +3,21 @@
 import os
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
+from instant import Instant
 from typer.testing import CliRunner
 
 import reddiff_jax as rd
 from reddiff_jax import io, jobs, measurements, pictures, training
 from reddiff_jax.batching import OutOfMemoryError
 from reddiff_jax.cli import app
-from reddiff_jax.jobs import restoring
+from reddiff_jax.jobs import groups
 from reddiff_jax.jobs.finding import find_inputs
-from reddiff_jax.jobs.planning import changed_inputs, is_finished, make_plan
+from reddiff_jax.jobs.planning import make_plan
+from reddiff_jax.jobs.resuming import changed_inputs, is_finished
 from reddiff_jax.jobs.training import _find_pictures
 from reddiff_jax.jobs.tuning import _read
 from reddiff_jax.masks import Hole
@@ -26,28 +27,9 @@ LATIN_1 = os.fsdecode(b"caf\xe9.png")  # not UTF-8
 LONG = 250 * "a" + ".png"  # 254 bytes of the 255 that file systems allow
 
 
-class Instant:
-    """A solver of denoising that compiles nothing and gives the measurement back."""
-
-    num_devices, compile_seconds = 1, 0.0
-
-    def __init__(self, solver, problem, *, batch_size, steps_per_call, **options):
-        self.batch_size, self.steps_per_call, self.num_steps = batch_size, steps_per_call, solver.num_steps
-
-    def __call__(self, keys, problems, on_step):
-        ys = [np.asarray(problem.y) for problem in problems if problem is not None]
-        on_step(self.num_steps, {}, lambda slot: ys[0])
-        return SimpleNamespace(
-            x=np.stack([ys[0] if problem is None else np.asarray(problem.y) for problem in problems])
-        )
-
-    def rms_residuals(self, problems, xs):
-        return np.zeros(len(problems))
-
-
 @pytest.fixture(autouse=True)
 def nothing_is_compiled(monkeypatch):
-    monkeypatch.setattr(restoring, "BatchSolver", Instant)
+    monkeypatch.setattr(groups, "BatchSolver", Instant)
 
 
 def write(path: Path, seed: int = 0, shape: tuple[int, ...] = SHAPE) -> Path:
@@ -471,3 +453,79 @@ def test_lack_of_memory_is_one_line_with_a_remedy(tmp_path, monkeypatch, command
     assert result.exit_code == 2
     assert result.stderr.startswith("error: not enough memory; ")
     assert result.stderr.count("\n") == 1
+
+
+# ---- what goes wrong with one picture is its own
+
+
+class Particular(Instant):
+    """Cannot solve pictures of another size."""
+
+    def __init__(self, solver, problem, **options):
+        if problem.y.shape != SHAPE:
+            raise TypeError("dot_general requires contracting dimensions to have the same shape.\nMore.")
+        super().__init__(solver, problem, **options)
+
+
+def test_a_size_that_cannot_be_solved_leaves_the_others_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(groups, "BatchSolver", Particular)
+    write(tmp_path / "in" / "a.png"), write(tmp_path / "in" / "b.png", shape=(16, 16, 3))
+    outcome = restore(tmp_path / "in", tmp_path / "out")
+    assert outcome.done == ["a"]
+    (failure,) = outcome.failures
+    assert failure.reason.endswith("b.png: dot_general requires contracting dimensions to have the same shape.")
+
+
+def test_a_result_that_vanishes_while_it_is_written_is_one_failure(tmp_path, monkeypatch):
+    write_picture = pictures.write_picture
+
+    def remove(path, *arguments, **options):
+        write_picture(path, *arguments, **options)
+        if path.stem == "a":
+            path.unlink()
+
+    write(tmp_path / "in" / "a.png"), write(tmp_path / "in" / "b.png")
+    monkeypatch.setattr(pictures, "write_picture", remove)
+    outcome = restore(tmp_path / "in", tmp_path / "out")
+    assert outcome.done == ["b"]
+    assert "is not there as it was written" in outcome.failures[0].reason
+
+
+def test_a_result_that_cannot_be_read_is_one_failure(tmp_path, monkeypatch):
+    for name in ("a.png", "b.png"):
+        write(tmp_path / "in" / name)
+    restore(tmp_path / "in", tmp_path / "out")
+    sha256_of = jobs.outputs.sha256_of
+
+    def refuse(path):
+        if path.name == "a.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return sha256_of(path)
+
+    monkeypatch.setattr(jobs.outputs, "sha256_of", refuse)
+    outcome = restore(tmp_path / "in", tmp_path / "out")
+    assert (outcome.skipped, [failure.name for failure in outcome.failures]) == (["b"], ["a"])
+    assert "Permission denied" in outcome.failures[0].reason
+
+
+def test_only_what_a_run_does_is_told(tmp_path):
+    for index, name in enumerate(("a.png", "b.png")):
+        write(tmp_path / "in" / name, index)
+    told = []
+    restore(tmp_path / "in", tmp_path / "out", sigma=None)
+    (tmp_path / "out" / "b.png").unlink()
+    restore(tmp_path / "in", tmp_path / "out", told.append, sigma=None)
+    assert [event.name for event in told if event.kind == "noise"] == ["b"]
+    (group,) = (event for event in told if event.kind == "settings")
+    assert " to " not in group.name
+    assert group.detail == "1 of 12 x 8"
+
+
+def test_a_measurement_keeps_its_name_when_the_folder_grows(tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    for name, earlier in (("cat.jpg", []), ("cat.png", ["cat.npz"])):
+        write(folder / name), write(folder / LATIN_1)
+        assert sorted(path.name for path in out.glob("cat*.npz")) == earlier
+        jobs.measure_pictures([folder], task="denoise", sigma=0.1, out=out)
+    found = {path.name: measurements.read_measurement(path).header.source for path in out.glob("*.npz")}
+    assert found == {"cat.npz": "cat.jpg", "cat_png.npz": "cat.png", LATIN_1.replace(".png", ".npz"): LATIN_1}

@@ -355,3 +355,44 @@ def test_what_cannot_be_read_names_the_formats(tmp_path, content):
 
 def test_a_missing_file_is_no_other_format(tmp_path):
     assert refusal(tmp_path / "x.png").endswith("does not exist; check the name.")
+
+
+# ---- folders of several kinds of files, and what describes a picture
+
+
+def test_a_white_belongs_to_files_that_do_not_say_theirs(tmp_path, rgb, rgb16):
+    """A folder of floating-point TIFFs, 16-bit and 8-bit PNGs has one --white."""
+    values = rgb.astype(np.float32) / 255
+    tifffile.imwrite(tmp_path / "float.tif", values, photometric="rgb")
+    full = np.maximum(rgb16, 5000)
+    pictures.write_picture(tmp_path / "deep.png", full / np.float32(32767.5) - 1, bits=16)
+    Image.fromarray(rgb).save(tmp_path / "usual.png")
+    pictures.write_picture(tmp_path / "own.tif", values * 2 - 1, like=pictures.read(tmp_path / "float.tif", white=4.0))
+    for name, white in (("float.tif", 1.0), ("deep.png", 65535.0), ("usual.png", 255.0), ("own.tif", 4.0)):
+        assert pictures.read(tmp_path / name, white=1.0).form.white == white
+    assert abs(numbers(rd.read_picture(tmp_path / "deep.png", white=1.0), 65535) - full).max() <= 1
+
+
+def test_a_white_of_few_bits_in_sixteen_is_taken_where_it_can_be(tmp_path, rgb):
+    array = (rgb.astype(np.uint16) * 16383) // 255
+    tifffile.imwrite(tmp_path / "x.tif", array, photometric="rgb")
+    assert pictures.read(tmp_path / "x.tif", white=16383).form.white == 16383
+
+
+@pytest.mark.parametrize("bits", [16, 32])
+def test_what_describes_a_picture_goes_into_tiffs(tmp_path, rgb, bits):
+    exif = Image.Exif()
+    exif[0x010F], exif[0x013B], exif[0x010E] = "A camera", "M\u00fcller", "A sea"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(rgb).save(tmp_path / "x.png", icc_profile=profile, exif=exif)
+    x = rd.read_picture(tmp_path / "x.png")
+    rd.write_picture(tmp_path / "y.tif", x, like=tmp_path / "x.png", bits=bits)
+    with tifffile.TiffFile(tmp_path / "y.tif") as file:
+        tags = file.pages[0].tags
+        assert tags.valueof(0x010F) == "A camera"
+        assert tags.valueof(0x013B) == "M?ller"
+        assert tags.valueof(34675) == profile
+        assert bits == 32 or tags.valueof(0x010E) == "A sea"  # where the scale of floating-point numbers stands
+    rd.write_picture(tmp_path / "z.tif", x, like=tmp_path / "y.tif")
+    with tifffile.TiffFile(tmp_path / "z.tif") as file:
+        assert file.pages[0].tags.valueof(0x010F) == "A camera"

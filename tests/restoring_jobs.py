@@ -1,14 +1,17 @@
 """A server of tiny restoration jobs for the tests of faults: each in a process of its own, forked after the imports.
 
 Reads one JSON object a line: out (folder), photos (folder), kill_at (operation at which the process kills itself, or
-null), share ([index, count], or null). Answers with the exit status, negative for a signal, what the job did, how
+null), kill_after (seconds after which it does, or null), share ([index, count], or null), samples (of each picture).
+Answers with the exit status, negative for a signal, what the job did, how
 many devices and operations there were: files opened for writing, renamed or removed, and calls of the compiled step.
 """
 
+import dataclasses
 import json
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import jax
@@ -49,7 +52,15 @@ def work(job):
     sys.addaudithook(audit)
     share = None if job["share"] is None else jobs.Share(*job["share"])
     prior = rd.prior(predict, rd.schedules.linear())
-    outcome = jobs.restore([job["photos"]], prior, out=job["out"], options=OPTIONS, share=share, report=report)
+    options = dataclasses.replace(OPTIONS, samples=job["samples"])
+    if job["kill_after"] is not None:
+        timer = threading.Timer(job["kill_after"], os.kill, (os.getpid(), signal.SIGKILL))
+        timer.daemon = True
+        timer.start()
+    try:
+        outcome = jobs.restore([job["photos"]], prior, out=job["out"], options=options, share=share, report=report)
+    except jobs.JobError as error:
+        return {"error": str(error)}
     failed = [failure.name for failure in outcome.failures]
     said = {"failed": failed, "operations": operations, "devices": jax.local_device_count()}
     return {"done": outcome.done, "skipped": outcome.skipped, **said}
