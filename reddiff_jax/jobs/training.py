@@ -170,6 +170,10 @@ def train_prior(
     begun = _begin(start, config.to_eps, channels)
     config = dataclasses.replace(config, to_eps=begun.to_eps)
     _check_crops(config.crops, begun.net)
+    if engine is training.torch_engine and not isinstance(begun.net, ResidualUNet):
+        raise JobError(
+            f"{start} is a {type(begun.net).__name__}, and PyTorch trains residual UNets only; train by JAX."
+        )
     smallest = min(config.crops)
     held_out = None
     if validation is not None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reddiff_jax import jobs, pictures, training
+from reddiff_jax import io, jobs, pictures, training
 from reddiff_jax.jobs.training import _curve, _seconds
 
 CONFIG = training.TrainingConfig(steps=2, crops=(8,))
@@ -35,6 +35,13 @@ def test_a_finished_run_is_refused(photos, tmp_path):
     (tmp_path / "run" / "prior").mkdir(parents=True)
     with pytest.raises(jobs.JobError, match="that run is complete"):
         jobs.train_prior(photos, out=tmp_path / "run", config=CONFIG, start=jobs.UNetArchitecture())
+
+
+def test_pytorch_refuses_a_prior_of_another_network(photos, tmp_path):
+    with pytest.raises(jobs.JobError, match="is a UNet, and PyTorch trains residual UNets only"):
+        jobs.train_prior(
+            photos, out=tmp_path / "run", config=CONFIG, start=io.find_prior(), engine=training.torch_engine
+        )
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path):
