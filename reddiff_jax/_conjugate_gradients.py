@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Shaped
 
+_ROUNDINGS = 10  # of float32, that a gradient adds up to
 _MOST = 126  # exponent of float32's largest and smallest powers of two that are no subnormal numbers
 
 
@@ -44,6 +45,53 @@ def conjugate_gradients(
         return (x, residual, residual + beta * direction, new_norm2), None
 
     (x, *_), _ = lax.scan(step, (jnp.zeros_like(b), b, b, b_norm2), None, length=num_steps)
+    return x
+
+
+def least_squares(
+    matvec: Callable[[Array], Array],
+    adjoint: Callable[[Array], Array],
+    y: Shaped[Array, "..."],
+    num_steps: int,
+) -> Shaped[Array, "..."]:
+    """Approaches the x of smallest norm that minimises ``|matvec(x) - y|``, from 0.
+
+    These are the conjugate gradients of the normal equations, but the residual is that of y: what the range of the
+    adjoint lacks comes in by the rounding of one adjoint alone. The recursion of the normal equations' own residual
+    keeps such rounding, and where all other eigenvalues are equal (orthonormal rows) it magnifies that by 1e9.
+
+    Args:
+        matvec: A linear map.
+        adjoint: Its adjoint under the real inner product.
+        y: Right-hand side, any shape.
+        num_steps: Number of steps, one ``matvec`` and one ``adjoint`` each.
+
+    Source:
+        Bjorck 1996, "Numerical methods for least squares problems", algorithm 7.4.1 (CGLS).
+    """
+    gradient = adjoint(y)
+    norm2 = _dot(gradient, gradient)
+    eps = jnp.finfo(norm2.dtype).eps
+    floor = (_ROUNDINGS * eps) ** 2 * norm2
+
+    def step(carry: tuple, _: None) -> tuple[tuple, None]:
+        x, residual, direction, norm2, largest = carry
+        image = matvec(direction)
+        curvature, length2 = _dot(image, image), _dot(direction, direction)
+        eigenvalue = _quotient(curvature, length2, length2 > 0)
+        largest = jnp.maximum(largest, eigenvalue)
+        # float32 does not tell an eigenvalue of the normal equations so far below the largest from 0.
+        active = (norm2 > floor) & (eigenvalue > eps * largest)
+        alpha = _quotient(norm2, curvature, active)
+        x = x + alpha * direction
+        residual = residual - alpha * image
+        gradient = adjoint(residual)
+        new_norm2 = _dot(gradient, gradient)
+        beta = _quotient(new_norm2, norm2, active)
+        return (x, residual, gradient + beta * direction, new_norm2, largest), None
+
+    start = (jnp.zeros_like(gradient), y, gradient, norm2, jnp.zeros_like(norm2))
+    (x, *_), _ = lax.scan(step, start, length=num_steps)
     return x
 
 

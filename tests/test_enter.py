@@ -34,6 +34,7 @@ def _contestant(name: str, prior: rd.Prior, said: list[str]) -> _entries.Contest
     return _entries.Contestant(_entries.load(f"{FILE}:{name}"), prior, said.append)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["by_the_package", pytest.param("by_a_function", marks=pytest.mark.slow)])
 def test_each_form_is_a_run_of_the_solver_with_the_same_keys(name, prior, problems, key):
     keys, said = jax.random.split(key, 3), []
@@ -43,6 +44,7 @@ def test_each_form_is_a_run_of_the_solver_with_the_same_keys(name, prior, proble
     assert said == []
 
 
+@pytest.mark.slow
 def test_a_class_with_the_four_parts_runs_as_if_it_were_a_solver(prior, problems, key):
     keys = jax.random.split(key, 3)
     restored = _contestant("OfItsOwn", prior, []).restore(keys, problems)
@@ -60,6 +62,7 @@ def test_what_cannot_be_compiled_is_called_in_python_and_that_is_said_once(prior
     assert "cannot be compiled and batched (TracerArrayConversionError)" in said[0]
 
 
+@pytest.mark.slow
 def test_samples_differ_by_their_keys_and_not_without_one(prior, problems, key):
     keys = jax.random.split(key, 5)
     drawn = _contestant("by_a_function", prior, []).draw(keys, problems[0])

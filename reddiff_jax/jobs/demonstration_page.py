@@ -6,10 +6,13 @@ from html import escape
 from reddiff_jax import tasks
 
 NEXT = (
-    ("Fill what you painted white on black in another picture", "restore photo.jpg --task inpaint --mask strokes.png"),
-    ("Remove noise whose level you do not know", "restore photo.jpg --task denoise"),
-    ("Enlarge a picture four times", "restore photo.jpg --task sr4"),
-    ("Sharpen a blur that you can describe", "restore photo.jpg --task deblur --kernel gaussian:2.5"),
+    (
+        "Fill what you painted white on black in another picture",
+        "restore photo.jpg --task inpaint --mask strokes.png --out restored",
+    ),
+    ("Remove noise whose level you do not know", "restore photo.jpg --task denoise --out restored"),
+    ("Enlarge a picture four times", "restore photo.jpg --task bicubic4 --out restored"),
+    ("Sharpen a blur that you can describe", "restore photo.jpg --task deblur --kernel gaussian:2.5 --out restored"),
     ("List every task", "info tasks"),
     ("Restore every picture of this page for every task, beside another method", "demo --full"),
 )

@@ -14,7 +14,7 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from reddiff_jax._checks import check_numbers, describe
-from reddiff_jax._conjugate_gradients import conjugate_gradients
+from reddiff_jax._conjugate_gradients import least_squares
 from reddiff_jax._repr import Detail, Repr, field_parts
 
 _NUM_CG_STEPS = 30
@@ -93,7 +93,7 @@ class LinearOperator(Operator):
         Stopping early regularises: directions with singular values far below the largest are left near zero.
         Operators with an exact pseudo-inverse override this.
         """
-        return conjugate_gradients(lambda x: self.adjoint(self(x)), self.adjoint(y), _NUM_CG_STEPS)
+        return least_squares(self, self.adjoint, y, _NUM_CG_STEPS)
 
 
 @struct.dataclass

@@ -55,7 +55,11 @@ def test_a_size_is_of_a_few_whole_numbers(tmp_path):
     np.testing.assert_array_equal(read_checkpoint(tmp_path / "a.pt").tensors["x"], FOUR)
 
 
-@pytest.mark.parametrize("code", [b"}", b"]q\x00", b"h\x00", b")\x85"], ids=repr)
+@pytest.mark.parametrize(
+    "code",
+    [b"}", *(pytest.param(code, marks=pytest.mark.slow) for code in (b"]q\x00", b"h\x00", b")\x85"))],
+    ids=repr,
+)
 def test_a_program_without_end_is_cut_short(code, tmp_path):
     start = b"\x80\x02]q\x00"
     content = zipped(start + code * (MAX_INSTRUCTIONS // len(code) + 2) * len(code) + b".")

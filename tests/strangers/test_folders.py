@@ -467,6 +467,7 @@ class Particular(Instant):
         super().__init__(solver, problem, **options)
 
 
+@pytest.mark.slow
 def test_a_size_that_cannot_be_solved_leaves_the_others_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(groups, "BatchSolver", Particular)
     write(tmp_path / "in" / "a.png"), write(tmp_path / "in" / "b.png", shape=(16, 16, 3))
@@ -476,6 +477,7 @@ def test_a_size_that_cannot_be_solved_leaves_the_others_alone(tmp_path, monkeypa
     assert failure.reason.endswith("b.png: dot_general requires contracting dimensions to have the same shape.")
 
 
+@pytest.mark.slow
 def test_a_result_that_vanishes_while_it_is_written_is_one_failure(tmp_path, monkeypatch):
     write_picture = pictures.write_picture
 

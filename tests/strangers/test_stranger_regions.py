@@ -81,6 +81,7 @@ def hole(folder, name="a"):
     return pixels(folder / f"{name}_mask.png") == 0
 
 
+@pytest.mark.slow
 def test_every_pixel_that_was_seen_comes_back_bit_for_bit(folder):
     given, restored = pixels(folder / "a.png"), pixels(folder / "out" / "a.png")
     np.testing.assert_array_equal(restored[~hole(folder)], given[~hole(folder)])
