@@ -9,7 +9,7 @@ from email import message_from_string
 from email.message import Message
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MAX_WHEEL = 20_000_000
 """Bytes of the wheel: 17.2 million of them are the weights of the two bundled priors and the sample photos."""
 MAX_SDIST = 25_000_000
