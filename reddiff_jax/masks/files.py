@@ -149,7 +149,7 @@ def _read_missing(
 
 
 def _marks_of_picture(path: Path) -> Marks:
-    raw = pictures.read_raw(path)
+    raw = pictures.read_one(path)
     return Marks(measured_levels(pictures.to_channels(raw.values, 1)), raw.alpha)
 
 
