@@ -9,10 +9,16 @@ from reddiff_jax.pictures.form import FLOAT, Form, PictureError
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _MAX_SAMPLE_VALUE = 258, 262, 274, 281
 _SUBFILE, _EXIF, _GPS = 254, 0x8769, 0x8825
+_EXTRA_SAMPLES, _SAMPLE_FORMAT = 338, 339
+_UNSPECIFIED = 0  # an extra channel that is no alpha
+_UNSIGNED, _SIGNED = 1, 2
 _EXIF_SIZES = (0xA002, 0xA003)
 # Of a TIFF's tags, which describe the picture and not how the file stores it: description, make, model, date, artist,
 # copyright.
 DESCRIPTIONS = (270, 271, 272, 306, 315, 33432)
+UNKNOWN_CHANNEL = "it has a channel that is neither a colour nor said to be alpha; save it as gray or RGB without it"
+"""The error of such a file: the channel could not go out again."""
+
 _LOW_BYTES = {
     "RGB;16B": "RGB;16L",
     "RGB;16L": "RGB;16B",
@@ -30,6 +36,8 @@ class PillowFile:
     def __init__(self, image: Any):
         self.image = image
         self.tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+        if _UNSPECIFIED in self.tags.get(_EXTRA_SAMPLES, ()):
+            raise PictureError(UNKNOWN_CHANNEL)
         self.tiles = list(image.tile)  # gone once the picture is decoded, which a PNG is when it is asked for its EXIF
 
     @property
@@ -45,7 +53,10 @@ class PillowFile:
 
     @property
     def readable(self) -> bool:
-        """Whether no bits are lost."""
+        """Whether the numbers come as they are: no bits are lost, and none turns negative or positive."""
+        bits, kind = max(self.tags.get(_BITS_PER_SAMPLE, (8,))), max(self.tags.get(_SAMPLE_FORMAT, (_UNSIGNED,)))
+        if (kind == _SIGNED and bits <= 8) or (kind == _UNSIGNED and bits > 16):
+            return False
         return not self.deep or self.raw_modes == {"LA;16B"} or self.raw_modes <= set(_LOW_BYTES)
 
     def form(self) -> Form:

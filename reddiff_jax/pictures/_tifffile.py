@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from reddiff_jax.pictures._pillow import DESCRIPTIONS
+from reddiff_jax.pictures._pillow import DESCRIPTIONS, UNKNOWN_CHANNEL
 from reddiff_jax.pictures.form import FLOAT, Form, PictureError
 
 OWN_WHITE = "reddiff-jax white="
@@ -35,6 +35,8 @@ class TiffFile:
         self.colours = 3 if page.photometric.name == "RGB" else 1
         if page.samplesperpixel not in (self.colours, self.colours + 1):
             raise PictureError(f"it has {page.samplesperpixel} channels; save it as gray or RGB")
+        if any(each.name not in ("ASSOCALPHA", "UNASSALPHA") for each in page.extrasamples):
+            raise PictureError(UNKNOWN_CHANNEL)
 
     def form(self) -> Form:
         """What the file is like."""
