@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from reddiff_jax.pictures._descriptions import DESCRIPTION, DESCRIPTIONS, is_layout, own_white
 from reddiff_jax.pictures.form import FLOAT, Form, PictureError
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _MAX_SAMPLE_VALUE = 258, 262, 274, 281
@@ -13,9 +14,6 @@ _EXTRA_SAMPLES, _SAMPLE_FORMAT = 338, 339
 _UNSPECIFIED = 0  # an extra channel that is no alpha
 _UNSIGNED, _SIGNED = 1, 2
 _EXIF_SIZES = (0xA002, 0xA003)
-# Of a TIFF's tags, which describe the picture and not how the file stores it: description, make, model, date, artist,
-# copyright.
-DESCRIPTIONS = (270, 271, 272, 306, 315, 33432)
 UNKNOWN_CHANNEL = "it has a channel that is neither a colour nor said to be alpha; save it as gray or RGB without it"
 """The error of such a file: the channel could not go out again."""
 
@@ -79,7 +77,7 @@ class PillowFile:
 
     def _white(self, bits: int) -> float | None:
         if bits != 16:
-            return 255.0 if bits == 8 else None
+            return 255.0 if bits == 8 else own_white(str(self.tags.get(DESCRIPTION, "")))
         stored = self.tags.get(_BITS_PER_SAMPLE, (16,))
         largest = self.tags.get(_MAX_SAMPLE_VALUE) or 2 ** max(stored) - 1
         return float(max(largest) if isinstance(largest, tuple) else largest)
@@ -193,7 +191,8 @@ def _exif(image: Any) -> bytes | None:
         given = image.getexif()
         kept = Image.Exif()
         for tag, value in given.items():
-            if tag != _ORIENTATION and tag not in (_EXIF, _GPS) and (image.format != "TIFF" or tag in DESCRIPTIONS):
+            own = tag == _ORIENTATION or tag in (_EXIF, _GPS) or (tag == DESCRIPTION and is_layout(value))
+            if not own and (image.format != "TIFF" or tag in DESCRIPTIONS):
                 kept[tag] = value
         for tag in (_EXIF, _GPS):
             if found := {key: value for key, value in given.get_ifd(tag).items() if key not in _EXIF_SIZES}:

@@ -1,15 +1,12 @@
 """TIFF files that Pillow cannot read without loss: floating-point colours, separate planes of 16 bits."""
 
-import re
 from typing import Any
 
 import numpy as np
 
-from reddiff_jax.pictures._pillow import DESCRIPTIONS, UNKNOWN_CHANNEL
+from reddiff_jax.pictures._descriptions import DESCRIPTIONS, is_layout, own_white
+from reddiff_jax.pictures._pillow import UNKNOWN_CHANNEL
 from reddiff_jax.pictures.form import FLOAT, Form, PictureError
-
-OWN_WHITE = "reddiff-jax white="
-"""What the description of our own floating-point TIFFs says before the number that is white."""
 
 _ORIENTATION = 274
 _TURNS = {
@@ -52,7 +49,7 @@ class TiffFile:
             bits,
             gray=self.colours == 1,
             alpha=page.samplesperpixel == self.colours + 1,
-            white=self._own_white() if white is None else white,
+            white=own_white(page.description or "") if white is None else white,
             profile=page.tags.valueof(34675),
             exif=self._exif(),
         )
@@ -64,13 +61,9 @@ class TiffFile:
         kept = Image.Exif()
         for tag in DESCRIPTIONS:
             value = self.page.tags.valueof(tag)
-            if isinstance(value, str) and value and not value.startswith(OWN_WHITE):
+            if isinstance(value, str) and value and not is_layout(value):
                 kept[tag] = value
         return kept.tobytes() if len(kept) else None
-
-    def _own_white(self) -> float | None:
-        found = re.match(re.escape(OWN_WHITE) + r"([0-9.e+-]+)", self.page.description or "")
-        return float(found[1]) if found else None
 
     def values(self, form: Form) -> tuple[np.ndarray, np.ndarray | None]:
         """The file's numbers (H, W, 1 or 3), upright, and alpha (H, W, 1) in [0, 1] or None."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,8 @@ def _scaled(path: str | Path, raw: Raw, channels: int | None, white: float | Non
 
 def _white(path: str | Path, raw: Raw, white: float | None) -> float:
     """The number that is white; refuses to guess it."""
+    if white is not None and (isinstance(white, bool) or not isinstance(white, Real)):
+        raise TypeError(f"white is {white!r} but must be a number, such as 4095.")
     form, values = raw.form, raw.values
     if form.bits == 8:
         return 255.0
@@ -209,6 +212,10 @@ def _opened(path: str | Path, page: int | None) -> Iterator[PillowFile | TiffFil
     """One page of a picture file; everything that can be wrong with it becomes a PictureError of one line."""
     from PIL import Image, UnidentifiedImageError
 
+    if not isinstance(path, str | Path):
+        raise TypeError(f"path is of type {type(path).__name__} but must be a picture's file; pixels need no reading.")
+    if page is not None and (isinstance(page, bool) or not isinstance(page, Integral)):
+        raise TypeError(f"page is {page!r} but must be a whole number, counted from 1.")
     if page is not None and page < 1:
         raise PictureError(f"page is {page} but pages are counted from 1.")
     try:

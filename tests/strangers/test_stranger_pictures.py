@@ -419,3 +419,28 @@ def test_what_describes_a_picture_goes_into_tiffs(tmp_path, rgb, bits):
     rd.write_picture(tmp_path / "z.tif", x, like=tmp_path / "y.tif")
     with tifffile.TiffFile(tmp_path / "z.tif") as file:
         assert file.pages[0].tags.valueof(0x010F) == "A camera"
+
+
+@pytest.mark.parametrize("photometric", ["minisblack", "rgb"])
+@pytest.mark.parametrize("options", [{}, {"imagej": True}, {"ome": True}])
+def test_the_layout_of_an_array_is_no_description(tmp_path, rgb, photometric, options):
+    values = rgb if photometric == "rgb" else rgb[..., 0]
+    tifffile.imwrite(tmp_path / "x.tif", values, photometric=photometric, **options)
+    assert pictures.look(tmp_path / "x.tif").exif is None
+
+
+def test_a_date_goes_into_deep_tiffs(tmp_path):
+    exif = Image.Exif()
+    exif[0x0132] = "2024:05:06 07:08:09"
+    form = pictures.Form(H, W, 16, exif=exif.tobytes())
+    rd.write_picture(tmp_path / "y.tif", np.zeros((H, W, 3)), like=pictures.Picture(np.zeros((H, W, 3)), None, form))
+    with tifffile.TiffFile(tmp_path / "y.tif") as file:
+        assert file.pages[0].tags.valueof(0x0132) == "2024:05:06 07:08:09"
+
+
+def test_our_own_gray_floats_say_their_scale(tmp_path, rng):
+    x = rng.uniform(-1, 1, (H, W, 1)).astype(np.float32)
+    rd.write_picture(tmp_path / "x.tif", x, bits=32)
+    picture = pictures.read(tmp_path / "x.tif")
+    np.testing.assert_allclose(picture.pixels, x, atol=1e-6)
+    assert picture.form.exif is None
