@@ -17,6 +17,9 @@ _EXIF_SIZES = (0xA002, 0xA003)
 UNKNOWN_CHANNEL = "it has a channel that is neither a colour nor said to be alpha; save it as gray or RGB without it"
 """The error of such a file: the channel could not go out again."""
 
+WHITE_IS_ZERO = "its 0 is white, and its numbers do not say which is black; save it with black at 0"
+"""The error of numbers without a scale that run from white to black."""
+
 _LOW_BYTES = {
     "RGB;16B": "RGB;16L",
     "RGB;16L": "RGB;16B",
@@ -66,6 +69,8 @@ class PillowFile:
             width, height = height, width
         integer16 = mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM"))
         bits = 16 if integer16 or self.deep else FLOAT if mode in ("I", "F") else 8
+        if bits == FLOAT and self.tags.get(_PHOTOMETRIC) == 0:
+            raise PictureError(WHITE_IS_ZERO)
         gray = mode in ("1", "L", "LA", "La", "I", "F") or integer16 or self.raw_modes == {"LA;16B"}
         if mode in ("P", "PA"):
             colours = np.asarray(image.convert("RGB"))

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from reddiff_jax.pictures._descriptions import DESCRIPTIONS, is_layout, own_white
-from reddiff_jax.pictures._pillow import UNKNOWN_CHANNEL
+from reddiff_jax.pictures._pillow import UNKNOWN_CHANNEL, WHITE_IS_ZERO
 from reddiff_jax.pictures.form import FLOAT, Form, PictureError
 
 _ORIENTATION = 274
@@ -42,6 +42,8 @@ class TiffFile:
         if self.orientation in (5, 6, 7, 8):
             height, width = width, height
         bits = {1: 8, 2: 16}.get(page.dtype.itemsize, FLOAT) if page.dtype.kind == "u" else FLOAT
+        if bits == FLOAT and page.photometric.name == "MINISWHITE":
+            raise PictureError(WHITE_IS_ZERO)
         white = float(2**page.bitspersample - 1) if bits != FLOAT else None
         return Form(
             height,
@@ -79,7 +81,7 @@ class TiffFile:
         if self.page.samplesperpixel > 1 and self.page.planarconfig.name == "SEPARATE":
             array = np.moveaxis(array, 0, -1)
         array = array.reshape(self.page.imagelength, self.page.imagewidth, -1)
-        if self.page.photometric.name == "MINISWHITE" and form.bits != FLOAT:
+        if self.page.photometric.name == "MINISWHITE":
             array = int(form.white or 0) - array
         if self.orientation in _TURNS:
             array = _TURNS[self.orientation](array)
