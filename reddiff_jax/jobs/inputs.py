@@ -25,7 +25,7 @@ GROWTH = 1
 
 _NAMED = "paint the hole in a colour of its own, or say what marks it: --hole white, black, transparent or paint"
 _LEAST_SIDE = 5  # pixels of a kernel's picture from which its border is looked at
-_DARK_RING = 0.1  # of a kernel's largest value: the most that half of its outermost pixels may have
+_DARK_RING = 0.25  # of a kernel's largest value: the most that half of its outermost pixels may have
 _ASYMMETRY = 0.05  # of the largest value: what JPEG changes
 _MOST_MISSING = 0.9  # more is nearly always a mask read the wrong way round
 
@@ -82,8 +82,9 @@ def _kernel_picture(path: Path) -> np.ndarray:
 def _is_bright_outside(kernel: np.ndarray) -> bool:
     """Whether a picture is no kernel as it is: a negative of one, or a photo.
 
-    Most of a kernel's outermost pixels are near 0. Where they are not, it was cut off or is a box: then it is the same
-    when it is turned by 180 degrees, and no brighter outside than inside. A side of four pixels or less has no inside.
+    Most of a kernel's outermost pixels are dark, even of a loop that is cut out tightly. Where they are not, it was cut
+    off or is a box: then it is the same when it is turned by 180 degrees, and no brighter outside than inside. A side
+    of four pixels or less has no inside.
     """
     if min(kernel.shape) < _LEAST_SIDE or not kernel.max() > 0:
         return False

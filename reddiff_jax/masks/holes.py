@@ -78,9 +78,10 @@ class Marks:
         """From 0 to 1, (H, W, 1) or of masks apart (H, W, C)."""
         if not self.joined:
             return 1 - self.level
-        # Layers are laid over white; without any the ground may be coloured paper.
-        pixels = self.level.reshape(-1, self.level.shape[2])
-        brightest = 1.0 if self.alpha is not None else pixels[self.luma().argmax()]
+        # Layers are laid over white; without any, the ground may be coloured paper, which JPEG tints beside paint.
+        luma = self.luma()[..., 0]
+        coloured = self.alpha is None and self.level.shape[2] > 1
+        brightest = np.median(self.level[luma >= (1 - PAINT) * luma.max()], axis=0) if coloured else 1.0
         return np.abs(self.level - brightest).max(axis=2, keepdims=True)
 
 

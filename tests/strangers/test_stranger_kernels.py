@@ -53,6 +53,9 @@ def test_a_kernel_of_several_colours_is_laid_over_black(tmp_path, drawn):
 
 
 LEGAL = {
+    "tight loop": np.array(
+        [[7, 35, 43, 46, 1], [65, 0, 0, 79, 92], [45, 1, 0, 64, 35], [30, 52, 0, 255, 192], [9] * 5]
+    ),
     "box": np.full((9, 9), 255),
     "small": np.full((3, 3), 200),
     "narrow": np.linspace(100, 255, 15)[None],

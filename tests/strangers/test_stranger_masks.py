@@ -140,6 +140,13 @@ def test_strokes_of_two_colours(tmp_path, hole, ground, first, second):
     np.testing.assert_array_equal(missing(save(tmp_path / "mask.png", values))[0], expected)
 
 
+def test_blue_on_black_is_bright(tmp_path, hole):
+    values = np.where(hole[:, :, None], COLOURS["blue"], COLOURS["black"]).astype(np.uint8)
+    found, decided = missing(save(tmp_path / "mask.png", values))
+    assert decided is Hole.WHITE
+    np.testing.assert_array_equal(found, hole)
+
+
 @pytest.mark.parametrize("name", ["mask.png", "mask.npy"])
 @pytest.mark.parametrize("how", [Hole.AUTO, Hole.WHITE])
 def test_a_label_that_is_nearly_as_the_ground_is_not_left_out(tmp_path, hole, name, how):
@@ -160,6 +167,16 @@ def test_red_strokes_saved_as_jpeg(tmp_path):
     cover = strokes()[:, :, None]
     values = 255 * (1 - cover * np.array([0, 1, 1]))
     Image.fromarray(np.round(values).astype(np.uint8)).save(tmp_path / "mask.jpg", quality=90)
+    found = missing(tmp_path / "mask.jpg")[0]
+    assert found[cover[..., 0] > 0.4].all()
+    far = np.asarray(rd.masks.grow((cover == 0).astype(np.float32), 3))[..., 0] == 1
+    assert not found[far].any()
+
+
+def test_black_strokes_on_yellow_paper_saved_as_jpeg(tmp_path):
+    cover = strokes()[:, :, None]
+    values = np.round((1 - cover) * np.array([255, 250, 200])).astype(np.uint8)
+    Image.fromarray(values).save(tmp_path / "mask.jpg", quality=90)
     found = missing(tmp_path / "mask.jpg")[0]
     assert found[cover[..., 0] > 0.4].all()
     far = np.asarray(rd.masks.grow((cover == 0).astype(np.float32), 3))[..., 0] == 1
