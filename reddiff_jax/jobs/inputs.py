@@ -12,6 +12,7 @@ import numpy as np
 
 from reddiff_jax import masks, measurements, pictures, tasks
 from reddiff_jax._npz import open_npz, read_npy
+from reddiff_jax._text import shown
 from reddiff_jax.jobs.errors import JobError, brief
 from reddiff_jax.jobs.finding import Item
 from reddiff_jax.jobs.options import Options
@@ -23,30 +24,76 @@ GROWTH = 1
 """Pixels by which painted holes are grown: the best mean for photos saved as JPEG (benchmarks/growing.py)."""
 
 _NAMED = "paint the hole in a colour of its own, or say what marks it: --hole white, black, transparent or paint"
+_LEAST_SIDE = 5  # pixels of a kernel's picture from which its border is looked at
+_DARK_RING = 0.25  # of a kernel's largest value: the most that half of its outermost pixels may have
+_ASYMMETRY = 0.05  # of the largest value: what JPEG changes
 _MOST_MISSING = 0.9  # more is nearly always a mask read the wrong way round
 
 
 def read_kernel(path: str | Path) -> np.ndarray:
     """Reads a blur kernel from a picture (brighter = more) or an ``.npy`` file, as float32 (kh, kw) with sum 1.
 
+    A picture with transparent pixels is laid over black; where it has one colour only, its opacity is the kernel.
+
     Raises:
         JobError: If it is no kernel.
     """
     path = Path(path)
     with _file_errors(path, "a kernel"):
-        if path.suffix in (".npy", ".npz"):
-            if path.suffix == ".npy":
-                loaded = read_npy(path)
-            else:
-                with open_npz(path) as file:
-                    loaded = file["kernel" if "kernel" in file.files or not file.files else file.files[0]]
-            kernel = np.asarray(loaded, np.float64)
-        else:
-            values = pictures.read_raw(path).values  # its scale does not matter: the sum is 1
-            kernel = pictures.to_channels(values, 1)[..., 0].astype(np.float64)
-        if kernel.ndim != 2 or not np.isfinite(kernel).all() or kernel.min() < 0 or kernel.sum() <= 0:
-            raise ValueError("it must have two axes, values of at least 0, and not only zeros")
+        kernel = _kernel_array(path) if path.suffix in (".npy", ".npz") else _kernel_picture(path)
+        if kernel.ndim != 2 or not kernel.size:
+            raise ValueError(f"it has shape {kernel.shape}; give one kernel of two axes (h, w)")
+        if not np.isfinite(kernel).all() or kernel.min() < 0 or kernel.max() == 0:
+            raise ValueError("it must have finite values of at least 0, and not only zeros")
+        kernel = kernel / kernel.max()  # numbers near the largest float have no finite sum
     return (kernel / kernel.sum()).astype(np.float32)
+
+
+def _kernel_array(path: Path) -> np.ndarray:
+    if path.suffix == ".npy":
+        loaded = read_npy(path)
+    else:
+        with open_npz(path) as file:
+            if "kernel" not in file.files and len(file.files) != 1:
+                names = shown(", ".join(file.files)) or "nothing"
+                raise ValueError(f"it holds {names}; name one array kernel, or save it alone by numpy.save")
+            loaded = file["kernel" if "kernel" in file.files else file.files[0]]
+    if loaded.dtype.kind not in "biuf":
+        raise ValueError(f"it has the type {loaded.dtype}; give real numbers")
+    return loaded.astype(np.float64)
+
+
+def _kernel_picture(path: Path) -> np.ndarray:
+    raw = pictures.read_one(path)  # its scale does not matter: the sum is 1
+    kernel = pictures.to_channels(raw.values, 1)[..., 0].astype(np.float64)
+    if raw.alpha is not None:
+        alpha = raw.alpha[..., 0].astype(np.float64)
+        painted = kernel[alpha > 0]
+        one_colour = painted.size > 0 and painted.min() == painted.max() and alpha.min() < alpha.max()
+        kernel = alpha if one_colour else kernel * alpha
+    if _is_bright_outside(kernel):
+        raise ValueError(
+            "it is bright at its border, but a kernel is white on black and dark around; invert it if it is black on "
+            "white, or cut it out"
+        )
+    return kernel
+
+
+def _is_bright_outside(kernel: np.ndarray) -> bool:
+    """Whether a picture is no kernel as it is: a negative of one, or a photo.
+
+    Most of a kernel's outermost pixels are dark, even of a loop that is cut out tightly. Where they are not, it was cut
+    off or is a box: then it is the same when it is turned by 180 degrees, and no brighter outside than inside. A side
+    of four pixels or less has no inside.
+    """
+    if min(kernel.shape) < _LEAST_SIDE or not kernel.max() > 0:
+        return False
+    inside = kernel[1:-1, 1:-1]
+    ring = np.concatenate([kernel[0], kernel[-1], kernel[1:-1, 0], kernel[1:-1, -1]])
+    if np.median(ring) <= _DARK_RING * kernel.max():
+        return False
+    symmetric = np.abs(kernel - kernel[::-1, ::-1]).max() <= _ASYMMETRY * kernel.max()
+    return not (symmetric and ring.mean() <= inside.mean() * (1 + _ASYMMETRY))
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ class Plan:
     asked: dict[str, Any]  # what the user has asked for, from which the record follows for given inputs
     outputs: tuple[str, ...]
     form: Form | None = None  # what the result must be like; None for a measurement file
-    said: str = ""  # what was decided about its mask, in one line
+    said: str = ""  # what was decided about its mask or kernel, in one line
 
     @property
     def in_regions(self) -> bool:
@@ -153,8 +153,16 @@ def make_plan(
         asked={**options.asked(), "prior": prior_name},
         outputs=output_names(item.name, options.samples, bits),
         form=form,
-        said="" if own_mask is None else own_mask.said,
+        said=_said_of_kernel(options, header) if own_mask is None else own_mask.said,
     )
+
+
+def _said_of_kernel(options: Options, header: Header) -> str:
+    """The size of a kernel from a file, which shows one that was not meant."""
+    if options.kernel is None or tasks.is_in_words(str(options.kernel)):
+        return ""
+    h, w = dict(header.array_shapes)["kernel"]
+    return f"{options.kernel}: a kernel of {w} x {h} pixels"
 
 
 def load(options: Options, channels: int, plan: Plan) -> Measurement:

@@ -14,7 +14,7 @@ from reddiff_jax import pictures
 from reddiff_jax._checks import check_picture_shape
 from reddiff_jax._npz import ArrayFileError, open_npz, read_npy
 from reddiff_jax.masks._observed import observed
-from reddiff_jax.masks.holes import Hole, Marks, measured_levels, missing_pixels
+from reddiff_jax.masks.holes import Hole, Marks, measured, missing_pixels
 
 _PALETTE_SIDE = 256
 _MAX_BYTES = 2**32  # of an array: 20,000 masks of 256 x 256 pixels that are not packed
@@ -107,6 +107,10 @@ def read(
         raise ValueError(f"masks.load: {path} cannot be read ({error}). Write it again with numpy.save.") from error
     if (missing == missing[:, :, :1]).all():
         missing = missing[:, :, :1]
+    elif len(shape) == 3 and shape[2] == 1:
+        raise ValueError(
+            f"masks.load: {path} has another mask for each channel but the picture is gray; give one mask."
+        )
     mask = (missing == invert).repeat(enlarge, axis=0).repeat(enlarge, axis=1)
     return FileMask(observed(jnp.asarray(mask)), hole, float(1 - mask.mean()))
 
@@ -145,12 +149,12 @@ def _read_missing(
     mask = masks[_choose_index(path, len(masks), choice)]
     if not np.isfinite(mask).all():
         raise ValueError(f"masks.load: {path} has values that are not finite; a mask has two values, such as 0 and 1.")
-    return missing_pixels(f"masks.load: {path}", Marks(measured_levels(mask)), plain)
+    return missing_pixels(f"masks.load: {path}", measured(mask), plain)
 
 
 def _marks_of_picture(path: Path) -> Marks:
-    raw = pictures.read_raw(path)
-    return Marks(measured_levels(pictures.to_channels(raw.values, 1)), raw.alpha)
+    raw = pictures.read_one(path)
+    return measured(raw.values, raw.alpha, joined=True)
 
 
 def _check_packed(path: Path, hole: Hole | None) -> None:
@@ -163,6 +167,10 @@ def _check_packed(path: Path, hole: Hole | None) -> None:
 
 def _plain_masks(path: Path, array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """An array of one or many masks as (n, H, W, 1 or 3)."""
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"masks.load: {path} has the type {array.dtype}; give numbers or truth values.")
+    if not array.size:
+        raise ValueError(f"masks.load: {path} has an array of shape {array.shape}, without pixels; give a mask (H, W).")
     if array.ndim == 2:
         return array[None, :, :, None]
     if array.ndim == 3:
@@ -206,7 +214,10 @@ def _choose_entry(path: Path, entries: list[str], entry: str | None) -> str:
     if entry is None and len(entries) == 1:
         return entries[0]
     if entry not in entries:
-        raise ValueError(f"masks.load: entry is {entry!r} but {path} has {entries}. Say entry=... with one of these.")
+        raise ValueError(
+            f"masks.load: entry is {entry!r} but {path} has {entries}. Say entry=... with one of these in Python; for "
+            "the command line save one alone by numpy.save."
+        )
     return entry
 
 

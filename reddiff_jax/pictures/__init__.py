@@ -22,6 +22,7 @@ from reddiff_jax.pictures.reading import Raw as Raw
 from reddiff_jax.pictures.reading import look as look
 from reddiff_jax.pictures.reading import picture_size as picture_size
 from reddiff_jax.pictures.reading import read as read
+from reddiff_jax.pictures.reading import read_one as read_one
 from reddiff_jax.pictures.reading import read_picture as read_picture
 from reddiff_jax.pictures.reading import read_raw as read_raw
 from reddiff_jax.pictures.reading import read_uint8 as read_uint8

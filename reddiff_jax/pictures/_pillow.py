@@ -5,14 +5,21 @@ from typing import Any
 
 import numpy as np
 
+from reddiff_jax.pictures._descriptions import DESCRIPTION, DESCRIPTIONS, is_layout, own_white
 from reddiff_jax.pictures.form import FLOAT, Form, PictureError
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _MAX_SAMPLE_VALUE = 258, 262, 274, 281
 _SUBFILE, _EXIF, _GPS = 254, 0x8769, 0x8825
+_EXTRA_SAMPLES, _SAMPLE_FORMAT = 338, 339
+_UNSPECIFIED = 0  # an extra channel that is no alpha
+_UNSIGNED, _SIGNED = 1, 2
 _EXIF_SIZES = (0xA002, 0xA003)
-# Of a TIFF's tags, which describe the picture and not how the file stores it: description, make, model, date, artist,
-# copyright.
-DESCRIPTIONS = (270, 271, 272, 306, 315, 33432)
+UNKNOWN_CHANNEL = "it has a channel that is neither a colour nor said to be alpha; save it as gray or RGB without it"
+"""The error of such a file: the channel could not go out again."""
+
+WHITE_IS_ZERO = "its 0 is white, and its numbers do not say which is black; save it with black at 0"
+"""The error of numbers without a scale that run from white to black."""
+
 _LOW_BYTES = {
     "RGB;16B": "RGB;16L",
     "RGB;16L": "RGB;16B",
@@ -30,6 +37,8 @@ class PillowFile:
     def __init__(self, image: Any):
         self.image = image
         self.tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+        if _UNSPECIFIED in self.tags.get(_EXTRA_SAMPLES, ()):
+            raise PictureError(UNKNOWN_CHANNEL)
         self.tiles = list(image.tile)  # gone once the picture is decoded, which a PNG is when it is asked for its EXIF
 
     @property
@@ -45,7 +54,10 @@ class PillowFile:
 
     @property
     def readable(self) -> bool:
-        """Whether no bits are lost."""
+        """Whether the numbers come as they are: no bits are lost, and none turns negative or positive."""
+        bits, kind = max(self.tags.get(_BITS_PER_SAMPLE, (8,))), max(self.tags.get(_SAMPLE_FORMAT, (_UNSIGNED,)))
+        if (kind == _SIGNED and bits <= 8) or (kind == _UNSIGNED and bits > 16):
+            return False
         return not self.deep or self.raw_modes == {"LA;16B"} or self.raw_modes <= set(_LOW_BYTES)
 
     def form(self) -> Form:
@@ -57,6 +69,8 @@ class PillowFile:
             width, height = height, width
         integer16 = mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM"))
         bits = 16 if integer16 or self.deep else FLOAT if mode in ("I", "F") else 8
+        if bits == FLOAT and self.tags.get(_PHOTOMETRIC) == 0:
+            raise PictureError(WHITE_IS_ZERO)
         gray = mode in ("1", "L", "LA", "La", "I", "F") or integer16 or self.raw_modes == {"LA;16B"}
         if mode in ("P", "PA"):
             colours = np.asarray(image.convert("RGB"))
@@ -68,7 +82,7 @@ class PillowFile:
 
     def _white(self, bits: int) -> float | None:
         if bits != 16:
-            return 255.0 if bits == 8 else None
+            return 255.0 if bits == 8 else own_white(str(self.tags.get(DESCRIPTION, "")))
         stored = self.tags.get(_BITS_PER_SAMPLE, (16,))
         largest = self.tags.get(_MAX_SAMPLE_VALUE) or 2 ** max(stored) - 1
         return float(max(largest) if isinstance(largest, tuple) else largest)
@@ -182,7 +196,8 @@ def _exif(image: Any) -> bytes | None:
         given = image.getexif()
         kept = Image.Exif()
         for tag, value in given.items():
-            if tag != _ORIENTATION and tag not in (_EXIF, _GPS) and (image.format != "TIFF" or tag in DESCRIPTIONS):
+            own = tag == _ORIENTATION or tag in (_EXIF, _GPS) or (tag == DESCRIPTION and is_layout(value))
+            if not own and (image.format != "TIFF" or tag in DESCRIPTIONS):
                 kept[tag] = value
         for tag in (_EXIF, _GPS):
             if found := {key: value for key, value in given.get_ifd(tag).items() if key not in _EXIF_SIZES}:

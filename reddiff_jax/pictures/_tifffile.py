@@ -1,15 +1,12 @@
 """TIFF files that Pillow cannot read without loss: floating-point colours, separate planes of 16 bits."""
 
-import re
 from typing import Any
 
 import numpy as np
 
-from reddiff_jax.pictures._pillow import DESCRIPTIONS
+from reddiff_jax.pictures._descriptions import DESCRIPTIONS, is_layout, own_white
+from reddiff_jax.pictures._pillow import UNKNOWN_CHANNEL, WHITE_IS_ZERO
 from reddiff_jax.pictures.form import FLOAT, Form, PictureError
-
-OWN_WHITE = "reddiff-jax white="
-"""What the description of our own floating-point TIFFs says before the number that is white."""
 
 _ORIENTATION = 274
 _TURNS = {
@@ -35,6 +32,8 @@ class TiffFile:
         self.colours = 3 if page.photometric.name == "RGB" else 1
         if page.samplesperpixel not in (self.colours, self.colours + 1):
             raise PictureError(f"it has {page.samplesperpixel} channels; save it as gray or RGB")
+        if any(each.name not in ("ASSOCALPHA", "UNASSALPHA") for each in page.extrasamples):
+            raise PictureError(UNKNOWN_CHANNEL)
 
     def form(self) -> Form:
         """What the file is like."""
@@ -43,6 +42,8 @@ class TiffFile:
         if self.orientation in (5, 6, 7, 8):
             height, width = width, height
         bits = {1: 8, 2: 16}.get(page.dtype.itemsize, FLOAT) if page.dtype.kind == "u" else FLOAT
+        if bits == FLOAT and page.photometric.name == "MINISWHITE":
+            raise PictureError(WHITE_IS_ZERO)
         white = float(2**page.bitspersample - 1) if bits != FLOAT else None
         return Form(
             height,
@@ -50,7 +51,7 @@ class TiffFile:
             bits,
             gray=self.colours == 1,
             alpha=page.samplesperpixel == self.colours + 1,
-            white=self._own_white() if white is None else white,
+            white=own_white(page.description or "") if white is None else white,
             profile=page.tags.valueof(34675),
             exif=self._exif(),
         )
@@ -62,13 +63,9 @@ class TiffFile:
         kept = Image.Exif()
         for tag in DESCRIPTIONS:
             value = self.page.tags.valueof(tag)
-            if isinstance(value, str) and value and not value.startswith(OWN_WHITE):
+            if isinstance(value, str) and value and not is_layout(value):
                 kept[tag] = value
         return kept.tobytes() if len(kept) else None
-
-    def _own_white(self) -> float | None:
-        found = re.match(re.escape(OWN_WHITE) + r"([0-9.e+-]+)", self.page.description or "")
-        return float(found[1]) if found else None
 
     def values(self, form: Form) -> tuple[np.ndarray, np.ndarray | None]:
         """The file's numbers (H, W, 1 or 3), upright, and alpha (H, W, 1) in [0, 1] or None."""
@@ -84,7 +81,7 @@ class TiffFile:
         if self.page.samplesperpixel > 1 and self.page.planarconfig.name == "SEPARATE":
             array = np.moveaxis(array, 0, -1)
         array = array.reshape(self.page.imagelength, self.page.imagewidth, -1)
-        if self.page.photometric.name == "MINISWHITE" and form.bits != FLOAT:
+        if self.page.photometric.name == "MINISWHITE":
             array = int(form.white or 0) - array
         if self.orientation in _TURNS:
             array = _TURNS[self.orientation](array)

@@ -15,6 +15,10 @@ class PictureError(ValueError):
     """A picture file that cannot be read; the message is one line that says what to do."""
 
 
+class SeveralPagesError(PictureError):
+    """A file with several pages, none of which was chosen."""
+
+
 @dataclass(frozen=True)
 class Form:
     """What a picture file is like, apart from its pixels: what must come out again.

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from reddiff_jax._files import check_file
 from reddiff_jax.pictures._pillow import PillowFile, count_pages, find_pages
 from reddiff_jax.pictures._tifffile import TiffFile
 from reddiff_jax.pictures.arrays import over_white, to_channels, to_float, to_uint8
-from reddiff_jax.pictures.form import FLOAT, FORMATS, Form, Picture, PictureError
+from reddiff_jax.pictures.form import FLOAT, FORMATS, Form, Picture, PictureError, SeveralPagesError
 
 _DARK = 4096  # a 16-bit picture without larger numbers most likely has 12 bits
 
@@ -63,6 +64,18 @@ def read_raw(path: str | Path, *, page: int | None = None) -> Raw:
     with _opened(path, page) as file:
         form = file.form()
         return Raw(*file.values(form), form)
+
+
+def read_one(path: str | Path) -> Raw:
+    """Reads the own numbers of a file that must be one picture, such as a mask or a kernel.
+
+    Raises:
+        PictureError: As ``look``, and of several pages without the advice to choose one.
+    """
+    try:
+        return read_raw(path)
+    except SeveralPagesError as error:
+        raise PictureError(f"{path} has several pages or moves; save the one that is meant alone.") from error
 
 
 def read(
@@ -144,6 +157,8 @@ def _scaled(path: str | Path, raw: Raw, channels: int | None, white: float | Non
 
 def _white(path: str | Path, raw: Raw, white: float | None) -> float:
     """The number that is white; refuses to guess it."""
+    if white is not None and (isinstance(white, bool) or not isinstance(white, Real)):
+        raise TypeError(f"white is {white!r} but must be a number, such as 4095.")
     form, values = raw.form, raw.values
     if form.bits == 8:
         return 255.0
@@ -197,6 +212,10 @@ def _opened(path: str | Path, page: int | None) -> Iterator[PillowFile | TiffFil
     """One page of a picture file; everything that can be wrong with it becomes a PictureError of one line."""
     from PIL import Image, UnidentifiedImageError
 
+    if not isinstance(path, str | Path):
+        raise TypeError(f"path is of type {type(path).__name__} but must be a picture's file; pixels need no reading.")
+    if page is not None and (isinstance(page, bool) or not isinstance(page, Integral)):
+        raise TypeError(f"page is {page!r} but must be a whole number, counted from 1.")
     if page is not None and page < 1:
         raise PictureError(f"page is {page} but pages are counted from 1.")
     try:
@@ -218,7 +237,7 @@ def _opened(path: str | Path, page: int | None) -> Iterator[PillowFile | TiffFil
             yield TiffFile(pages[_chosen(len(pages), page)])
     except PictureError as error:
         message = str(error).rstrip(".")
-        raise PictureError(f"{message}." if str(path) in message else f"{path}: {message}.") from error
+        raise type(error)(f"{message}." if str(path) in message else f"{path}: {message}.") from error
     except UnidentifiedImageError as error:
         raise PictureError(f"{path} cannot be read as a picture; give a {FORMATS} file.") from error
     except FileNotFoundError as error:
@@ -238,7 +257,7 @@ def _turn_to(image: Any, page: int | None) -> None:
 
 def _chosen(count: int, page: int | None) -> int:
     if page is None and count > 1:
-        raise PictureError(
+        raise SeveralPagesError(
             f"it has {count} pages; choose one with --page (page= in Python), 1 to {count}, or split the file"
         )
     if page is not None and page > count:

@@ -8,13 +8,14 @@ import numpy as np
 
 from reddiff_jax._files import replacing
 from reddiff_jax.pictures import _png16
-from reddiff_jax.pictures._pillow import DESCRIPTIONS
-from reddiff_jax.pictures._tifffile import OWN_WHITE
+from reddiff_jax.pictures._descriptions import DESCRIPTION, DESCRIPTIONS, OWN_WHITE
 from reddiff_jax.pictures.arrays import resize, to_uint8
-from reddiff_jax.pictures.form import FLOAT, Form, Picture
+from reddiff_jax.pictures.form import FLOAT, SUFFIXES, Form, Picture
 from reddiff_jax.pictures.reading import read
 
 _TIFF = (".tif", ".tiff")
+_FAR = 4.0  # beyond the range of a picture with much noise
+_MOST = 0.9  # of a picture's values: in [0, 255] at least a tenth are above 4
 
 
 def write_picture(
@@ -40,14 +41,20 @@ def write_picture(
         text: Words for the metadata of a PNG, by keyword.
 
     Raises:
-        ValueError: If x is no image, or the format cannot hold what is asked for.
+        ValueError: If x is no image in that range, or the format is unknown or cannot hold what is asked for.
+        TypeError: If ``like`` is something else.
+        FileNotFoundError: If the folder is missing.
         PictureError: If ``like`` cannot be read.
     """
-    path, x = Path(path), np.asarray(x, np.float32)
-    if x.ndim != 3 or x.shape[2] not in (1, 3):
-        raise ValueError(f"write_picture: x has shape {x.shape} but one image is (H, W, 1) or (H, W, 3).")
+    path, x = Path(path), _checked(x)
+    _check_place(path)
     if isinstance(like, str | Path):
         like = read(like)
+    if not isinstance(like, Picture | None):
+        raise TypeError(
+            f"write_picture: like is of type {type(like).__name__} but must be a picture's file, or what pictures.read "
+            "gives; leave it out if there is none."
+        )
     form = Form(*x.shape[:2]) if like is None else like.form
     bits = form.bits if bits is None else bits
     _check_bits(path, bits)
@@ -75,10 +82,45 @@ def write_picture(
                 )
 
 
+def _checked(x: Any) -> np.ndarray:
+    """The image as float32, if it is one in the range of pictures."""
+    given = np.asarray(x)
+    if given.dtype.kind not in "fV":  # V: bfloat16, which NumPy does not know
+        remedy = "pictures.to_float(x) converts uint8" if given.dtype == np.uint8 else "convert it"
+        raise ValueError(
+            f"write_picture: x has type {given.dtype} but must be floating-point in [-1, 1], black to white; {remedy}."
+        )
+    x = given.astype(np.float32)
+    if x.ndim != 3 or x.shape[2] not in (1, 3) or not x.size:
+        raise ValueError(f"write_picture: x has shape {x.shape} but one image is (H, W, 1) or (H, W, 3).")
+    low, high = float(x.min()), float(x.max())
+    if not np.isfinite(low + high):
+        raise ValueError("write_picture: x has values that are not finite; replace them, such as by numpy.nan_to_num.")
+    # Single values are far out in noisy measurements; those of a picture in [0, 255] nearly all are.
+    if max(-low, high) > _FAR and np.quantile(np.abs(x), _MOST) > _FAR:
+        raise ValueError(
+            f"write_picture: x has values from {low:.3g} to {high:.3g} but pixels are in [-1, 1], black to white; "
+            "convert it, such as by x / 127.5 - 1 from [0, 255]."
+        )
+    return x
+
+
+def _check_place(path: Path) -> None:
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(
+            f"write_picture: {path} has {f'the suffix {path.suffix}' if path.suffix else 'no suffix'}; name it "
+            f"{', '.join(sorted(SUFFIXES))}."
+        )
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"write_picture: the folder {path.parent} does not exist; make it first.")
+    if path.is_dir():
+        raise IsADirectoryError(f"write_picture: {path} is a folder; choose another name.")
+
+
 def _check_bits(path: Path, bits: int) -> None:
     suffix = path.suffix.lower()
     if bits not in (8, 16, FLOAT):
-        raise ValueError(f"bits is {bits} but must be 8, 16, or {FLOAT} for floating-point numbers.")
+        raise ValueError(f"bits is {bits!r} but must be 8, 16, or {FLOAT} for floating-point numbers.")
     if bits == FLOAT and suffix not in _TIFF:
         raise ValueError(f"{path} cannot hold floating-point numbers; name it .tif, or say bits=8 or bits=16.")
     if bits == 16 and suffix not in (".png", *_TIFF):
@@ -134,7 +176,7 @@ def _write_tiff(
     elif array.shape[2] == 1:
         array = array[:, :, 0]
     said = _descriptions(exif)
-    description = said.pop(_DESCRIPTION, None)
+    description = said.pop(DESCRIPTION, None)
     if white is not None:  # numbers without a scale could not be read again
         description = f"{OWN_WHITE}{white:g}"
     tags = [(tag, "s", 0, text, True) for tag, text in said.items()]
@@ -148,9 +190,6 @@ def _write_tiff(
         extratags=tags,
         **options,
     )
-
-
-_DESCRIPTION = 270
 
 
 def _descriptions(exif: bytes | None) -> dict[int, str]:

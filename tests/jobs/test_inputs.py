@@ -24,7 +24,9 @@ def test_one_file_given_twice_is_one_input(tmp_path):
 
 
 def test_a_kernel_from_a_picture_sums_to_one(tmp_path):
-    pictures.write_picture(tmp_path / "kernel.png", np.linspace(-1, 1, 35).reshape(5, 7, 1))
+    x = np.full((5, 7, 1), -1.0)
+    x[1:-1, 1:-1] = np.linspace(-1, 1, 15).reshape(3, 5, 1)
+    pictures.write_picture(tmp_path / "kernel.png", x)
     kernel = jobs.read_kernel(tmp_path / "kernel.png")
     assert kernel.shape == (5, 7)
     assert kernel.sum() == pytest.approx(1)

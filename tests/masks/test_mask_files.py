@@ -111,3 +111,34 @@ def test_wrong_sizes_are_refused_with_both(published, palette, tmp_path, masks):
         rd.masks.load(published, (32, 32), index=0)
     with pytest.raises(ValueError, match="has 256 x 256 pixels but 32 x 32 are needed"):
         rd.masks.load(palette[0], (32, 32), entry="20-30% freeform", index=0)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (np.full((4, 6), "a"), "type <U1; give numbers or truth values"),
+        (np.ones((4, 6), complex), "type complex128; give numbers or truth values"),
+        (np.ones((0, 6)), "without pixels; give a mask"),
+        (np.ones(6), "masks are"),
+    ],
+)
+def test_arrays_that_are_no_mask_are_refused(tmp_path, values, said):
+    np.save(tmp_path / "mask.npy", values)
+    with pytest.raises(ValueError, match=said):
+        rd.masks.load(tmp_path / "mask.npy", (4, 6))
+
+
+def test_a_gray_picture_has_no_mask_for_each_channel(tmp_path):
+    values = np.ones((4, 6, 3), np.uint8)
+    values[1, 2, 0] = 0
+    np.save(tmp_path / "mask.npy", values)
+    assert rd.masks.load(tmp_path / "mask.npy", (4, 6, 3)).shape == (4, 6, 3)
+    with pytest.raises(ValueError, match=r"mask\.npy has another mask for each channel but the picture is gray"):
+        rd.masks.load(tmp_path / "mask.npy", (4, 6, 1))
+
+
+def test_a_moving_mask_is_told_to_be_split(tmp_path):
+    frames = [Image.new("L", (6, 4), colour) for colour in (0, 255)]
+    frames[0].save(tmp_path / "mask.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(ValueError, match=r"mask\.gif has several pages or moves; save the one that is meant alone"):
+        rd.masks.load(tmp_path / "mask.gif", (4, 6))

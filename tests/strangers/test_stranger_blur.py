@@ -58,6 +58,7 @@ def test_the_kernel_can_be_a_file(picture, tmp_path, suffix):
         Image.fromarray(np.round(255 * kernel / kernel.max()).astype(np.uint8)).save(path)
     plan = plan_of(picture, task="deblur", kernel=path)
     assert plan.header.array_shapes == (("kernel", kernel.shape),)
+    assert plan.said == f"{path}: a kernel of {kernel.shape[1]} x {kernel.shape[0]} pixels"
     assert plan.frame == plan_of(picture, task="deblur", kernel="motion:9@30").frame
 
 

@@ -119,6 +119,86 @@ def test_red_strokes(tmp_path, hole, background):
     np.testing.assert_array_equal(missing(save(tmp_path / "mask.png", values))[0], hole)
 
 
+COLOURS = {"black": (0, 0, 0), "white": (255, 255, 255), "yellow": (255, 255, 0), "blue": (0, 0, 255)}
+
+
+@pytest.mark.parametrize(
+    ("ground", "first", "second"),
+    [
+        ("white", "black", "yellow"),
+        ("black", "white", "blue"),
+        ("yellow", "black", "blue"),
+        ("white", "yellow", "blue"),
+    ],
+)
+def test_strokes_of_two_colours(tmp_path, hole, ground, first, second):
+    values = np.full((H, W, 3), COLOURS[ground], np.uint8)
+    values[hole] = COLOURS[first]
+    values[15:18, 3:9] = COLOURS[second]
+    expected = hole.copy()
+    expected[15:18, 3:9] = True
+    np.testing.assert_array_equal(missing(save(tmp_path / "mask.png", values))[0], expected)
+
+
+def test_blue_on_black_is_bright(tmp_path, hole):
+    values = np.where(hole[:, :, None], COLOURS["blue"], COLOURS["black"]).astype(np.uint8)
+    found, decided = missing(save(tmp_path / "mask.png", values))
+    assert decided is Hole.WHITE
+    np.testing.assert_array_equal(found, hole)
+
+
+@pytest.mark.parametrize("name", ["mask.png", "mask.npy"])
+@pytest.mark.parametrize("how", [Hole.AUTO, Hole.WHITE])
+def test_a_label_that_is_nearly_as_the_ground_is_not_left_out(tmp_path, hole, name, how):
+    values = np.where(hole, 255, 0).astype(np.uint8)
+    values[15:18, 3:9] = 1
+    with pytest.raises(ValueError, match=r"has the values 0, 1, 255, of which some .*; give a mask of two values"):
+        missing(save(tmp_path / name, values), how)
+
+
+def test_a_soft_brush_is_no_label(tmp_path, hole):
+    distance = np.hypot(*(np.mgrid[:H, :W] - np.array([12, 20])[:, None, None]))
+    cover = np.clip(1.05 - distance / 10, 0, 1)
+    layers = np.stack([np.zeros((H, W)), np.round(255 * cover)], axis=2).astype(np.uint8)
+    np.testing.assert_array_equal(missing(save(tmp_path / "mask.png", layers))[0], layers[..., 1] > 255 / 8)
+
+
+def test_red_strokes_saved_as_jpeg(tmp_path):
+    cover = strokes()[:, :, None]
+    values = 255 * (1 - cover * np.array([0, 1, 1]))
+    Image.fromarray(np.round(values).astype(np.uint8)).save(tmp_path / "mask.jpg", quality=90)
+    found = missing(tmp_path / "mask.jpg")[0]
+    assert found[cover[..., 0] > 0.4].all()
+    far = np.asarray(rd.masks.grow((cover == 0).astype(np.float32), 3))[..., 0] == 1
+    assert not found[far].any()
+
+
+def test_black_strokes_on_yellow_paper_saved_as_jpeg(tmp_path):
+    cover = strokes()[:, :, None]
+    values = np.round((1 - cover) * np.array([255, 250, 200])).astype(np.uint8)
+    Image.fromarray(values).save(tmp_path / "mask.jpg", quality=90)
+    found = missing(tmp_path / "mask.jpg")[0]
+    assert found[cover[..., 0] > 0.4].all()
+    far = np.asarray(rd.masks.grow((cover == 0).astype(np.float32), 3))[..., 0] == 1
+    assert not found[far].any()
+
+
+def test_labels_that_differ_enough_are_all_missing(tmp_path, hole):
+    values = hole.astype(np.uint8)
+    values[15:18, 3:9] = 2
+    np.testing.assert_array_equal(missing(save(tmp_path / "mask.png", values))[0], values > 0)
+
+
+@pytest.mark.parametrize("white", [False, True])
+def test_a_transparent_pixel_does_not_outvote_black_and_white(tmp_path, hole, white):
+    layers = np.stack([255 * (hole == white), np.full((H, W), 255)], axis=2).astype(np.uint8)
+    layers[20, 3] = 0
+    with pytest.raises(ValueError, match="has black, white and transparent pixels; say what marks the hole: --hole"):
+        missing(save(tmp_path / "mask.png", layers))
+    found = missing(tmp_path / "mask.png", Hole.WHITE if white else Hole.BLACK)[0]
+    np.testing.assert_array_equal(found, hole)
+
+
 def test_a_palette(tmp_path, hole):
     image = Image.fromarray(hole.astype(np.uint8))
     image.putpalette([255, 255, 255, 0, 0, 0])
