@@ -42,7 +42,7 @@ def denoise(restore, tmp_path):
         (("--batch-size", "0"), "batch-size is 0"),
         (("--tile", "8"), "tile is 8"),
         (("--seed", "-1"), "seed is -1"),
-        (("--task", "sharpen"), "unknown task 'sharpen'; choose one of denoise, inpaint"),
+        (("--task", "sharpen"), "unknown task 'sharpen'. To fill in: inpaint. To enlarge: bicubic4"),
         (("--solver", "magic"), "unknown solver 'magic'; choose one of noise_aware, red, reddiff"),
         (("--mask", "nowhere.png"), "denoise takes no mask"),
         (("--task", "inpaint", "--mask", "nowhere.png"), "mask nowhere.png does not exist"),
@@ -253,3 +253,17 @@ def test_a_demo_of_an_impossible_size(invoke, prior_folder, tmp_path):
 
 def test_info_of_no_prior(invoke, tmp_path):
     assert_one_line(invoke("info", tmp_path), "is no prior")
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("restore", "", "--task", "denoise", "--out", "o"), "an input name is empty"),
+        (("restore", "a.png", "", "--task", "denoise", "--out", "o"), "an input name is empty"),
+        (("restore", "a.png", "--task", "denoise", "--out", ""), "what follows --out is empty"),
+        (("measure", "a.png", "--task", "denoise", "--out="), "what follows --out is empty"),
+        (("evaluate", "", "b.png"), "an input name is empty"),
+    ],
+)
+def test_an_empty_name_is_not_the_current_folder(invoke, args, said):
+    assert_one_line(invoke(*args), said)
