@@ -170,7 +170,10 @@ def restore(
     )
     options.check()
     share = choose_share(processes, process)
-    check_found(inputs, out=out)
+    items = check_found(inputs, out=out)
+    jobs.check_out(out, items, options)
+    if log is not None:
+        jobs.check_log(log, inputs, items, options)
     loaded, channels, prior_name = load_prior(prior)
     if settings is not None:
         options = replace(options, tuned=read_settings(settings, prior_name))

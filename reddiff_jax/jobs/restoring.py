@@ -19,6 +19,7 @@ from reddiff_jax.jobs.manifest import MANIFEST, Manifest
 from reddiff_jax.jobs.noise_levels import NoiseEstimator
 from reddiff_jax.jobs.options import Options
 from reddiff_jax.jobs.outputs import prepare_folder
+from reddiff_jax.jobs.places import check_log
 from reddiff_jax.jobs.planning import Plan, make_plan
 from reddiff_jax.jobs.resuming import (
     changed_inputs,
@@ -92,6 +93,8 @@ def restore(
         report(Event("note", text, 0.0))
 
     items, failures = find_inputs(inputs, out=out, measured=True, recorded=Manifest(path).sources(), say=say)
+    if log is not None:
+        check_log(log, inputs, items, options)
     for failure in failures:
         report(Event("failed", failure.name, 0.0, failure.reason))
     sizes = RememberedSizes(Path(cache) if cache is not None else None)
