@@ -16,7 +16,7 @@ from reddiff_jax.jobs.finding import find_inputs
 from reddiff_jax.jobs.groups import Group
 from reddiff_jax.jobs.locking import LOCK, holding
 from reddiff_jax.jobs.manifest import MANIFEST, Manifest
-from reddiff_jax.jobs.noise_levels import NoiseEstimator
+from reddiff_jax.jobs.noise_levels import NoiseEstimator, look_of
 from reddiff_jax.jobs.options import Options
 from reddiff_jax.jobs.outputs import prepare_folder
 from reddiff_jax.jobs.places import check_log
@@ -129,7 +129,9 @@ def restore(
             noted=dict(manifest.entries),
         )
         looked = pool.map(partial(attempt, look), own)
-        for item, plan in zip(own, looked, strict=True):
+        for item in own:
+            report(Event("look", item.name, 0.0, look_of(options, item)))
+            plan = next(looked)
             if stop():
                 plans.clear()  # which were to be done again would be noted wrongly without the others
                 break

@@ -111,10 +111,12 @@ def restore(
             changes=changes or {},
         )
         options.check()  # before a prior is loaded
-        loaded = prior if isinstance(prior, Prior) else load_prior(prior)
-        channels = channels or int(getattr(getattr(loaded, "net", None), "in_channels", 3))
         with _told(report, inputs) as tell:
-            outcome = restore_files([path], loaded, out=out, options=options, channels=channels, report=tell)
+            if not isinstance(prior, Prior):
+                tell(Event("look", _NAME, 0.0, "loading the prior"))
+                prior = load_prior(prior)
+            channels = channels or int(getattr(getattr(prior, "net", None), "in_channels", 3))
+            outcome = restore_files([path], prior, out=out, options=options, channels=channels, report=tell)
         if outcome.failures:
             reason = outcome.failures[0].reason.removeprefix(f"{path}: ").replace(f"{inputs}/", "")
             raise JobError(reason)
@@ -180,7 +182,8 @@ def _told(report: Report | None, folder: Path) -> Iterator[Report]:
                 )
             elif event.kind != "note":
                 step = event.kind == "step"
-                update(event.done, shown(event.detail) if step else event.kind, event.left if step else None)
+                text = shown(event.detail) if step or event.kind == "look" else event.kind
+                update(event.done, text, event.left if step else None)
 
         yield tell
 
