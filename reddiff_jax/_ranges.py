@@ -14,6 +14,7 @@ from jaxtyping import Array
 from reddiff_jax._checks import is_visible, numbers
 from reddiff_jax.noise import Gaussian, Noise
 from reddiff_jax.operators import LinearOperator, Operator
+from reddiff_jax.operators.custom import LinearFunctionOperator
 
 _LARGEST_SIGMA = 2.0  # the whole range of a picture
 _GREY_LEVELS = 255  # a sigma beyond is meant: y says nothing
@@ -79,6 +80,17 @@ def warn_of_range(y: Array, operator: Operator, noise: Noise, *, simulated: bool
                 _warn_of_picture(y)
     elif operator.keeps_scale:
         _warn_of_scale(y, operator)
+    elif isinstance(operator, LinearFunctionOperator) and not simulated and _keeps_constants(y, operator):
+        _warn_of_picture(y)
+
+
+def _keeps_constants(y: Array, operator: Operator) -> bool:
+    """Whether a bright y is of an operator that selects, moves or averages pixels: of ones it makes 0 and 1."""
+    values = numbers(y)
+    if values is None or values.size < _FEWEST or np.iscomplexobj(values) or values.max() <= _BRIGHT:
+        return False
+    ones = numbers(operator(jnp.ones(operator.in_shape))) if is_visible(operator) else None
+    return ones is not None and bool((np.minimum(np.abs(ones), np.abs(ones - 1)) < 0.01).all() and ones.any())
 
 
 def warn_of_image(x: Array | np.ndarray, name: str = "x", *, stacklevel: int = 5) -> bool:
