@@ -27,6 +27,16 @@ def meant(name: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]}? Else " if near else ""
 
 
+def unknown_task(name: str, known: Iterable[str]) -> str:
+    """What to say of a task that there is not: what it probably means, and the tasks of everyday use."""
+    near = difflib.get_close_matches(name, list(known), 1)
+    said = f"; did you mean {near[0]}?" if near else "."
+    return (
+        f"unknown task {shown(name)!r}{said} To fill in: inpaint. To enlarge: bicubic4, sr4. To clean: denoise. To "
+        "sharpen: deblur. To colour: colorize. All: reddiff-jax info tasks."
+    )
+
+
 def _escaped(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # how Python spells a byte of a file name that is not UTF-8

@@ -205,6 +205,8 @@ def net_from_card(architecture: Mapping[str, Any], *, dtype: Any = jnp.float32, 
 def _parse(path: Path) -> dict[str, Any]:
     """A card whose fields have the types that are needed; its hashes are not compared."""
     if not path.is_file():
+        if within := sorted(card.parent for card in path.parent.glob(f"*/{CARD}") if card.is_file()):
+            raise FileNotFoundError(f"{path.parent} is no prior: it has no {CARD}; did you mean {within[0]}?")
         raise FileNotFoundError(
             f"{path.parent} is no prior: it has no {CARD}. Train one, convert one, or use a bundled one: "
             f"{', '.join(bundled_priors())}."

@@ -27,7 +27,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from reddiff_jax._checks import check_array, check_finite, is_visible
 from reddiff_jax._files import check_file
+from reddiff_jax._ranges import check_floating, check_observed, warn_of_image
 from reddiff_jax._types import Image
 from reddiff_jax.priors import Prior
 
@@ -65,20 +67,30 @@ def estimate_sigma(y: Image, observed: Array | None = None, *, prior: Prior | No
         prior: Diffusion prior of pictures with as many channels; ``rd.gray_prior`` makes one for gray pictures.
 
     Raises:
-        ValueError: If y is no real picture (H, W, C), or the mask has another size.
+        TypeError: If y is no array, as a PIL image is none.
+        ValueError: If y is no real, floating-point, finite picture (H, W, C), or the mask has another size, is not of 0
+            and 1, or says that nothing was observed.
+
+    Warns:
+        UserWarning: For a y that looks like [0, 255] or [0, 1]; not inside ``jit``, where numbers cannot be looked at.
 
     Source:
         Donoho & Johnstone 1994 (Biometrika 81). The refinement is the maximum of the likelihood; the divergence's
         estimate is Hutchinson's.
     """
+    check_array("estimate_sigma: y", y, "an array, a picture (H, W, C) in [-1, 1]")
     y = jnp.asarray(y)
-    if y.ndim != 3 or jnp.iscomplexobj(y):
+    if y.ndim != 3 or jnp.iscomplexobj(y) or 0 in y.shape:
         raise ValueError(
             f"estimate_sigma: y has shape {y.shape} and dtype {y.dtype} but must be one real picture (H, W, C); "
             "batches go through jax.vmap."
         )
+    check_floating("estimate_sigma: y", y)
+    check_finite("y", y, "What was not measured belongs in observed, a mask that is 0 there; y may be anything finite.")
     y = y.astype(float)
     known = _known(y, observed)
+    if is_visible(y, known):
+        warn_of_image(jnp.where(known, y, 0), "y", stacklevel=5)
     seen = _uncut(y, known)
     if prior is None:
         return _by_details(y, seen)
@@ -93,12 +105,14 @@ def _known(y: Image, observed: Array | None) -> Bool[Array, "H W C"]:
     """Where y was observed."""
     if observed is None:
         return jnp.ones(y.shape, bool)
+    check_array("estimate_sigma: observed", observed, "an array, a mask of 0 (missing) and 1 (observed)")
     observed = jnp.asarray(observed)
     observed = observed[..., None] if observed.ndim == 2 else observed
     if observed.ndim != 3 or observed.shape[:2] != y.shape[:2] or observed.shape[2] not in (1, y.shape[2]):
         raise ValueError(
             f"estimate_sigma: observed has shape {observed.shape} but y has {y.shape}; give its mask (H, W, 1)."
         )
+    check_observed("estimate_sigma: observed", observed)
     return jnp.broadcast_to(observed > 0, y.shape)
 
 

@@ -155,3 +155,33 @@ def test_files_of_other_kinds_have_no_error_of_jpeg(tmp_path):
 def test_a_jpeg_file_of_less_than_a_block(tmp_path):
     Image.new("RGB", (5, 3), "red").save(tmp_path / "a.jpg")
     assert 0 < rd.estimate_jpeg_sigma(tmp_path / "a.jpg") < 0.2
+
+
+@pytest.mark.parametrize(
+    ("y", "observed", "error", "words"),
+    [
+        (np.zeros((16, 16, 3), np.uint8), None, ValueError, "y has dtype uint8 but must be floating-point.* / 127"),
+        (Image.new("RGB", (16, 16)), None, TypeError, "y is an Image but must be an array"),
+        (np.full((16, 16, 1), np.nan), None, ValueError, "256 of the 256 entries of y are not finite"),
+        (np.zeros((0, 16, 1)), None, ValueError, r"y has shape \(0, 16, 1\)"),
+        (
+            np.zeros((16, 16, 1)),
+            np.zeros((16, 16)),
+            ValueError,
+            "observed is 0 everywhere, so that nothing was observed",
+        ),
+        (np.zeros((16, 16, 1)), np.full((16, 16), 255), ValueError, "observed has values from 255 to 255 but must be"),
+        (np.zeros((16, 16, 1)), Image.new("L", (16, 16)), TypeError, "observed is an Image but must be an array"),
+    ],
+)
+def test_what_is_no_picture_or_mask_is_refused(y, observed, error, words):
+    with pytest.raises(error, match=words):
+        rd.estimate_sigma(y, observed)
+
+
+@pytest.mark.parametrize(("scale", "words"), [(127.5, r"y / 127\.5 - 1"), (0.5, r"as pictures in \[0, 1\] do")])
+def test_a_picture_of_another_range_is_warned_of(scale, words):
+    y = scale * (1 + np.linspace(-1, 1, 256).reshape(16, 16, 1))
+    with pytest.warns(UserWarning, match=words) as caught:
+        rd.estimate_sigma(y)
+    assert caught[0].filename == __file__

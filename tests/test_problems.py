@@ -1,5 +1,7 @@
 """Problems: the misfit, its gradient, the simulator, the checks."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -157,3 +159,25 @@ def test_an_unconditional_problem_is_fitted_by_every_image():
 def test_an_unconditional_problem_of_a_batch_is_an_error():
     with pytest.raises(ValueError, match="batches go through"):
         rd.unconditional((2, 4, 6, 3))
+
+
+@pytest.mark.parametrize(
+    ("fn", "warned"),
+    [
+        (lambda x: x[::2], True),
+        (lambda x: x.at[:, :4].set(0), True),
+        (lambda x: (x[::2] + x[1::2]) / 2, True),
+        (lambda x: 3 * x, False),
+        (lambda x: x[1:] - x[:-1], False),
+    ],
+)
+def test_an_own_operator_that_keeps_constants_warns_of_unit_range(fn, warned):
+    x = jnp.linspace(0, 1, 16 * 16).reshape(16, 16, 1)
+    operator = rd.linear_operator(fn, (16, 16, 1))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        rd.problem(operator(x), operator)
+        rd.problem(operator(2 * x - 1), operator)
+    said = [str(each.message) for each in caught]
+    assert len(said) == warned, said
+    assert all("as pictures in [0, 1] do" in each for each in said)

@@ -140,7 +140,7 @@ CASES = {
     "restore task": (
         lambda: rd.restore(np.zeros(SHAPE, np.uint8), task="denoize", prior=PRIOR),
         ValueError,
-        "unknown task 'denoize'; did you mean denoise? Else choose one of denoise, inpaint",
+        "unknown task 'denoize'; did you mean denoise? To fill in: inpaint.",
     ),
     "problem mask": (lambda: rd.problem(Y, MASK), TypeError, "must be an Operator, such as rd.inpainting(mask)"),
     "problem factory": (lambda: rd.problem(Y, rd.inpainting), TypeError, "operator is the function inpainting"),

@@ -14,7 +14,7 @@ from reddiff_jax.cli._errors import FAILED, FAILED_PARTLY, UserError, fail, lack
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from reddiff_jax.jobs import Failure, Outcome
+    from reddiff_jax.jobs import Failure, Item, Outcome
 
 SIGMA = (
     "Standard deviation of the noise, for pixels in [-1, 1] (twice that of pixels in [0, 1]); or 25/255: "
@@ -92,13 +92,14 @@ def check_exist(*paths: Path | None) -> None:
     raise UserError(f"{paths[0]} does not exist; check the name.")
 
 
-def check_found(inputs: "Sequence[Path]", *, out: Path | None = None, measured: bool = True) -> None:
-    """Exits if there is nothing to work on: before a prior is loaded."""
+def check_found(inputs: "Sequence[Path]", *, out: Path | None = None, measured: bool = True) -> "list[Item]":
+    """Returns what there is to work on, or exits if there is nothing: before a prior is loaded."""
     from reddiff_jax import jobs
 
     items, failures = jobs.find_inputs(inputs, out=out, measured=measured)
     if not items:
         conclude_with(failures, FAILED)
+    return items
 
 
 def load_prior(folder: Path | None) -> tuple[Any, int, str]:

@@ -1,6 +1,7 @@
 """What a user did wrong becomes one line on stderr and an exit status."""
 
 import os
+import re
 import sys
 from typing import Any
 
@@ -40,6 +41,7 @@ class OneLineErrors(TyperGroup):
         """Runs a command; returns or exits with its status."""
         args = list(sys.argv[1:] if args is None else args) or ["--help"]
         try:
+            _check_not_empty(args)
             status = super().main(args, *rest, standalone_mode=False, **extra)
         except _ClickException as error:
             status = fail(error.format_message(), error.exit_code)
@@ -75,6 +77,17 @@ class OneLineErrors(TyperGroup):
         except Stopped:
             fail("stopped; the same command continues.", TERMINATED)
             raise typer.Exit(TERMINATED) from None
+
+
+def _check_not_empty(args: list[Any]) -> None:
+    """Raises UserError for an empty word: as a path it would be the current folder, with all that lies in it."""
+    for before, word in zip(["", *map(str, args)], map(str, args), strict=False):
+        option = (
+            before if not word and before.startswith("--") else word[:-1] if re.fullmatch("--[a-z-]+=", word) else ""
+        )
+        if option or not word:
+            what = f"what follows {option}" if option else "an input name"
+            raise UserError(f"{what} is empty; give a name (is a variable of the shell not set?).")
 
 
 def fail(message: str, status: int) -> int:

@@ -6,7 +6,7 @@ A test compares them with ``tasks.TASKS``, ``NUMBERED`` and ``SETTINGS``, which 
 import re
 from pathlib import Path
 
-from reddiff_jax._text import meant
+from reddiff_jax._text import meant, unknown_task
 from reddiff_jax.cli._errors import UserError
 
 TASKS = [
@@ -76,5 +76,4 @@ def check_names(task: str | None = None, solver: str | None = None) -> None:
         raise UserError(f"unknown solver {solver!r}; {meant(solver, known)}choose one of {', '.join(known)}.")
     numbered = task is not None and (match := re.fullmatch(r"([a-z]+)\d{1,4}", task)) and match[1] in NUMBERED
     if task is not None and task not in TASKS and not numbered:
-        others = f"{', '.join(TASKS)}, or {', '.join(NUMBERED)} with another number."
-        raise UserError(f"unknown task {task!r}; {meant(task, TASKS)}choose one of {others}")
+        raise UserError(unknown_task(task, TASKS))

@@ -170,27 +170,32 @@ def restore(
     )
     options.check()
     share = choose_share(processes, process)
-    check_found(inputs, out=out)
-    loaded, channels, prior_name = load_prior(prior)
-    if settings is not None:
-        options = replace(options, tuned=read_settings(settings, prior_name))
-    with progress_bar("restoring") as update, Stopping() as stopping:
+    items = check_found(inputs, out=out)
+    jobs.check_out(out, items, options)
+    if log is not None:
+        jobs.check_log(log, inputs, items, options)
+    with progress_bar("restoring") as update:
+        update(0.0, "loading the prior")
+        loaded, channels, prior_name = load_prior(prior)
+        if settings is not None:
+            options = replace(options, tuned=read_settings(settings, prior_name))
         report = _Told(update)
-        outcome = jobs.restore(
-            inputs,
-            loaded,
-            out=out,
-            options=options,
-            prior_name=prior_name,
-            channels=channels,
-            share=share,
-            cache=cache_folder(),
-            log=log,
-            tensorboard=tensorboard,
-            film=film,
-            report=report,
-            stop=stopping.asked,
-        )
+        with Stopping() as stopping:
+            outcome = jobs.restore(
+                inputs,
+                loaded,
+                out=out,
+                options=options,
+                prior_name=prior_name,
+                channels=channels,
+                share=share,
+                cache=cache_folder(),
+                log=log,
+                tensorboard=tensorboard,
+                film=film,
+                report=report,
+                stop=stopping.asked,
+            )
     if outcome.left:
         summarise(outcome, f"restored into {out}")
         raise Stopped
@@ -209,7 +214,7 @@ class _Told:
             self.update.console.print(printable(line), soft_wrap=True, markup=False)
         if event.kind == "note":
             return
-        text = f"{event.name}, {event.kind if event.kind != 'step' else event.detail}"
+        text = f"{event.name}, {event.detail if event.kind in ('step', 'look') else event.kind}"
         self.update(event.done, text, event.left if event.kind == "step" else None)
 
     def _line(self, event: "Event") -> str:

@@ -26,6 +26,8 @@ from reddiff_jax.jobs.manifest import fingerprint as fingerprint
 from reddiff_jax.jobs.measuring import measure_pictures as measure_pictures
 from reddiff_jax.jobs.options import Options as Options
 from reddiff_jax.jobs.options import settings_class as settings_class
+from reddiff_jax.jobs.places import check_log as check_log
+from reddiff_jax.jobs.places import check_out as check_out
 from reddiff_jax.jobs.restoring import restore as restore
 from reddiff_jax.jobs.scoring import Pairs as Pairs
 from reddiff_jax.jobs.scoring import mean as mean

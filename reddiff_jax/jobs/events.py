@@ -19,7 +19,8 @@ class Event:
     """Progress.
 
     Args (fields):
-        kind: "decided" (about an input, in ``detail``), "noise" (a picture's level was estimated, or the given one is
+        kind: "look" (at an input, before anything is restored; ``detail`` says what for), "decided" (about an input, in
+            ``detail``), "noise" (a picture's level was estimated, or the given one is
             doubted), "settings" (a group of pictures begins; ``settings`` is set), "compile", "compiled", "step",
             "retry" (a batch is done in smaller ones), "restored", "measured", "skipped", "changed" (a finished picture
             is done again, because an input has changed), "failed", "note" (of the whole job; ``name`` is the line).

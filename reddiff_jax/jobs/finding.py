@@ -66,7 +66,11 @@ def find_inputs(
         The files, and what cannot be one.
     """
     found, failures = _Found(None if out is None else Path(out), measured, say), []
-    for given in map(Path, inputs):
+    for given in inputs:
+        if not str(given):  # as a path it would be the current folder, with all that lies in it
+            failures.append(Failure("", "an input name is empty; give a file or a folder."))
+            continue
+        given = Path(given)
         kind = kind_of(given)
         if kind == "a folder":
             found.search(given)

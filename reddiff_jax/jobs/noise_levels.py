@@ -20,6 +20,7 @@ from reddiff_jax.tasks import Arrays
 
 GIVEN, OF_FILE, ESTIMATED, OF_JPEG, OF_ROUNDING = "given", "of the file", "estimated", "estimated, JPEG", "rounding"
 _FAR = 3.0  # times off the estimate, from which a given level is doubted
+_HALF_LEVEL = 1 / 255  # of 8 bits, for pixels in [-1, 1]
 _LUMA = np.asarray([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _SIDES = (64, 128, 256, 512)  # of what is looked at: few shapes are few compilations
 
@@ -95,8 +96,11 @@ class NoiseEstimator:
             return self._by_details(y, seen)
 
     def doubt(self, sigma: float, task: str, path: Path, y: np.ndarray, mask: np.ndarray | None = None) -> str:
-        """Why a level that was given may be wrong: a line if it is three times off the estimate, else ``""``."""
-        if tasks.by_name(task).rounds:
+        """Why a level that was given may be wrong: a line if it is three times off the estimate, else ``""``.
+
+        One below half a gray level is no guess: it is how a user says that pixels are to be kept as they are.
+        """
+        if tasks.by_name(task).rounds or sigma < _HALF_LEVEL:
             return ""
         sigma = max(sigma, pictures.ROUNDING_SIGMA)
         with self._lock:
@@ -134,6 +138,12 @@ def noise_level_of(
     # Solvers that trust sigma would undo the rounding, too: a wide blur's inverse makes large errors of it.
     sigma = max(float(options.sigma), pictures.ROUNDING_SIGMA)
     return NoiseLevel(sigma, GIVEN, estimator.doubt(sigma, header.task, item.path, y, mask))
+
+
+def look_of(options: Options, item: Item) -> str:
+    """What is done with an input before it is restored, in words."""
+    estimates = options.sigma is None and item.path.suffix != measurements.SUFFIX
+    return "estimating the noise level" if estimates else "reading"
 
 
 def noted_level(entry: Mapping[str, Any], same: Mapping[str, Any]) -> NoiseLevel | None:

@@ -104,6 +104,10 @@ class Options:
             raise JobError(f"page is {self.page} but pages are counted from 1.")
         if self.hole is not Hole.AUTO and self.mask is None:
             raise JobError(f"hole is {self.hole.value} but there is no mask whose hole it could mark: --mask FILE.")
+        if self.border is not Border.UNKNOWN and self.task is not None and tasks.by_name(self.task).kernel is None:
+            raise JobError(
+                f"border is {self.border.value} but {self.task} undoes no blur of a kernel; leave --border out."
+            )
         if self.grow is not None and self.task is not None and tasks.by_name(self.task).needs != "mask":
             raise JobError(f"grow is {self.grow} but {self.task} takes no mask; leave --grow out.")
 

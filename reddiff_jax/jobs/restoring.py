@@ -16,9 +16,10 @@ from reddiff_jax.jobs.finding import find_inputs
 from reddiff_jax.jobs.groups import Group
 from reddiff_jax.jobs.locking import LOCK, holding
 from reddiff_jax.jobs.manifest import MANIFEST, Manifest
-from reddiff_jax.jobs.noise_levels import NoiseEstimator
+from reddiff_jax.jobs.noise_levels import NoiseEstimator, look_of
 from reddiff_jax.jobs.options import Options
 from reddiff_jax.jobs.outputs import prepare_folder
+from reddiff_jax.jobs.places import check_log
 from reddiff_jax.jobs.planning import Plan, make_plan
 from reddiff_jax.jobs.resuming import (
     changed_inputs,
@@ -92,6 +93,8 @@ def restore(
         report(Event("note", text, 0.0))
 
     items, failures = find_inputs(inputs, out=out, measured=True, recorded=Manifest(path).sources(), say=say)
+    if log is not None:
+        check_log(log, inputs, items, options)
     for failure in failures:
         report(Event("failed", failure.name, 0.0, failure.reason))
     sizes = RememberedSizes(Path(cache) if cache is not None else None)
@@ -126,7 +129,9 @@ def restore(
             noted=dict(manifest.entries),
         )
         looked = pool.map(partial(attempt, look), own)
-        for item, plan in zip(own, looked, strict=True):
+        for item in own:
+            report(Event("look", item.name, 0.0, look_of(options, item)))
+            plan = next(looked)
             if stop():
                 plans.clear()  # which were to be done again would be noted wrongly without the others
                 break

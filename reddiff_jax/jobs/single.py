@@ -1,5 +1,7 @@
 """One picture in memory, restored as ``reddiff-jax restore`` restores a file."""
 
+import math
+import operator
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,10 +12,12 @@ import jax
 import numpy as np
 
 from reddiff_jax import _bars, pictures
+from reddiff_jax._checks import describe
 from reddiff_jax._text import shown
 from reddiff_jax.io import load_prior
 from reddiff_jax.jobs.errors import JobError
 from reddiff_jax.jobs.events import Event, Report
+from reddiff_jax.jobs.in_memory import is_pil, kernel_file, mask_file, picture_file
 from reddiff_jax.jobs.options import Options
 from reddiff_jax.jobs.restoring import restore as restore_files
 from reddiff_jax.masks import Hole
@@ -22,9 +26,10 @@ from reddiff_jax.priors import Prior
 AnyPicture: TypeAlias = str | Path | np.ndarray | jax.Array | Any
 """A file, an array, or a PIL image."""
 
+_SIGMA = (
+    "None, to estimate it, or a number for pixels in [-1, 1], such as 0.1; 25 gray levels of 255 are sigma=2 * 25 / 255"
+)
 _NAME = "picture"  # of the files that the picture becomes; random numbers depend on it
-_FAR = 4.0  # beyond the range of a picture with much noise
-_DARK = 0.05  # what a picture in [0, 1] has below
 
 
 def restore(
@@ -36,6 +41,8 @@ def restore(
     grow: int | None = None,
     kernel: str | Path | np.ndarray | jax.Array | None = None,
     sigma: float | None = None,
+    white: float | None = None,
+    page: int | None = None,
     prior: Prior | str | Path | None = None,
     channels: int | None = None,
     seed: int = 0,
@@ -54,6 +61,9 @@ def restore(
         grow: Pixels by which holes are grown; None: one for painted masks, none for arrays.
         kernel: The blur's kernel: a file, an array (h, w), or words: "gaussian:2.5", "defocus:4", "motion:15@30".
         sigma: Standard deviation of the noise for pixels in [-1, 1]; None: estimated from the picture.
+        white: The number that is white in a file or a PIL image of more than 8 bits that does not say it, such as 4095;
+            1.0 for many of floating-point numbers.
+        page: Which page of a file with several, counted from 1.
         prior: A prior, a converted checkpoint's folder, or a bundled prior's name; None: ``rd.load_prior()``.
         channels: Channels of the prior's pictures; None: what its network says, or 3.
         seed: Seed of everything drawn.
@@ -67,19 +77,25 @@ def restore(
 
     Raises:
         ValueError: In one line, for what cannot be restored.
+        FileNotFoundError: If there is no prior in the folder.
+
+    Warns:
+        UserWarning: For an array whose values are those of a picture in [0, 1].
     """
-    loaded = prior if isinstance(prior, Prior) else load_prior(prior)
-    channels = channels or int(getattr(getattr(loaded, "net", None), "in_channels", 3))
+    _check_words(task, hole, prior, changes)
+    sigma = None if sigma is None else _number("sigma", sigma, _SIGMA)
+    white = None if white is None else _number("white", white, "None or a number above 0, such as 4095 for 12 bits")
+    seed = _whole("seed", seed, "a whole number, such as seed=0")
+    grow, page, channels = (
+        None if value is None else _whole(name, value, "None or a whole number")
+        for name, value in (("grow", grow), ("page", page), ("channels", channels))
+    )
     with tempfile.TemporaryDirectory() as folder:
         inputs, out = Path(folder) / "in", Path(folder) / "out"
         inputs.mkdir()
-        path, white = _written(picture, inputs / _NAME)
-        mask_path = None if mask is None else _written_mask(mask, inputs / "mask", hole)
-        if isinstance(kernel, str | Path | None):
-            kernel_given = kernel
-        else:
-            kernel_given = inputs / "kernel.npy"
-            np.save(kernel_given, np.asarray(kernel))
+        path, white = picture_file(picture, inputs / _NAME, white=white, page=page)
+        mask_path = None if mask is None else mask_file(mask, inputs / "mask", hole)
+        kernel_given = None if kernel is None else kernel_file(kernel, inputs / "kernel")
         if hole is None:
             hole = Hole.BLACK if mask_path is not None and mask_path.suffix == ".npy" else Hole.AUTO
         options = Options(
@@ -90,16 +106,56 @@ def restore(
             kernel=kernel_given,
             sigma=sigma,
             white=white,
+            page=page,
             seed=seed,
             changes=changes or {},
         )
+        options.check()  # before a prior is loaded
         with _told(report, inputs) as tell:
-            outcome = restore_files([path], loaded, out=out, options=options, channels=channels, report=tell)
+            if not isinstance(prior, Prior):
+                tell(Event("look", _NAME, 0.0, "loading the prior"))
+                prior = load_prior(prior)
+            channels = channels or int(getattr(getattr(prior, "net", None), "in_channels", 3))
+            outcome = restore_files([path], prior, out=out, options=options, channels=channels, report=tell)
         if outcome.failures:
             reason = outcome.failures[0].reason.removeprefix(f"{path}: ").replace(f"{inputs}/", "")
             raise JobError(reason)
         restored = next(file for file in out.iterdir() if file.stem == path.stem)
         return _like(picture, restored, white)
+
+
+def _check_words(task: Any, hole: Any, prior: Any, changes: Any) -> None:
+    """Raises ValueError for arguments of another type, which would fail late."""
+    if not isinstance(task, str):
+        raise ValueError(f"restore: task is {describe(task)} but must be a task's name, such as 'inpaint'.")
+    if not isinstance(hole, Hole | None):
+        named = hole.upper() if isinstance(hole, str) and hole.upper() in Hole.__members__ else "BLACK"
+        raise ValueError(f"restore: hole is {describe(hole)} but must be None or a Hole, rd.masks.Hole.{named}.")
+    if not isinstance(prior, Prior | str | Path | None):
+        raise ValueError(
+            f"restore: prior is {describe(prior)} but must be a prior, such as rd.load_prior() is, or a folder's name."
+        )
+    if not isinstance(changes, Mapping | None):
+        raise ValueError(
+            f"restore: changes is {describe(changes)} but must be fields and their values, such as {{'num_steps': 10}}."
+        )
+
+
+def _number(name: str, value: Any, needed: str) -> float:
+    try:
+        number = math.nan if isinstance(value, str) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if math.isnan(number):
+        raise ValueError(f"restore: {name} is {describe(value)} but must be {needed}.")
+    return number
+
+
+def _whole(name: str, value: Any, needed: str) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise ValueError(f"restore: {name} is {describe(value)} but must be {needed}.") from None
 
 
 @contextmanager
@@ -126,69 +182,15 @@ def _told(report: Report | None, folder: Path) -> Iterator[Report]:
                 )
             elif event.kind != "note":
                 step = event.kind == "step"
-                update(event.done, shown(event.detail) if step else event.kind, event.left if step else None)
+                text = shown(event.detail) if step or event.kind == "look" else event.kind
+                update(event.done, text, event.left if step else None)
 
         yield tell
 
 
-def _written(picture: Any, path: Path) -> tuple[Path, float | None]:
-    """A file with the picture, and the number that is white in it where it must be said."""
-    if isinstance(picture, str | Path):
-        return Path(picture), None
-    if hasattr(picture, "save"):  # a PIL image; PNG holds its usual modes, TIFF the others
-        path = path.with_suffix(".png" if picture.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else ".tif")
-        picture.save(path)
-        return path, None
-    array = np.asarray(picture)
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)):
-        raise ValueError(
-            f"restore: picture has shape {array.shape} but must be (H, W), (H, W, 1) or (H, W, 3); call restore for "
-            "each picture of a batch."
-        )
-    array = array.reshape(*array.shape[:2], -1)
-    if array.dtype == np.uint8:
-        pictures.write_picture(path.with_suffix(".png"), pictures.to_float(array))
-        return path.with_suffix(".png"), None
-    if not np.issubdtype(array.dtype, np.floating):
-        raise ValueError(
-            f"restore: picture has type {array.dtype} but must be uint8, or floating-point in [-1, 1]; convert it, "
-            "such as by x / 32767.5 - 1 for 16 bits."
-        )
-    low, high = array.min(), array.max()
-    if not (np.isfinite(array).all() and low >= -_FAR and high <= _FAR) or (0 <= low <= _DARK and high <= 1):
-        raise ValueError(
-            f"restore: picture has values from {low:.3g} to {high:.3g} but floating-point pixels are "
-            "in [-1, 1], black to white; convert it, such as by 2 * x - 1 from [0, 1] or x / 127.5 - 1 from [0, 255]."
-        )
-    pictures.write_picture(path.with_suffix(".tif"), array, bits=pictures.FLOAT)
-    return path.with_suffix(".tif"), 1.0
-
-
-def _written_mask(mask: Any, path: Path, hole: Hole | None) -> Path:
-    """A file with the mask; one in memory must be what masks are here."""
-    if isinstance(mask, str | Path):
-        return Path(mask)
-    if hasattr(mask, "save"):
-        mask.save(path.with_suffix(".png"))
-        return path.with_suffix(".png")
-    array = np.asarray(mask, np.float32)
-    if not np.isin(array, (0, 1)).all():
-        raise ValueError(
-            f"restore: mask has values from {array.min():g} to {array.max():g} but must be of 0 (missing) and 1 "
-            "(observed); compare it, such as by mask > 0.5."
-        )
-    if hole is None and array.mean() < 0.5:
-        raise ValueError(
-            f"restore: mask has {1 - array.mean():.0%} of 0, which is missing; give 1 - mask if 1 marks the hole, or "
-            "hole=masks.Hole.BLACK if so much is missing."
-        )
-    np.save(path.with_suffix(".npy"), array)
-    return path.with_suffix(".npy")
-
-
 def _like(picture: Any, path: Path, white: float | None) -> Any:
     """The restored file as the kind of picture that came in."""
-    if isinstance(picture, str | Path) or hasattr(picture, "save"):
+    if isinstance(picture, str | Path) or is_pil(picture):
         from PIL import Image
 
         with Image.open(path) as image:

@@ -78,12 +78,14 @@ def operator(
         params: Pytree of arrays that all functions get as their first argument; ``jax.vmap`` gives each image its own.
 
     Raises:
-        TypeError: If ``fn`` or ``pinv`` cannot be called.
+        TypeError: If ``fn`` or ``pinv`` cannot be called, or JAX cannot trace ``fn``, as where NumPy computes in it.
         ValueError: If ``in_shape`` is not the shape of one image.
     """
     _check_callable("operator", fn=fn, pinv=pinv)
     in_shape = check_image_shape("operator: in_shape", in_shape)
-    return FunctionOperator(in_shape=in_shape, params=params, fn=fn, pinv_fn=pinv)
+    result = FunctionOperator(in_shape=in_shape, params=params, fn=fn, pinv_fn=pinv)
+    _traced("operator", "fn", result, in_shape, "a function with a derivative of its own (jax.custom_vjp)")
+    return result
 
 
 def linear_operator(
@@ -108,12 +110,16 @@ def linear_operator(
         params: Pytree of arrays that all functions get as their first argument.
 
     Raises:
-        TypeError: If a function cannot be called.
+        TypeError: If a function cannot be called, or JAX cannot trace it, as where NumPy computes in it.
         ValueError: If ``fn`` is not linear: use ``operator``.
     """
     _check_callable("linear_operator", fn=fn, adjoint=adjoint, pinv=pinv)
     in_shape = check_image_shape("linear_operator: in_shape", in_shape)
     result = LinearFunctionOperator(in_shape=in_shape, params=params, fn=fn, adjoint_fn=adjoint, pinv_fn=pinv)
+    y = _traced("linear_operator", "fn", result, in_shape, "jax.pure_callback and give adjoint=")
+    if y is not None:
+        remedy = "jax.pure_callback" if adjoint is not None else "jax.pure_callback in fn and give adjoint="
+        _traced("linear_operator", "adjoint", result.adjoint, y.shape, remedy, y.dtype)
     if is_visible(params):
         _check_linear(result)
     return result
@@ -127,6 +133,26 @@ def _check_callable(name: str, **functions: Any) -> None:
     for argument, function in functions.items():
         if not callable(function) and not (function is None and argument != "fn"):
             raise TypeError(f"{name}: {argument} is {describe(function)} but must be a function of one image.")
+
+
+def _traced(
+    factory: str, argument: str, fn: Callable[..., Array], shape: tuple[int, ...], wrapper: str, dtype: Any = None
+) -> jax.ShapeDtypeStruct | None:
+    """What ``fn`` returns, by shape and type; a TypeError in one line if JAX cannot look through it.
+
+    Without this NumPy in it fails in the middle of a run. What else is wrong with ``fn`` its first call says: None.
+    """
+    try:
+        return jax.eval_shape(fn, jax.ShapeDtypeStruct(shape, dtype or jnp.zeros(()).dtype))
+    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
+        reason = type(error).__name__
+    except Exception as error:
+        if "callbacks do not support JVP" not in str(error):
+            return None
+        reason = "a callback has no derivative"
+    raise TypeError(
+        f"{factory}: {argument} cannot be traced by JAX ({reason}). Write it with jax.numpy, or wrap it in {wrapper}."
+    )
 
 
 def _check_linear(operator: LinearFunctionOperator) -> None:

@@ -78,7 +78,7 @@ class PillowFile:
         alpha = mode in ("LA", "La", "RGBA", "RGBa", "PA") or ("transparency" in image.info and bits == 8)
         # What is converted to sRGB leaves its profile behind.
         profile = None if mode in ("CMYK", "LAB", "YCbCr", "HSV") else image.info.get("icc_profile")
-        return Form(height, width, bits, gray, alpha, self._white(bits), profile or None, _exif(image))
+        return Form(height, width, bits, gray, alpha, self._white(bits), profile or None, exif_of(image))
 
     def _white(self, bits: int) -> float | None:
         if bits != 16:
@@ -188,7 +188,7 @@ def _to_srgb(image: Any) -> Any:
         raise PictureError(f"its {image.mode} colours cannot be converted ({error}); save it as RGB") from error
 
 
-def _exif(image: Any) -> bytes | None:
+def exif_of(image: Any) -> bytes | None:
     """The EXIF data without rotation, sizes and preview."""
     from PIL import Image
 

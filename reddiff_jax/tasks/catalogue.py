@@ -16,7 +16,7 @@ import numpy as np
 
 from reddiff_jax import kernels, masks
 from reddiff_jax import operators as ops
-from reddiff_jax._text import meant
+from reddiff_jax._text import unknown_task
 from reddiff_jax.noise import gaussian
 from reddiff_jax.operators import Operator
 from reddiff_jax.problems import Problem
@@ -328,10 +328,7 @@ def by_name(name: str) -> Task:
         if int(match[2]) not in numbers:
             raise ValueError(f"unknown task {name!r}: {match[1]} takes a number from {numbers[0]} to {numbers[-1]}.")
         return _numbered(name, match[1], int(match[2]))
-    raise ValueError(
-        f"unknown task {name!r}; {meant(name, TASKS)}choose one of {', '.join(TASKS)}, or {', '.join(NUMBERED)} with "
-        "another number."
-    )
+    raise ValueError(unknown_task(name, TASKS))
 
 
 def example(name: str, channels: int = 3, *, draw: bool = False) -> Problem:

@@ -42,10 +42,11 @@ def denoise(restore, tmp_path):
         (("--batch-size", "0"), "batch-size is 0"),
         (("--tile", "8"), "tile is 8"),
         (("--seed", "-1"), "seed is -1"),
-        (("--task", "sharpen"), "unknown task 'sharpen'; choose one of denoise, inpaint"),
+        (("--task", "sharpen"), "unknown task 'sharpen'. To fill in: inpaint. To enlarge: bicubic4"),
         (("--solver", "magic"), "unknown solver 'magic'; choose one of noise_aware, red, reddiff"),
         (("--mask", "nowhere.png"), "denoise takes no mask"),
         (("--task", "inpaint", "--mask", "nowhere.png"), "mask nowhere.png does not exist"),
+        (("--border", "reflect"), "border is reflect but denoise undoes no blur of a kernel; leave --border out"),
         (("--flavour", "sweet"), "--flavour"),
         (("--task", "inpaint", "--hole", "grey"), "--hole is 'grey' but must be one of auto, black"),
         (("--task", "inpaint", "--hole", "white"), "hole is white but there is no mask"),
@@ -253,3 +254,31 @@ def test_a_demo_of_an_impossible_size(invoke, prior_folder, tmp_path):
 
 def test_info_of_no_prior(invoke, tmp_path):
     assert_one_line(invoke("info", tmp_path), "is no prior")
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("restore", "", "--task", "denoise", "--out", "o"), "an input name is empty"),
+        (("restore", "a.png", "", "--task", "denoise", "--out", "o"), "an input name is empty"),
+        (("restore", "a.png", "--task", "denoise", "--out", ""), "what follows --out is empty"),
+        (("measure", "a.png", "--task", "denoise", "--out="), "what follows --out is empty"),
+        (("evaluate", "", "b.png"), "an input name is empty"),
+    ],
+)
+def test_an_empty_name_is_not_the_current_folder(invoke, args, said):
+    assert_one_line(invoke(*args), said)
+
+
+def test_inputs_are_no_place_to_write_and_that_is_told_before_a_prior_is_loaded(invoke, photos, tmp_path):
+    options = ("--task", "denoise", "--prior", tmp_path / "none")
+    result = invoke("restore", photos, *options, "--out", photos, "--overwrite")
+    assert_one_line(result, "a.png would be overwritten by a result; choose another --out")
+    before = (photos / "a.png").read_bytes()
+    for log, said in ((photos / "a.png", "is one of the inputs"), (photos, "is a folder but must be a file")):
+        assert_one_line(invoke("restore", photos, *options, "--out", tmp_path / "out", "--log", log), "log", said)
+    assert (photos / "a.png").read_bytes() == before
+
+
+def test_a_folder_that_holds_a_prior_names_it(invoke, prior_folder):
+    assert_one_line(invoke("info", prior_folder.parent), f"did you mean {prior_folder}?")

@@ -30,3 +30,9 @@ def test_a_kernel_from_a_picture_sums_to_one(tmp_path):
     kernel = jobs.read_kernel(tmp_path / "kernel.png")
     assert kernel.shape == (5, 7)
     assert kernel.sum() == pytest.approx(1)
+
+
+def test_an_empty_name_is_not_the_current_folder():
+    items, failures = jobs.find_inputs([""])
+    assert items == []
+    assert [failure.reason for failure in failures] == ["an input name is empty; give a file or a folder."]

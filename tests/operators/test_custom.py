@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -49,3 +51,40 @@ def test_linear_operator_can_be_built_inside_jit():
 def test_what_cannot_be_called_is_refused(factory):
     with pytest.raises(TypeError, match=r"fn is .*a list.* but must be a function"):
         factory([1.0], SHAPE)
+
+
+def _by_numpy(x) -> Any:
+    return np.asarray(x)[::2]
+
+
+def _by_callback(x):
+    return jax.pure_callback(_by_numpy, jax.ShapeDtypeStruct((2, 6, 3), x.dtype), x, vmap_method="sequential")
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: ops.operator(_by_numpy, SHAPE), r"operator: fn cannot be traced by JAX \(TracerArrayConversionError"),
+        (
+            lambda: ops.linear_operator(_by_numpy, SHAPE),
+            r"linear_operator: fn cannot be .*pure_callback and give adjoint=",
+        ),
+        (
+            lambda: ops.linear_operator(lambda x: x if x.sum() > 0 else 2 * x, SHAPE),
+            r"fn cannot be .*TracerBoolConversion",
+        ),
+        (lambda: ops.linear_operator(_by_callback, SHAPE), r"adjoint cannot be .*no derivative\).* give adjoint="),
+        (lambda: ops.linear_operator(lambda x: x, SHAPE, adjoint=_by_numpy), r"adjoint cannot be traced by JAX"),
+    ],
+)
+def test_what_jax_cannot_trace_is_refused(build, words):
+    with pytest.raises(TypeError, match=words):
+        build()
+
+
+def test_a_callback_with_an_adjoint_is_an_operator():
+    def adjoint(y):
+        return jnp.zeros(SHAPE).at[::2].set(y)
+
+    operator = ops.linear_operator(_by_callback, SHAPE, adjoint=adjoint)
+    np.testing.assert_array_equal(jax.jit(operator)(jnp.ones(SHAPE)), np.ones((2, 6, 3)))

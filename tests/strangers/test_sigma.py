@@ -11,6 +11,7 @@ import reddiff_jax as rd
 from reddiff_jax import jobs, pictures
 from reddiff_jax.cli import app
 from reddiff_jax.cli._common import parse_sigma
+from reddiff_jax.cli.restore import _Told
 from reddiff_jax.jobs.noise_levels import ESTIMATED, GIVEN, OF_JPEG, OF_ROUNDING, NoiseEstimator, binned
 from reddiff_jax.jobs.planning import make_plan
 
@@ -185,3 +186,32 @@ def test_a_level_that_makes_no_sense_is_refused(tmp_path, command, sigma, said):
     assert result.exit_code == 2
     assert said in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_a_level_below_half_a_gray_level_is_not_doubted(tmp_path):
+    path = write(tmp_path / "a.png", 0.1)
+    y = pictures.read(path).pixels
+    assert NoiseEstimator().doubt(0.0023, "denoise", path, y) == ""
+    assert "is far from" in NoiseEstimator().doubt(0.01, "denoise", path, y)
+
+
+class _Bar:
+    def __init__(self):
+        self.texts = []
+
+    def __call__(self, fraction, text, left=None):
+        self.texts.append(text)
+
+
+@pytest.mark.parametrize(("sigma", "said"), [(None, "a, estimating the noise level"), (0.1, "a, reading")])
+def test_what_is_done_before_the_first_step_is_said(tmp_path, sigma, said):
+    write(tmp_path / "a.png", 0.1)
+    bar = _Bar()
+    jobs.restore(
+        [tmp_path / "a.png"],
+        rd.gaussian_prior(jnp.zeros((1, 1, 3)), 0.1, rd.schedules.linear()),
+        out=tmp_path / "out",
+        options=jobs.Options(task="inpaint", sigma=sigma),  # without a mask nothing is restored
+        report=_Told(bar),
+    )
+    assert bar.texts[0] == said
