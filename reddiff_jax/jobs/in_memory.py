@@ -11,7 +11,6 @@ from reddiff_jax._ranges import warn_of_image
 from reddiff_jax.masks import Hole
 from reddiff_jax.pictures._pillow import exif_of
 
-_FAR = 4.0  # beyond the range of a picture with much noise
 _OF_PNG = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 _OF_TIFF = ("CMYK", "LAB", "YCbCr", "I", "F")
 # Pillow writes no file of these; the other mode holds the same pixels.
@@ -169,7 +168,7 @@ def _check_pixels(array: np.ndarray) -> None:
             f"restore: {array.size - int(finite.sum())} of the {array.size} values of picture are not finite; replace "
             "them, and where they are missing hide them by a mask that is 0 there (task='inpaint')."
         )
-    if np.quantile(np.abs(array), 0.98) > _FAR:
+    if np.quantile(np.abs(array), 0.98) > pictures.FAR:
         raise ValueError(
             f"restore: picture has values from {array.min():.3g} to {array.max():.3g} but floating-point pixels are in "
             "[-1, 1], black to white; convert it, such as by x / 127.5 - 1 from [0, 255]."

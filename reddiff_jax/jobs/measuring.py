@@ -127,7 +127,7 @@ def _write(out: Path, name: str, measurement: Measurement, reference: np.ndarray
         for folder in (out, out / PREVIEWS, out / REFERENCES):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
         measurements.write_measurement(target, measurement)
-        pictures.write_picture(out / PREVIEWS / f"{name}.png", measurement.preview())
+        pictures.write_picture(out / PREVIEWS / f"{name}.png", np.clip(measurement.preview(), -1, 1))
         pictures.write_picture(out / REFERENCES / f"{name}.png", reference, bits=bits)
 
 

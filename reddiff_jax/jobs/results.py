@@ -87,6 +87,8 @@ class Result:
                 options = {"like": like, "bits": bits} if i < self.num_restored else {}
                 if like is not None and not like.form.gray and x.shape[-1] < channels:
                     x = np.repeat(x, channels, axis=-1)  # gray in a file of colours
+                # write_picture refuses what is far out, as no picture; a solver may leave that, and files cut it.
+                x = x if options.get("bits") == pictures.FLOAT else np.clip(x, -pictures.FAR, pictures.FAR)
                 pictures.write_picture(out / output, x, text=self.texts.get(i), **options)
 
 

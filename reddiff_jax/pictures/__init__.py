@@ -26,4 +26,5 @@ from reddiff_jax.pictures.reading import read_one as read_one
 from reddiff_jax.pictures.reading import read_picture as read_picture
 from reddiff_jax.pictures.reading import read_raw as read_raw
 from reddiff_jax.pictures.reading import read_uint8 as read_uint8
+from reddiff_jax.pictures.writing import FAR as FAR
 from reddiff_jax.pictures.writing import write_picture as write_picture

@@ -14,7 +14,7 @@ from reddiff_jax.pictures.form import FLOAT, SUFFIXES, Form, Picture
 from reddiff_jax.pictures.reading import read
 
 _TIFF = (".tif", ".tiff")
-_FAR = 4.0  # beyond the range of a picture with much noise
+FAR = 4.0  # beyond the range of a picture with much noise
 _MOST = 0.9  # of a picture's values: in [0, 255] at least a tenth are above 4
 
 
@@ -97,7 +97,7 @@ def _checked(x: Any) -> np.ndarray:
     if not np.isfinite(low + high):
         raise ValueError("write_picture: x has values that are not finite; replace them, such as by numpy.nan_to_num.")
     # Single values are far out in noisy measurements; those of a picture in [0, 255] nearly all are.
-    if max(-low, high) > _FAR and np.quantile(np.abs(x), _MOST) > _FAR:
+    if max(-low, high) > FAR and np.quantile(np.abs(x), _MOST) > FAR:
         raise ValueError(
             f"write_picture: x has values from {low:.3g} to {high:.3g} but pixels are in [-1, 1], black to white; "
             "convert it, such as by x / 127.5 - 1 from [0, 255]."

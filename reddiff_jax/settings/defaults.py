@@ -15,16 +15,7 @@ from reddiff_jax.settings.noise_aware import NoiseAwareSettings
 from reddiff_jax.settings.red import RedSettings
 from reddiff_jax.settings.reddiff import ReddiffSettings
 from reddiff_jax.settings.reddiff_var import ReddiffVarSettings
-from reddiff_jax.settings.samplers import (
-    DapsSettings,
-    DdnmSettings,
-    DdrmSettings,
-    DiffpirSettings,
-    DpsSettings,
-    McgSettings,
-    MmpsSettings,
-    PigdmSettings,
-)
+from reddiff_jax.settings.samplers import SAMPLERS
 from reddiff_jax.solvers import Solver
 
 SETTINGS: dict[str, type[Settings]] = {
@@ -33,14 +24,7 @@ SETTINGS: dict[str, type[Settings]] = {
         ReddiffSettings,
         ReddiffVarSettings,
         NoiseAwareSettings,
-        DpsSettings,
-        PigdmSettings,
-        DdrmSettings,
-        DdnmSettings,
-        McgSettings,
-        DiffpirSettings,
-        DapsSettings,
-        MmpsSettings,
+        *SAMPLERS,
         RedSettings,
     )
 }

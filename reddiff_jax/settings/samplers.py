@@ -150,3 +150,16 @@ class MmpsSettings(Settings):
     factory = staticmethod(mmps)
     help = "knows the estimate's covariance, through the network; Gaussian noise"
     space = MappingProxyType({"eta": _ETA, "start_timestep": _START})
+
+
+SAMPLERS: tuple[type[Settings], ...] = (
+    DpsSettings,
+    PigdmSettings,
+    DdrmSettings,
+    DdnmSettings,
+    McgSettings,
+    DiffpirSettings,
+    DapsSettings,
+    MmpsSettings,
+)
+"""All of this file, in the order in which they are listed."""
