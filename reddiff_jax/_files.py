@@ -193,17 +193,24 @@ def _create_folder(parent: Path) -> tuple[Path, int | None]:
         os.close(descriptor)
 
 
+@contextmanager
+def _left_over(partial: Path, flags: int) -> Iterator[bool]:
+    """Whether nobody writes it any more: its lock is free, or it is old where there are no locks. Holds the lock."""
+    descriptor = os.open(partial, flags)
+    try:
+        locked = lock(descriptor, wait=False)
+        yield bool(locked) or (locked is False and time.time() - os.fstat(descriptor).st_mtime > _LEFT_OVER)
+    finally:
+        os.close(descriptor)
+
+
 def _remove_left_over_folder(partial: Path) -> None:
     with suppress(OSError):
         if not partial.is_dir() or partial.is_symlink():
             return
-        descriptor = os.open(partial, os.O_RDONLY)
-        try:
-            locked = lock(descriptor, wait=False)
-            if locked or (locked is False and time.time() - os.fstat(descriptor).st_mtime > _LEFT_OVER):
+        with _left_over(partial, os.O_RDONLY) as is_left_over:
+            if is_left_over:
                 shutil.rmtree(partial, ignore_errors=True)
-        finally:
-            os.close(descriptor)
 
 
 @cache  # once a process: listing a folder of many files takes longer than writing one
@@ -212,13 +219,9 @@ def _remove_left_overs(folder: Path) -> None:
         with suppress(OSError):  # another process may remove it at the same time
             if not partial.is_file() or partial.is_symlink():
                 continue
-            descriptor = os.open(partial, os.O_RDWR)
-            try:
-                locked = lock(descriptor, wait=False)
-                if locked or (locked is False and time.time() - os.fstat(descriptor).st_mtime > _LEFT_OVER):
+            with _left_over(partial, os.O_RDWR) as is_left_over:
+                if is_left_over:
                     partial.unlink()
-            finally:
-                os.close(descriptor)
 
 
 def lock(descriptor: int, *, wait: bool) -> bool | None:

@@ -295,10 +295,13 @@ def test_an_array_that_looks_like_unit_range_is_warned_of(photo, tmp_path, noise
 )
 @pytest.mark.parametrize("noise", [0.0, 0.1])
 def test_arrays_in_range_are_not_warned_of(photo, tmp_path, change, noise):
-    picture_file(change(unit(photo)) + noise * (photo / 127.5 - 1), tmp_path / "a", white=None, page=None)
+    x = change(unit(photo)) + noise * (photo / 127.5 - 1)
+    path, white = picture_file(x, tmp_path / "a", white=None, page=None)  # a warning is an error here
+    assert (path.is_file(), white) == (True, 1.0)
 
 
 def test_a_single_hot_pixel_does_not_refuse_an_array(photo, tmp_path):
     x = pictures.to_float(photo)
     x[3, 3, 0] = 7
-    picture_file(x, tmp_path / "a", white=None, page=None)
+    path, white = picture_file(x, tmp_path / "a", white=None, page=None)
+    assert (path.is_file(), white) == (True, 1.0)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image, ImageCms
+from refusals import refusal
 
 import reddiff_jax as rd
 from reddiff_jax import pictures
@@ -33,15 +34,6 @@ def rgb16(rng) -> np.ndarray:
 
 def numbers(x, white):
     return np.round((x.astype(np.float64) + 1) * white / 2).astype(int)
-
-
-def refusal(path, **options) -> str:
-    """The error's one line."""
-    with pytest.raises(pictures.PictureError) as caught:
-        pictures.read(path, **options)
-    assert "\n" not in str(caught.value)
-    assert str(path) in str(caught.value)
-    return str(caught.value)
 
 
 # ---- modes of Pillow

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from refusals import refusal
 
 import reddiff_jax as rd
 from reddiff_jax import pictures
@@ -14,15 +15,6 @@ H, W = 6, 9
 @pytest.fixture
 def rgb(rng) -> np.ndarray:
     return rng.integers(0, 256, (H, W, 3), dtype=np.uint8)
-
-
-def refusal(path, **options) -> str:
-    """The error's one line."""
-    with pytest.raises(pictures.PictureError) as caught:
-        pictures.read(path, **options)
-    assert "\n" not in str(caught.value)
-    assert str(path) in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.uint32, np.uint64])
