@@ -19,15 +19,25 @@ from typing import Any
 __version__ = "0.2.0"
 
 
+def _parse(path: Path) -> list[ast.stmt]:
+    return ast.parse(path.read_text(encoding="utf-8")).body
+
+
 def _read_stub() -> dict[str, str]:
-    """Public name -> the module that holds it: ``__init__.pyi`` lists them, for type checkers, too."""
-    stub = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
-    return {
-        alias.name: node.module
-        for node in stub.body
-        if isinstance(node, ast.ImportFrom) and node.module is not None
-        for alias in node.names
-    }
+    """Public name -> the module that holds it: ``__init__.pyi`` lists them, for type checkers, too.
+
+    A package that the stub imports with ``*`` lists its public names itself, in ``__all__``.
+    """
+    root = Path(__file__).parent
+    homes = {}
+    for node in _parse(root / "__init__.pyi"):
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            names = [alias.name for alias in node.names]
+            if names == ["*"]:
+                package = _parse(root / node.module.rpartition(".")[2] / "__init__.py")
+                names = next(ast.literal_eval(line.value) for line in package if isinstance(line, ast.Assign))
+            homes |= dict.fromkeys(names, node.module)
+    return homes
 
 
 _HOMES = _read_stub()

@@ -18,3 +18,17 @@ from reddiff_jax.noise.quantization import UniformQuantization as UniformQuantiz
 from reddiff_jax.noise.quantization import uniform_quantization as uniform_quantization
 from reddiff_jax.noise.speckle import Speckle as Speckle
 from reddiff_jax.noise.speckle import speckle as speckle
+
+# What is public at the top level, too: `rd.NAME`.
+__all__ = [
+    "Noise",
+    "gaussian",
+    "impulse",
+    "poisson",
+    "poisson_attenuation",
+    "poisson_gaussian",
+    "poisson_magnitude",
+    "sigma_from_unit_range",
+    "speckle",
+    "uniform_quantization",
+]

@@ -81,3 +81,43 @@ from reddiff_jax.operators.super_resolution import super_resolution as super_res
 from reddiff_jax.operators.varying_blur import VaryingBlur as VaryingBlur
 from reddiff_jax.operators.varying_blur import grid_weights as grid_weights
 from reddiff_jax.operators.varying_blur import varying_blur as varying_blur
+
+# What is public at the top level, too: `rd.NAME`.
+__all__ = [
+    "LinearOperator",
+    "Operator",
+    "SpectralOperator",
+    "bicubic",
+    "blur",
+    "coil_maps",
+    "colorization",
+    "compose",
+    "compressed_sensing",
+    "demosaicing",
+    "denoising",
+    "fan_ct",
+    "gaussian_blur",
+    "gaussian_sensing",
+    "grid_weights",
+    "hdr",
+    "inpainting",
+    "jpeg",
+    "linear_operator",
+    "matrix_operator",
+    "motion_blur",
+    "mri",
+    "nonlinear_blur",
+    "on_channels",
+    "operator",
+    "parallel_ct",
+    "phase_retrieval",
+    "quantization",
+    "radial_mri",
+    "radial_trajectory",
+    "saturated_blur",
+    "stacked",
+    "super_resolution",
+    "uniform_blur",
+    "varying_blur",
+    "view_angles",
+]

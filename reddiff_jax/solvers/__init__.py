@@ -84,3 +84,30 @@ from reddiff_jax.solvers.reddiff_var import reddiff_var as reddiff_var
 from reddiff_jax.solvers.reddiff_var import reddiff_var_gradient as reddiff_var_gradient
 from reddiff_jax.solvers.reddiff_var import sds_var as sds_var
 from reddiff_jax.solvers.reddiff_var import sds_var_gradient as sds_var_gradient
+
+# What is public at the top level, too: `rd.NAME`.
+__all__ = [
+    "Solver",
+    "averaged",
+    "daps",
+    "ddim",
+    "ddnm",
+    "ddrm",
+    "diffpir",
+    "dps",
+    "langevin_step",
+    "mcg",
+    "mmps",
+    "noise_aware",
+    "optax_step",
+    "perturb_and_optimise",
+    "pigdm",
+    "proximal_step",
+    "red",
+    "reddiff",
+    "reddiff_gradient",
+    "reddiff_published",
+    "reddiff_var",
+    "sds",
+    "sds_var",
+]
