@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
+from docs_pages import blocks
 
 import reddiff_jax as rd
 
@@ -113,6 +114,19 @@ def test_deepinvs_test_takes_the_model_and_both_bridges_restore_alike(name, torc
         expected = deepinv.loss.metric.PSNR()(restored[-1], x).mean()
         assert judged["PSNR"] == pytest.approx(float(expected), abs=0.01)
     np.testing.assert_allclose(restored[0], restored[1], atol=1e-3)  # three conjugate gradients in float32
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:non_blocking_transfers")  # deepinv's own, on a CPU
+@pytest.mark.filterwarnings("ignore:Update progress bar")
+def test_the_pages_code_runs(torch, physics, x):
+    (code,) = blocks("docs/guides/enter.md", "py")  # not "python", which runs without deepinv
+    prior = rd.gaussian_prior(jnp.zeros(HWC), jnp.full(HWC, 0.3), rd.schedules.linear())
+    theirs = physics["inpainting"]
+    pairs = [{"x": image, "y": theirs(image[None])[0]} for image in x]
+    found = {"rd": rd, "prior": prior, "physics": theirs, "dataloader": torch.utils.data.DataLoader(pairs)}
+    exec(code, found)
+    assert found["model"](theirs(x), theirs).shape == x.shape
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 import typer
-from docs_pages import PAGES, ROOT, blocks
+from docs_pages import EXAMPLES, PAGES, ROOT, blocks, text
 
 from reddiff_jax import io, settings, tasks
 from reddiff_jax.cli import app
@@ -21,13 +21,13 @@ TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULT
 
 def _lines(page: str) -> list[list[str]]:
     """Words of each command in a page's shell blocks, and in its text."""
-    inline = re.findall(r"`((?:reddiff-jax|make|python -m) [^`]+)`", PAGES[page].read_text())
-    text = "\n".join([*blocks(page, "sh"), *inline]).replace("\\\n", " ")
-    return [words for line in text.splitlines() if (words := shlex.split(line, comments=True))]
+    inline = re.findall(r"`((?:reddiff-jax|make|python -m) [^`]+)`", text(page))
+    lines = "\n".join([*blocks(page, "sh"), *inline]).replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
 def _commands() -> list:
-    found = [(page, words) for page in PAGES for words in _lines(page)]
+    found = [(page, words) for page in [*PAGES, *EXAMPLES] for words in _lines(page)]
     return [pytest.param(words, id=f"{page}: {' '.join(words)[:60]}") for page, words in found]
 
 
@@ -62,9 +62,9 @@ def _check_call(words: list[str]) -> None:
             assert following in io.bundled_priors() or "/" not in following.removesuffix("/prior")
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, *EXAMPLES])
 def test_an_option_in_the_text_exists(page):
     known = {
         name for each in COMMANDS.values() for param in each.params for name in (*param.opts, *param.secondary_opts)
     }
-    assert set(re.findall(r"`(--[a-z-]+)", PAGES[page].read_text())) <= known
+    assert set(re.findall(r"`(--[a-z-]+)", text(page))) <= known
