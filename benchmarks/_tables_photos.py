@@ -36,6 +36,22 @@ def noise_levels_denoising() -> str:
     return markdown(table, list(table[0])) + measured_on(result, "denoised by the default solver")
 
 
+def views() -> str:
+    result = load("views")
+    cells = {(row["method"], row["sigma"]): row for row in result["rows"]}
+    sigmas = dict.fromkeys(sigma for _, sigma in cells)
+    table = []
+    for method in dict.fromkeys(method for method, _ in cells):
+        name, evaluations = method.rsplit(", ", 1)
+        row = {"method": "`rd.tweedie`" if name == "tweedie" else name, "evaluations": evaluations}
+        for sigma in sigmas:
+            cell = cells[method, sigma]
+            row[f"sigma {sigma:g}"] = f"{cell['psnr']:.2f} / {cell['lpips']:.4f}"
+        table.append(row)
+    how = f"PSNR in dB / LPIPS, means over {len(result['settings']['photos'])} photos of {result['settings']['size']} px"
+    return markdown(table, list(table[0])) + measured_on(result, how)
+
+
 def borders() -> str:
     result = load("borders")
     names = {

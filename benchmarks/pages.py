@@ -31,6 +31,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "forward": speed.forward,
     "framing": quality.framing,
     "growing": photos.growing,
+    "views": photos.views,
     "headline": quality.headline,
     "medical": quality.medical,
     "memory": speed.memory,

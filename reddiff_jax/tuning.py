@@ -272,6 +272,8 @@ def tune(
     first = default_settings(problem, solver) if first is None else first.fitted(problem.operator)
     first = first if num_steps is None else first.changed({"num_steps": num_steps})
     check_serves(first, problem)
+    if not first.space:
+        raise ValueError(f"{first.name} has no settings to search; name another solver, noise_aware for example.")
     fields = list(first.space) if vary is None else list(vary)
     if unknown := [name for name in fields if name not in first.space]:
         raise ValueError(

@@ -449,6 +449,14 @@ SOLVERS = [
     SolverCase(
         "pigdm", "pigdm", lambda prior: rd.pigdm(prior, num_steps=6), needs=ops.SpectralOperator, needs_gaussian=True
     ),
+    SolverCase(
+        "tweedie",
+        "tweedie",
+        lambda prior: rd.tweedie(prior, num_steps=4),
+        needs=ops.Denoising,
+        needs_gaussian=True,
+        walks_timesteps=False,
+    ),
     SolverCase("red", "red", lambda prior: rd.red(prior, num_steps=6), needs=ops.LinearOperator, walks_timesteps=False),
     SolverCase(
         "red_admm",

@@ -41,3 +41,4 @@ from reddiff_jax.settings.samplers import DpsSettings as DpsSettings
 from reddiff_jax.settings.samplers import McgSettings as McgSettings
 from reddiff_jax.settings.samplers import MmpsSettings as MmpsSettings
 from reddiff_jax.settings.samplers import PigdmSettings as PigdmSettings
+from reddiff_jax.settings.tweedie import TweedieSettings as TweedieSettings

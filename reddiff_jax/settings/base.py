@@ -160,7 +160,7 @@ class Settings:
                 raise self._lacks(word(name))
         return replace(self, **changes)
 
-    def drawing(self) -> Self:
+    def drawing(self) -> "Settings":
         """The settings with which restorations of one measurement differ as its posterior does; these if none do."""
         return self
 
@@ -196,7 +196,9 @@ class Settings:
         """
         given, equals, value = text.partition("=")
         if not equals:
-            raise ValueError(f"{text!r} is no setting; give its name and value: {next(iter(cls.space))}=0.5, say.")
+            first = fields(cls)[0]
+            example = f"{word(first.name)}={first.default}"
+            raise ValueError(f"{text!r} is no setting; give its name and value, such as {example}.")
         name = field_name(given)
         kinds = {field.name: field.type for field in fields(cls)}
         if name not in kinds:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from reddiff_jax._checks import check_type, numbers
 from reddiff_jax.noise import Gaussian
-from reddiff_jax.operators import LinearOperator
+from reddiff_jax.operators import Denoising, LinearOperator
 from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem, likelihood
 from reddiff_jax.settings.base import Rows, Settings, interpolate
@@ -16,6 +16,7 @@ from reddiff_jax.settings.red import RedSettings
 from reddiff_jax.settings.reddiff import ReddiffSettings
 from reddiff_jax.settings.reddiff_var import ReddiffVarSettings
 from reddiff_jax.settings.samplers import SAMPLERS
+from reddiff_jax.settings.tweedie import TweedieSettings
 from reddiff_jax.solvers import Solver
 
 SETTINGS: dict[str, type[Settings]] = {
@@ -26,6 +27,7 @@ SETTINGS: dict[str, type[Settings]] = {
         NoiseAwareSettings,
         *SAMPLERS,
         RedSettings,
+        TweedieSettings,
     )
 }
 """The settings of each solver, by its name."""
@@ -133,6 +135,8 @@ def by_name(solver: str) -> type[Settings]:
 def default_name(problem: Problem) -> str:
     """Name of the solver that restores such measurements best."""
     gaussian = isinstance(problem.noise, Gaussian)
+    if gaussian and isinstance(problem.operator, Denoising):
+        return "tweedie"
     return "noise_aware" if gaussian and kind_of(problem.operator) not in PUBLISHED_IS_BETTER else "reddiff"
 
 
@@ -173,6 +177,7 @@ def default_solver(prior: Prior, problem: Problem, *, sample: bool = False) -> S
 
     It looks at the operator's type, for masks at whether pixels or holes are missing, and at the noise:
 
+    - Nothing but Gaussian noise: the posterior mean by Tweedie's formula, which takes one evaluation a view.
     - Gaussian noise: noise-aware RED-diff, the mean of short runs; for JPEG, quantisation, saturated blur and phase
       retrieval, RED-diff with settings for that operator and noise level.
     - Other noise: RED-diff with ``data_term=rd.likelihood`` and its settings for that operator, at the noise level

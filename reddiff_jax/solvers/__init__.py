@@ -84,6 +84,9 @@ from reddiff_jax.solvers.reddiff_var import reddiff_var as reddiff_var
 from reddiff_jax.solvers.reddiff_var import reddiff_var_gradient as reddiff_var_gradient
 from reddiff_jax.solvers.reddiff_var import sds_var as sds_var
 from reddiff_jax.solvers.reddiff_var import sds_var_gradient as sds_var_gradient
+from reddiff_jax.solvers.tweedie import Tweedie as Tweedie
+from reddiff_jax.solvers.tweedie import TweedieState as TweedieState
+from reddiff_jax.solvers.tweedie import tweedie as tweedie
 
 # What is public at the top level, too: `rd.NAME`.
 __all__ = [
@@ -110,4 +113,5 @@ __all__ = [
     "reddiff_var",
     "sds",
     "sds_var",
+    "tweedie",
 ]
