@@ -48,7 +48,9 @@ def views() -> str:
             cell = cells[method, sigma]
             row[f"sigma {sigma:g}"] = f"{cell['psnr']:.2f} / {cell['lpips']:.4f}"
         table.append(row)
-    how = f"PSNR in dB / LPIPS, means over {len(result['settings']['photos'])} photos of {result['settings']['size']} px"
+    how = (
+        f"PSNR in dB / LPIPS, means over {len(result['settings']['photos'])} photos of {result['settings']['size']} px"
+    )
     return markdown(table, list(table[0])) + measured_on(result, how)
 
 

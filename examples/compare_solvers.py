@@ -45,9 +45,5 @@ psnr_noise_aware, psnr_worst = psnr["noise-aware"], min(psnr.values())
 
 panels = {"photo": photo, f"measured, {psnr_measured:.1f} dB": problem.y}
 panels |= {f"{name}, {psnr[name]:.1f} dB": x for name, x in restored.items()}
-figure, axes = plt.subplots(2, 4, figsize=(9.6, 5.1), layout="constrained")
-for axis, (title, image) in zip(axes.flat, panels.items(), strict=True):
-    axis.imshow((image.clip(-1, 1) + 1) / 2)
-    axis.set_title(title, fontsize=10)
-    axis.axis("off")
+rd.plot.panel(panels, columns=4)
 plt.show()

@@ -41,9 +41,5 @@ columns = {
     f"back-projection, {psnr_back_projection:.1f} dB": back_projection,
     f"restored, {psnr_restored:.1f} dB": restored,
 }
-figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.5), layout="constrained")
-for axis, (title, image) in zip(axes, columns.items(), strict=True):
-    axis.imshow(image[..., 0], cmap="gray", vmin=-1, vmax=0.2)
-    axis.set_title(title)
-    axis.axis("off")
+rd.plot.panel(columns, high=0.2)
 plt.show()

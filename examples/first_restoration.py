@@ -41,9 +41,5 @@ columns = {
     f"measured, {psnr_measured:.1f} dB": problem.y,
     f"restored, {psnr_restored:.1f} dB": restored,
 }
-figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.5), layout="constrained")
-for axis, (title, image) in zip(axes, columns.items(), strict=True):
-    axis.imshow((image.clip(-1, 1) + 1) / 2)
-    axis.set_title(title)
-    axis.axis("off")
+rd.plot.panel(columns)
 plt.show()

@@ -12,7 +12,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import jax.numpy as jnp
 import matplotlib.pyplot as plt
 
 import reddiff_jax as rd
@@ -70,13 +69,14 @@ num_first, num_all = len(first), len(done())
 assert untouched == before
 
 # %%
-figure, axes = plt.subplots(2, 6, figsize=(9.6, 3.7), layout="constrained")
-for (above, below), (name, photo) in zip(axes.T, photos.items(), strict=True):
-    image = rd.read_picture(restored / f"{name}.png")
-    above.imshow((rd.read_picture(small / f"{name}.png") + 1) / 2)
-    below.imshow((image + 1) / 2)
-    below.set_title(f"{rd.metrics.psnr(jnp.asarray(image), photo):.1f} dB", fontsize=10)
-    above.set_title("first run" if name in first else "resumed", fontsize=10)
-    above.axis("off")
-    below.axis("off")
+finished = {name: rd.read_picture(restored / f"{name}.png") for name in photos}
+psnr = {name: rd.metrics.psnr(finished[name], photo) for name, photo in photos.items()}
+before_and_after = {
+    "low resolution": [rd.read_picture(small / f"{name}.png") for name in photos],
+    "restored": finished.values(),
+}
+titles = [
+    f"{'first run' if name in first else 'resumed'}, {psnr[name]:.1f} dB" for name in photos
+]
+rd.plot.rows(before_and_after, titles=titles)
 plt.show()

@@ -50,10 +50,11 @@ least_gain = jnp.min(psnr_restored - psnr_measured)
 mean_measured, mean_restored = jnp.mean(psnr_measured), jnp.mean(psnr_restored)
 
 pairs = jnp.concatenate([problems.y, restored], axis=1)  # the restoration below
-figure, axes = plt.subplots(2, 8, figsize=(9.6, 5.4), layout="constrained")
-for axis, pair, decibels in zip(axes.flat, pairs, psnr_restored, strict=True):
-    axis.imshow((pair.clip(-1, 1) + 1) / 2)
-    axis.set_title(f"{decibels:.1f} dB", fontsize=9)
-    axis.axis("off")
-figure.suptitle("above: measured, below: restored, with its PSNR", fontsize=11)
+rd.plot.panel(
+    {
+        f"{i + 1}: {decibels:.1f} dB": pair
+        for i, (pair, decibels) in enumerate(zip(pairs, psnr_restored, strict=True))
+    },
+    columns=8,
+)
 plt.show()

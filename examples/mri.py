@@ -66,9 +66,5 @@ panels = {
     f"least squares, {psnr_least_squares:.1f} dB": magnitude(least_squares),
     f"restored, {psnr_restored:.1f} dB": magnitude(restored),
 }
-figure, axes = plt.subplots(1, 4, figsize=(9.6, 2.8), layout="constrained")
-for axis, (title, image) in zip(axes, panels.items(), strict=True):
-    axis.imshow(image[..., 0], cmap="gray", vmin=0, vmax=1)
-    axis.set_title(title, fontsize=10)
-    axis.axis("off")
+rd.plot.panel(panels, low=0)
 plt.show()

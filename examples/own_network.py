@@ -113,10 +113,5 @@ rows = {
     f"restored\n{psnr_restored:.1f} dB": restored,
     "truth": test,
 }
-figure, axes = plt.subplots(3, 10, figsize=(9.6, 3.2), layout="constrained")
-for line, (title, images) in zip(axes, rows.items(), strict=True):
-    for axis, image in zip(line, images, strict=False):
-        axis.imshow(image[..., 0], cmap="gray", vmin=-1, vmax=1)
-        axis.set(xticks=[], yticks=[])
-    line[0].set_ylabel(title)
+rd.plot.rows({name: images[:10] for name, images in rows.items()})
 plt.show()

@@ -67,10 +67,5 @@ columns = {
     f"least squares, {psnr_least_squares:.1f} dB": least_squares,
     f"restored, {psnr_restored:.1f} dB": restored,
 }
-figure, axes = plt.subplots(1, 4, figsize=(9.6, 2.8), layout="constrained")
-for axis, (title, image) in zip(axes, columns.items(), strict=True):
-    axis.imshow(image[..., 0], cmap="gray", vmin=-0.8, vmax=0.8, aspect="auto")
-    axis.set_title(title, fontsize=10)
-    axis.set(xticks=[], yticks=[])
-axes[1].set(xlabel="microphone", ylabel="time")
+rd.plot.panel(columns, low=-0.8, high=0.8)
 plt.show()

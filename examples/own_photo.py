@@ -47,9 +47,5 @@ pictures = {
     "mask": mask,
     f"restored, {psnr_restored:.1f} dB": restored,
 }
-figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.5), layout="constrained")
-for axis, (title, picture) in zip(axes, pictures.items(), strict=True):
-    axis.imshow(picture, cmap="gray")
-    axis.set_title(title)
-    axis.axis("off")
+rd.plot.panel(pictures)
 plt.show()

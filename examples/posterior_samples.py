@@ -47,24 +47,5 @@ worst_coverage = jnp.max(jnp.abs(covered - levels))
 error = jnp.abs(mean - photo)
 correlation = jnp.corrcoef(spread.mean(-1).ravel(), error.mean(-1).ravel())[0, 1]
 
-pictures = {
-    "measured": problem.y,
-    f"a sample, {psnr_sample:.1f} dB": samples[0],
-    f"their mean, {psnr_mean:.1f} dB": mean,
-}
-maps = {"spread of the samples": spread, "error of the mean": error}
-figure, axes = plt.subplots(2, 3, figsize=(9.6, 6.2), layout="constrained")
-for axis, (title, image) in zip(axes[0], pictures.items(), strict=True):
-    axis.imshow((image.clip(-1, 1) + 1) / 2)
-    axis.set_title(title)
-    axis.axis("off")
-for axis, (title, image) in zip(axes[1], maps.items(), strict=False):
-    axis.imshow(image.mean(-1), cmap="magma", vmin=0, vmax=0.4)
-    axis.set_title(title)
-    axis.axis("off")
-axis = axes[1, 2]
-axis.plot([0, 1], [0, 1], color="gray", linewidth=1)
-axis.plot(levels, covered, "o-")
-axis.set(xlabel="interval's level", ylabel="missing pixels inside", aspect="equal")
-axis.set_title("coverage")
+rd.plot.samples(samples, photo, measured=problem.y, where=missing)
 plt.show()

@@ -43,17 +43,8 @@ best = int(jnp.argmax(psnr))
 psnr_best, psnr_smallest, psnr_largest = psnr[best], psnr[0], psnr[-1]
 psnr_measured = rd.metrics.psnr(problem.y, photo)
 
-figure, axes = plt.subplot_mosaic(
-    [["curve", 0, best, 11]],
-    figsize=(9.6, 2.8),
-    width_ratios=[1.4, 1, 1, 1],
-    layout="constrained",
-)
-axes["curve"].semilogx(lams, psnr, "o-")
-axes["curve"].axhline(psnr_measured, color="gray", linewidth=1)
-axes["curve"].set(xlabel="lam", ylabel="PSNR in dB", title="gray line: the measurement")
-for place in (0, best, 11):
-    axes[place].imshow((restored[place].clip(-1, 1) + 1) / 2)
-    axes[place].set_title(f"lam {lams[place]:.2g}, {psnr[place]:.1f} dB")
-    axes[place].axis("off")
+titles = [
+    f"lam {lam:.2g}, {decibels:.1f} dB" for lam, decibels in zip(lams, psnr, strict=True)
+]
+rd.plot.panel(dict(zip(titles, restored, strict=True)), columns=6)
 plt.show()

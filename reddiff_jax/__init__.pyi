@@ -6,6 +6,7 @@ from reddiff_jax import metrics as metrics
 from reddiff_jax import nets as nets
 from reddiff_jax import noise as noise
 from reddiff_jax import operators as operators
+from reddiff_jax import plot as plot
 from reddiff_jax import priors as priors
 from reddiff_jax import problems as problems
 from reddiff_jax import repulsion as repulsion

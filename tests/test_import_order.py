@@ -27,7 +27,7 @@ ORDER = [
     {"solvers"},
     {"running", "io", "repulsion"},
     {"converting", "exporting", "diagnostics", "progress"},
-    {"batching", "tasks", "settings"},
+    {"batching", "tasks", "settings", "plot"},
     {"measurements", "tuning", "training"},
     {"jobs"},
     {"cli", "__main__"},
@@ -68,13 +68,16 @@ def _in_package(name: str) -> bool:
 
 
 def _top_level(path: Path) -> ast.Module:
-    """The module without its functions, whose imports only happen when they are called."""
+    """The module without its functions, whose imports only happen when they are called, and what is for types."""
 
     class DropFunctions(ast.NodeTransformer):
         def visit_FunctionDef(self, node):
             return None
 
         visit_AsyncFunctionDef = visit_FunctionDef
+
+        def visit_If(self, node):
+            return None if ast.unparse(node.test) == "TYPE_CHECKING" else node
 
     return DropFunctions().visit(ast.parse(path.read_text()))
 
