@@ -55,7 +55,7 @@ def test_an_example_begins_with_a_title_and_a_sentence_and_ends_in_a_picture(nam
     assert first[1].startswith("# # ")
     assert first[3].startswith("# ")
     assert SCRIPTS[name].rstrip().endswith("plt.show()")
-    assert SCRIPTS[name].count("plt.subplot") == 1
+    assert "rd.plot." in SCRIPTS[name]
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
