@@ -30,6 +30,7 @@ ORDER = [
     {"batching", "tasks", "settings", "plot"},
     {"measurements", "tuning", "training"},
     {"jobs"},
+    {"app"},
     {"cli", "__main__"},
 ]
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}

@@ -192,7 +192,7 @@ def test_diverged_trials_are_never_chosen():
         ({"solver": "magic"}, "unknown solver 'magic'"),
         ({"task_name": "hdr", "solver": "ddrm"}, "ddrm cannot do hdr"),
         ({"budget": 0}, "budget is 0"),
-        ({"vary": ["scale"]}, "noise_aware is not searched over scale"),
+        ({"solver": "noise_aware", "vary": ["scale"]}, "noise_aware is not searched over scale"),
         ({"num_steps": 0}, "steps is 0"),
     ],
 )

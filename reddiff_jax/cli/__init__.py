@@ -13,6 +13,7 @@ from reddiff_jax.cli.gallery import gallery
 from reddiff_jax.cli.info import info
 from reddiff_jax.cli.measure import measure
 from reddiff_jax.cli.restore import restore
+from reddiff_jax.cli.serve import serve
 from reddiff_jax.cli.train import train
 from reddiff_jax.cli.tune import tune
 
@@ -42,6 +43,7 @@ def _options(
 
 for command in (demo, measure, restore, evaluate, train, convert, gallery, tune, info):
     app.command()(command)
+app.command("app")(serve)
 
 
 def main() -> None:

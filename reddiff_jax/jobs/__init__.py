@@ -41,3 +41,4 @@ from reddiff_jax.jobs.training import ResidualArchitecture as ResidualArchitectu
 from reddiff_jax.jobs.training import UNetArchitecture as UNetArchitecture
 from reddiff_jax.jobs.training import train_prior as train_prior
 from reddiff_jax.jobs.tuning import tune_settings as tune_settings
+from reddiff_jax.jobs.words import sigma_in_words as sigma_in_words

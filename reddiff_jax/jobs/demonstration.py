@@ -72,7 +72,13 @@ class DemoResult:
 
 
 _PINV = "pinv"
-_NAMES = {_PINV: "A+ y", "noise_aware": "noise-aware RED-diff", "reddiff": "RED-diff", "diffpir": "DiffPIR"}
+_NAMES = {
+    _PINV: "A+ y",
+    "noise_aware": "noise-aware RED-diff",
+    "reddiff": "RED-diff",
+    "tweedie": "Tweedie, mirrored",
+    "diffpir": "DiffPIR",
+}
 # Of the other solvers the best on two of the photos' four tasks, within 0.2 dB on two (benchmarks/quality.py).
 BASELINE = DiffpirSettings.name
 

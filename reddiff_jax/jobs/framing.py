@@ -39,6 +39,11 @@ class _Framed:
     columns: jax.Array
 
     @property
+    def is_denoising(self) -> bool:
+        """Whether the operator is: the frame shows the noisy picture, mirrored."""
+        return self.operator.is_denoising
+
+    @property
     def observed(self) -> Float[Array, "h w 1"]:
         """Mask that is 1 where something was measured."""
         rows, columns = (index == jnp.arange(index.size) for index in (self.rows, self.columns))

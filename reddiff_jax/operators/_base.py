@@ -36,6 +36,9 @@ class Operator(Repr, abc.ABC):
     keeps_scale = False
     """Whether the measured part of an image has the norm of its measurement, as Fourier transforms have here."""
 
+    is_denoising = False
+    """Whether ``pinv(y)`` is the whole image with the measurement's white noise, and nothing else is wrong with it."""
+
     # So that numpy numbers leave ``2 * operator`` to __rmul__.
     __array_ufunc__ = None
 

@@ -13,6 +13,7 @@ class Denoising(SpectralOperator):
     """The identity ``y = x``; build it with ``denoising``."""
 
     keeps_range = True
+    is_denoising = True
 
     @property
     def singulars(self) -> Float[Array, "1 1 1"]:

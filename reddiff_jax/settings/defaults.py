@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from reddiff_jax._checks import check_type, numbers
 from reddiff_jax.noise import Gaussian
-from reddiff_jax.operators import Denoising, LinearOperator
+from reddiff_jax.operators import LinearOperator
 from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem, likelihood
 from reddiff_jax.settings.base import Rows, Settings, interpolate
@@ -135,7 +135,7 @@ def by_name(solver: str) -> type[Settings]:
 def default_name(problem: Problem) -> str:
     """Name of the solver that restores such measurements best."""
     gaussian = isinstance(problem.noise, Gaussian)
-    if gaussian and isinstance(problem.operator, Denoising):
+    if gaussian and problem.operator.is_denoising:
         return "tweedie"
     return "noise_aware" if gaussian and kind_of(problem.operator) not in PUBLISHED_IS_BETTER else "reddiff"
 

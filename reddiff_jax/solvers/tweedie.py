@@ -18,7 +18,6 @@ from jaxtyping import Array, Int
 from reddiff_jax._checks import check_whole
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Condition, Image, Key
-from reddiff_jax.operators import Denoising
 from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem, check_single
 from reddiff_jax.solvers._base import Solver, known_sigma_y
@@ -53,7 +52,7 @@ class Tweedie(Solver[TweedieState]):
     def init(self, key: Key, problem: Problem) -> TweedieState:
         """Returns the state before the first view: y."""
         check_single(problem)
-        if not isinstance(problem.operator, Denoising):
+        if not problem.operator.is_denoising:
             raise TypeError(
                 f"tweedie removes noise alone, from what rd.denoising measures; {type(problem.operator).__name__} "
                 f"is not that operator. Use rd.default_solver."
@@ -65,14 +64,14 @@ class Tweedie(Solver[TweedieState]):
                 f"tweedie: num_steps is {self.num_views} but must be {NUM_MIRRORED} at most for a picture of "
                 f"{width} x {height}, which is not square: transposed views have another shape."
             )
-        return TweedieState(jnp.asarray(problem.y, float), jnp.zeros((), jnp.int32))
+        return TweedieState(self.noisy(problem), jnp.zeros((), jnp.int32))
 
     def step(self, key: Key, state: TweedieState, problem: Problem) -> tuple[TweedieState, SamplerInfo]:
         """Denoises one more view; draws nothing."""
         schedule, sigma_y = self.prior.schedule, known_sigma_y("tweedie", problem, "")
         t = schedule.fractional(sigma_y)
         alpha_t, sigma_t = schedule(t)
-        y = self.view(jnp.asarray(problem.y, float), state.step)
+        y = self.view(self.noisy(problem), state.step)
         part = jnp.minimum(sigma_y * alpha_t / sigma_t, 1.0) ** 2
         denoised = self.prior.denoise(alpha_t * y, t, self.view_condition(problem, state.step))
         x_hat = self.view_back(y + part * (denoised - y), state.step)
@@ -84,6 +83,10 @@ class Tweedie(Solver[TweedieState]):
     def estimate(self, state: TweedieState) -> Image:
         """Returns the mean over the views seen so far."""
         return state.mean
+
+    def noisy(self, problem: Problem) -> Image:
+        """The picture with its noise, y itself for ``rd.denoising``."""
+        return jnp.asarray(problem.operator.pinv(problem.y), float)
 
     def view(self, image: Image, number: Int[Array, ""]) -> Image:
         """A picture mirrored and transposed: the view of this number, in 0..7."""

@@ -80,6 +80,17 @@ def test_pictures_that_are_not_square_have_four_views(key):
     assert rd.run(key, rd.tweedie(prior, num_steps=4), _problem(y, 0.1)).x.shape == y.shape
 
 
+def test_a_picture_in_a_frame_is_denoised_as_it_is_mirrored_into_it(y, rng, key):
+    from reddiff_jax.jobs import framing
+
+    rows = columns = jnp.asarray([0, 1, 2, 3, 4, 3])
+    operator = framing.LinearFramed(SHAPE, rd.denoising(SHAPE), rows, columns)
+    problem = rd.problem(operator(y), operator, rd.gaussian(0.2))
+    whole = _problem(y[rows][:, columns], 0.2)
+    solver = rd.tweedie(_gaussian(rng))
+    np.testing.assert_array_equal(rd.run(key, solver, problem).x, rd.run(key, solver, whole).x)
+
+
 def test_it_is_the_default_for_noise_alone(y, rng):
     prior = _gaussian(rng)
     chosen = rd.default_solver(prior, _problem(y, 0.1))

@@ -134,7 +134,7 @@ def test_a_folder_of_different_noise_is_one_compilation(tmp_path):
     for i, sigma in enumerate(sigmas):
         write(tmp_path / "in" / f"{i}.png", sigma, side=32)
     events = []
-    options = jobs.Options(task="denoise", changes={"num_steps": 2, "num_runs": 1}, batch_size=1)
+    options = jobs.Options(task="denoise", changes={"num_steps": 2}, batch_size=1)
 
     def restore():
         return jobs.restore([tmp_path / "in"], PRIOR, out=tmp_path / "out", options=options, report=events.append)

@@ -1,0 +1,106 @@
+"""One restoration of the page: the command line's job in a thread, its events as they come, and an end on request."""
+
+import queue
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from reddiff_jax import jobs
+from reddiff_jax.app.forms import Form
+from reddiff_jax.jobs import Event
+from reddiff_jax.priors import Prior
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A prior, with what jobs want to know of it."""
+
+    prior: Prior
+    channels: int = 3
+    name: str = ""
+    cache: Path | None = None
+
+
+class _Ended(BaseException):
+    """Ends the job from within: nothing that belongs to a picture alone catches it."""
+
+
+class Restoration:
+    """A restoration that was asked for; ``events`` does it.
+
+    Attributes:
+        folder: Where its files are until ``remove``.
+        files: What it wrote, in the order of their names, once ``events`` is exhausted.
+        error: Why there is nothing, in one line; "" else.
+    """
+
+    def __init__(self, form: Form, loaded: Loaded, *, seconds: float):
+        self.form, self.loaded, self.seconds = form, loaded, seconds
+        self.folder = Path(tempfile.mkdtemp(prefix="reddiff-jax-app-"))
+        self.files: list[Path] = []
+        self.error = ""
+        self._stopped = threading.Event()
+        self._queue: queue.Queue[Event | None] = queue.Queue()
+
+    def stop(self) -> None:
+        """Ends it at its next step."""
+        self._stopped.set()
+
+    def events(self) -> Iterator[Event]:
+        """Does the job and yields what it reports."""
+        self._until = time.monotonic() + self.seconds
+        threading.Thread(target=self._run, daemon=True).start()
+        try:
+            while (event := self._queue.get()) is not None:
+                yield event
+        finally:
+            self.stop()  # whoever does not listen any more wants no more
+
+    def remove(self) -> None:
+        """Removes its files."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _run(self) -> None:
+        try:
+            self._restore()
+        except _Ended as ended:
+            self.error = str(ended)
+        except MemoryError:
+            self.error = "not enough memory; choose a smaller picture."
+        except Exception as error:
+            self.error = (str(error) or type(error).__name__).splitlines()[0]
+        finally:
+            self._queue.put(None)
+
+    def _restore(self) -> None:
+        out, loaded = self.folder / "restored", self.loaded
+        outcome = jobs.restore(
+            [self.form.picture],
+            loaded.prior,
+            out=out,
+            options=self.form.options(),
+            prior_name=loaded.name,
+            channels=loaded.channels,
+            cache=loaded.cache,
+            report=self._tell,
+            stop=self._stopped.is_set,
+        )
+        if outcome.failures:
+            self.error = outcome.failures[0].reason.replace(f"{self.form.picture.parent}/", "")
+        elif outcome.left:
+            self.error = "stopped."
+        else:
+            stem = self.form.picture.stem
+            self.files = sorted(file for file in out.iterdir() if file.stem.startswith(stem) and file.is_file())
+
+    def _tell(self, event: Event) -> None:
+        if self._stopped.is_set():
+            raise _Ended("stopped.")
+        if time.monotonic() > self._until:
+            raise _Ended(f"it took longer than {self.seconds:g} s and was stopped; the command line has no such limit.")
+        self._queue.put(event)
