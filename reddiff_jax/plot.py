@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 WIDTH = 9.6
 """Width of a figure, in inches."""
 _TITLE, _MARGIN = 0.3, 0.08  # inches above and around a picture
+_STRANGE = 3  # times the usual ratio of the sides
 _SMALL = 9  # points of the titles of many pictures
 
 
@@ -46,9 +47,9 @@ def panel(pictures: Mapping[str, Any], *, columns: int | None = None, low: float
     if columns is None:
         columns = count if count <= 4 else math.ceil(math.sqrt(2 * count))
     columns = min(check_whole("plot.panel: columns", columns), count)
-    figure, axes = _grid(list(shown.values()), math.ceil(count / columns), columns)
+    figure, axes, ratio = _grid(list(shown.values()), math.ceil(count / columns), columns)
     for axis, (title, picture) in zip(axes.flat, shown.items(), strict=False):
-        _show(axis, picture, title, small=columns > 4)
+        _show(axis, ratio, picture, title, small=columns > 4)
     return figure
 
 
@@ -70,10 +71,10 @@ def rows(named: Mapping[str, Any], *, titles: Sequence[str] = (), low: float = -
     if len(set(counts.values())) != 1 or not next(iter(counts.values())):
         raise ValueError(f"plot.rows: named has {counts} pictures but every name must have as many, one at least.")
     columns = next(iter(counts.values()))
-    figure, axes = _grid([picture for batch in shown.values() for picture in batch], len(shown), columns)
+    figure, axes, ratio = _grid([picture for batch in shown.values() for picture in batch], len(shown), columns)
     for line, (name, batch) in zip(axes, shown.items(), strict=True):
         for axis, picture in zip(line, batch, strict=True):
-            _show(axis, picture)
+            _show(axis, ratio, picture)
         line[0].set_ylabel(name)
     for axis, title in zip(axes[0], titles, strict=False):
         axis.set_title(title, fontsize=_SMALL if columns > 4 else None)
@@ -141,16 +142,15 @@ def samples(
     shown = {title: _pixels("plot.samples", picture, low, high) for title, picture in named.items()}
     count = len(shown) + len(maps) + (truth is not None)
     columns = 3 if count > 4 else count
-    figure, axes = _grid([*shown.values()], math.ceil(count / columns), columns)
+    figure, axes, ratio = _grid([*shown.values()], math.ceil(count / columns), columns)
     places = iter(axes.flat)
     for title, picture in shown.items():
-        _show(next(places), picture, title)
+        _show(next(places), ratio, picture, title)
     top = max(float(np.quantile(each.mean(axis=-1), 0.995)) for each in maps.values())  # one scale: they are compared
     for title, each in maps.items():
         axis = next(places)
-        drawn = axis.imshow(each.mean(axis=-1), cmap="magma", vmin=0, vmax=top or None, interpolation="nearest")
-        _bare(axis, title)
-    figure.colorbar(drawn, ax=axis, shrink=0.8)
+        axis.imshow(each.mean(axis=-1), cmap="magma", vmin=0, vmax=top or None, interpolation="nearest")
+        _bare(axis, f"{title}, to {top:.2g}")
     if truth is not None:
         _draw_coverage(next(places), truth, draws, where)
     return figure
@@ -254,20 +254,25 @@ def _pixels(function: str, picture: Any, low: float, high: float) -> np.ndarray:
         return np.clip((array.astype(np.float32) - low) / (high - low), 0, 1)
 
 
-def _grid(pictures: Sequence[np.ndarray], num_rows: int, columns: int) -> "tuple[Figure, np.ndarray]":
-    """A figure whose cells have the shape of the tallest picture, and its empty axes."""
-    ratio = max(picture.shape[0] / picture.shape[1] for picture in pictures)
+def _grid(pictures: Sequence[np.ndarray], num_rows: int, columns: int) -> "tuple[Figure, np.ndarray, float]":
+    """A figure whose cells have the shape of the tallest picture, and its empty axes, and that shape: height by width."""
+    ratios = [picture.shape[0] / picture.shape[1] for picture in pictures]
+    usual = float(np.median(ratios))
+    # A measurement among pictures may be a hundred times as high as wide: it is stretched into a cell.
+    ratio = max(each for each in ratios if 1 / _STRANGE <= each / usual <= _STRANGE)
     cell = WIDTH / columns
     size = (WIDTH, num_rows * (cell * ratio + _TITLE) + _MARGIN)
     figure, axes = _pyplot().subplots(num_rows, columns, figsize=size, layout="constrained", squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
-    return figure, axes
+    return figure, axes, ratio
 
 
-def _show(axis: "Axes", picture: np.ndarray, title: str = "", *, small: bool = False) -> None:
+def _show(axis: "Axes", ratio: float, picture: np.ndarray, title: str = "", *, small: bool = False) -> None:
     top = 255 if picture.dtype == np.uint8 else 1
     axis.imshow(picture, cmap="gray", vmin=0, vmax=top, interpolation="nearest")
+    if not 1 / _STRANGE <= picture.shape[0] / picture.shape[1] / ratio <= _STRANGE:
+        axis.set_aspect("auto")
     _bare(axis, title, small=small)
 
 

@@ -59,6 +59,13 @@ def test_pil_images_are_shown(x):
     assert _shown(rd.plot.panel({"PIL": image}).axes[0]).tolist() == [[7] * 5] * 4
 
 
+def test_a_measurement_of_another_shape_is_stretched_into_its_cell(x):
+    figure = rd.plot.panel({"truth": x, "record": np.zeros((300, 6)), "restored": x})
+    assert figure.axes[1].get_aspect() == "auto"
+    assert figure.axes[0].get_aspect() == 1
+    assert figure.get_figheight() < 4
+
+
 def test_rows_stand_under_one_another_with_their_names(x):
     figure = rd.plot.rows({"measured": [x, -x], "restored": np.stack([x, x])}, titles=["one", "two"])
     assert [axis.get_ylabel() for axis in figure.axes] == ["measured", "", "restored", ""]
@@ -80,6 +87,7 @@ def test_samples_show_mean_spread_error_and_coverage(x, rng):
     assert _titles(figure)[0] == "measured"
     assert f"mean, {decibels:.1f} dB" in _titles(figure)
     spread, error = figure.axes[3], figure.axes[4]
+    assert spread.get_title() == f"spread of the samples, to {spread.images[0].get_clim()[1]:.2g}"
     np.testing.assert_allclose(_shown(spread), draws.std(0, ddof=1).mean(-1), rtol=1e-5)
     np.testing.assert_allclose(_shown(error), np.abs(draws.mean(0) - x).mean(-1), atol=1e-6)
     assert spread.images[0].get_clim() == error.images[0].get_clim()
@@ -90,7 +98,7 @@ def test_samples_show_mean_spread_error_and_coverage(x, rng):
 
 def test_samples_without_the_truth_show_what_is_known(x, rng):
     draws = x + 0.1 * rng.normal(size=(3, *SHAPE)).astype(np.float32)
-    assert _titles(rd.plot.samples(draws)) == ["a sample", "mean", "spread of the samples"]
+    assert _titles(rd.plot.samples(draws))[:2] == ["a sample", "mean"]
 
 
 def test_coverage_counts_the_pixels_that_it_is_told(x, rng):
