@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Any CPU or GPU build of torch serves; plain "torch" pulls gigabytes of CUDA on Linux.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-slow lint format docs oracles release-check matrix clean
+.PHONY: demo test test-slow lint format docs oracles release-check app-check matrix clean
 
 demo: .venv/installed
 	$(BIN)/reddiff-jax demo --out demo
@@ -31,6 +31,12 @@ docs: .venv/installed-docs
 release-check: .venv/installed-dev
 	UV=$(CURDIR)/$(BIN)/uv PYRIGHT=$(CURDIR)/$(BIN)/pyright PYTHON=$(CURDIR)/$(BIN)/python tests/release/release.sh
 
+# The page in the browser, in an environment of its own: Gradio wants another Pillow. Needs a chromium on the PATH.
+app-check: .venv/installed-dev
+	$(BIN)/uv venv -q --clear --python $(BIN)/python .venv-app
+	$(BIN)/uv pip install -q --python .venv-app/bin/python -e ".[app,browser]"
+	.venv-app/bin/python -m pytest -n 0 -m "" tests/app
+
 # A part of the tests with the lowest versions of what is needed on Python 3.11, and with the newest on 3.13.
 matrix: .venv/installed-dev
 	UV=$(CURDIR)/$(BIN)/uv tests/release/matrix.sh
@@ -43,7 +49,7 @@ oracles: .venv/installed-test
 	$(BIN)/pip install -q -e ".[oracles]"
 
 clean:
-	rm -rf .venv demo site dist
+	rm -rf .venv .venv-app demo site dist
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -255,7 +255,7 @@ def _pixels(function: str, picture: Any, low: float, high: float) -> np.ndarray:
 
 
 def _grid(pictures: Sequence[np.ndarray], num_rows: int, columns: int) -> "tuple[Figure, np.ndarray, float]":
-    """A figure whose cells have the shape of the tallest picture, and its empty axes, and that shape: height by width."""
+    """A figure whose cells have the shape of the tallest picture, its empty axes, and that ratio of height to width."""
     ratios = [picture.shape[0] / picture.shape[1] for picture in pictures]
     usual = float(np.median(ratios))
     # A measurement among pictures may be a hundred times as high as wide: it is stretched into a cell.

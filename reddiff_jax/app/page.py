@@ -83,7 +83,8 @@ def page(loaded: Loaded, limits: Limits | None = None) -> gr.Blocks:
             preview, said = _opened(Path(path), limits)
         except (ValueError, OSError) as error:
             return None, _wrong(str(error).replace(f"{Path(path).parent}/", ""))
-        return {"background": preview, "layers": [], "composite": None}, _line(said)
+        value = {"background": preview, "layers": [], "composite": None}
+        return gr.update(value=value, brush=_brush(max(preview.shape))), _line(said)
 
     def restore(
         path: str | None,
@@ -150,7 +151,7 @@ def page(loaded: Loaded, limits: Limits | None = None) -> gr.Blocks:
                     transforms=(),
                     layers=False,
                     format="png",
-                    brush=gr.Brush(default_size=12, colors=[_RED], color_mode="fixed"),
+                    brush=_brush(_SIDE),
                     elem_id="editor",
                 )
                 kernel = gr.Textbox(
@@ -164,7 +165,13 @@ def page(loaded: Loaded, limits: Limits | None = None) -> gr.Blocks:
                     mask = gr.File(label="A mask instead of painting", type="filepath", elem_id="mask")
                     sigma = gr.Textbox(label="Noise level", value="auto", info="auto, 0.1, or 25/255", elem_id="sigma")
                     samples = gr.Slider(
-                        1, limits.samples, value=1, step=1, label="Samples", info="several show how sure it is"
+                        1,
+                        limits.samples,
+                        value=1,
+                        step=1,
+                        label="Samples",
+                        info="several show how sure it is",
+                        elem_id="samples",
                     )
                     seed = gr.Number(label="Seed", value=0, precision=0)
                     solver = gr.Dropdown([_BEST, *SETTINGS], value=_BEST, label="Solver")
@@ -177,7 +184,9 @@ def page(loaded: Loaded, limits: Limits | None = None) -> gr.Blocks:
                 slider = gr.ImageSlider(
                     label="Before and after", type="filepath", format="png", elem_id="slider", interactive=False
                 )
-                drawn = gr.Gallery(label="Samples, their mean and their spread", columns=3, elem_id="samples")
+                drawn = gr.Gallery(
+                    label="Samples, their mean and their spread", columns=3, elem_id="drawn", visible=False
+                )
                 download = gr.File(label="Download", file_count="multiple", interactive=False, elem_id="download")
                 command = gr.Textbox(
                     label="The same on the command line; with a folder's name, a folder",
@@ -286,9 +295,15 @@ def _finished(restoration: Restoration, lines: list[str]) -> tuple[Any, ...]:
         x = pictures.to_uint8(pictures.read_picture(source))
         image = Image.fromarray(x[..., 0] if x.shape[2] == 1 else x).convert("RGB")
         image.resize(size, Image.Resampling.NEAREST).save(target)
-    gallery = [str(file) for file in files if file.suffix == ".png"] if form.samples > 1 else None
+    several = [str(file) for file in files if file.suffix == ".png"] if form.samples > 1 else None
+    gallery = gr.update(value=several, visible=several is not None)
     told = [str(file) for file in files] + ([str(form.mask)] if form.painted else [])
     return _line("restored.", lines), (str(before), str(shown_after)), gallery, told, form.command()
+
+
+def _brush(side: int) -> gr.Brush:
+    """A brush for a picture whose longer side this is."""
+    return gr.Brush(default_size=max(2, side // 40), colors=[_RED], color_mode="fixed")
 
 
 def _progress(event: Event, lines: list[str]) -> str:

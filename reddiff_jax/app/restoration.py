@@ -6,7 +6,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reddiff_jax import jobs
@@ -53,7 +53,7 @@ class Restoration:
     def events(self) -> Iterator[Event]:
         """Does the job and yields what it reports."""
         self._until = time.monotonic() + self.seconds
-        threading.Thread(target=self._run, daemon=True).start()
+        threading.Thread(target=self._run, name="restoration", daemon=True).start()
         try:
             while (event := self._queue.get()) is not None:
                 yield event
@@ -103,4 +103,8 @@ class Restoration:
             raise _Ended("stopped.")
         if time.monotonic() > self._until:
             raise _Ended(f"it took longer than {self.seconds:g} s and was stopped; the command line has no such limit.")
-        self._queue.put(event)
+        # What was opened and painted lies in folders that mean nothing to a visitor.
+        detail = event.detail
+        for folder in (self.folder, self.form.picture.parent):
+            detail = detail.replace(f"{folder}/", "")
+        self._queue.put(replace(event, detail=detail))
