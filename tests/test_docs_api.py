@@ -26,7 +26,12 @@ def _re_exported(module: types.ModuleType) -> list[str]:
     path = Path(module.__file__)  # type: ignore[arg-type]
     stub = path.with_suffix(".pyi")  # of a package whose names are imported when they are used
     nodes = ast.parse((stub if stub.exists() else path).read_text()).body
-    return [each.asname or each.name for node in nodes if isinstance(node, ast.ImportFrom) for each in node.names]
+    found = []
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom):
+            names = [each.asname or each.name for each in node.names]
+            found += importlib.import_module(node.module or "").__all__ if names == ["*"] else names
+    return found
 
 
 def _own(module: types.ModuleType) -> list[str]:
