@@ -110,8 +110,8 @@ def page(loaded: Loaded, limits: Limits | None = None) -> gr.Blocks:
             mask=Path(mask) if mask is not None and TASKS[task] == "inpaint" else None,
             kernel=kernel.strip() if TASKS[task] == "deblur" else "",
             sigma=sigma.strip() or "auto",
-            samples=min(int(samples), limits.samples),
-            seed=int(seed),
+            samples=min(int(samples or 1), limits.samples),
+            seed=int(seed or 0),
             solver="" if solver == _BEST else solver,
             steps=None if not steps else int(steps),
         )
