@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from reddiff_jax import tasks
-from reddiff_jax.batching import BatchSolver, OutOfMemoryError, Scalars, local_mesh, steps_per_call
+from reddiff_jax.batching import BatchSolver, OutOfMemoryError, Scalars, local_mesh, num_runs_of, steps_per_call
 from reddiff_jax.jobs.batch_sizes import find_batch_size
 from reddiff_jax.jobs.errors import attempt, brief
 from reddiff_jax.jobs.events import Event
@@ -117,11 +117,10 @@ class Group:
 
     def _choose_batch_size(self, problem: Problem) -> int:
         """The size asked for, or that of an interrupted run of this job, or what was found before, or is found now."""
-        options, devices = self.work.options, jax.local_device_count()
+        options = self.work.options
         at_most = sum(self.num_units_of.values())
         if options.batch_size is not None:
-            whole = -(-at_most // devices) * devices if options.batch_size >= devices else at_most
-            return min(options.batch_size, whole)
+            return min(options.batch_size, at_most)
         entries = [(self.work.manifest.entries.get(plan.item.name, {}), plan.record) for plan in self.plans]
         # A line that only says that a picture waits has none.
         used = [
@@ -159,7 +158,7 @@ class Group:
                 shared_operator=self.shared,
                 shared_noise=not self.plans[0].noise.estimated,
                 steps_per_call=steps_per_call(self.solver.num_steps, self._most_steps_per_call()),
-                mesh=local_mesh(size),
+                mesh=local_mesh(size * num_runs_of(self.solver)),
             )
         except (ValueError, TypeError, ArithmeticError, IndexError) as error:  # of pictures of this size
             raise _UnsolvableError(brief(error)) from error
