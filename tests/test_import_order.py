@@ -22,7 +22,7 @@ ORDER = [
     {"operators"},
     {"_ranges"},
     {"priors", "problems", "panels"},
-    {"guidance", "cards", "estimating"},
+    {"guidance", "cards", "estimating", "tiling"},
     {"solvers"},
     {"running", "io", "repulsion"},
     {"converting", "exporting", "diagnostics", "progress"},

@@ -22,10 +22,11 @@ from reddiff_jax.jobs.scoring import score_beside
 from reddiff_jax.jobs.units import Restored, Unit, pose, units_of
 from reddiff_jax.jobs.work import Work
 from reddiff_jax.measurements import Measurement
-from reddiff_jax.priors import gray_prior, tiled
+from reddiff_jax.priors import gray_prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.progress import describe_step
 from reddiff_jax.solvers import Solver
+from reddiff_jax.tiling import in_tiles
 
 
 class _UnsolvableError(Exception):
@@ -43,7 +44,7 @@ class Group:
         self.work, self.plans, self.frame = work, plans, plans[0].frame
         tile = tile_size(self.frame.in_shape, work.options.tile)
         prior = gray_prior(work.prior) if self.frame.in_shape[2] < work.channels else work.prior
-        prior = prior if tile is None else tiled(prior, tile, tile // 4)
+        prior = prior if tile is None else in_tiles(prior, self.frame.in_shape, tile**2)
         self.solver: Solver = plans[0].settings.solver(prior)
         # A framed picture's operator knows the picture's size.
         self.shared = not self.frame.array_shapes and self.frame == plans[0].header
