@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Tree = TypeVar("Tree")
 
@@ -48,8 +49,8 @@ def check_alike(first: Any, other: Any, first_name: str, other_name: str) -> Non
             )
 
 
-def index(tree: Tree, i: int | slice | jax.Array) -> Tree:
-    """Item ``i`` of a stacked pytree, or a slice of the batch."""
+def index(tree: Tree, i: int | slice | jax.Array | np.ndarray) -> Tree:
+    """Item ``i`` of a stacked pytree, or several of the batch."""
     return jax.tree.map(lambda leaf: leaf[i], tree)
 
 

@@ -22,6 +22,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 from reddiff_jax._checks import check_type, check_whole
+from reddiff_jax._chunks import images_at_once, map_in_chunks
 from reddiff_jax._keys import as_key
 from reddiff_jax._types import Image, Key
 from reddiff_jax.noise import Noise
@@ -242,9 +243,8 @@ def draw(key: Key, solver: Solver, problems: Problem, num_samples: int) -> Float
 
 @jax.jit
 def _draw(keys: jax.Array, solver: Solver, problems: Problem) -> jax.Array:
-    return jax.lax.map(
-        lambda pair: jax.vmap(run, in_axes=(0, None, None))(pair[0], solver, pair[1]).x, (keys, problems)
-    )
+    runs = map_in_chunks(run, (0, None, None), images_at_once(problems.operator.in_shape))
+    return jax.lax.map(lambda pair: runs(pair[0], solver, pair[1]).x, (keys, problems))
 
 
 @struct.dataclass

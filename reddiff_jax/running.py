@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from reddiff_jax import _tree
 from reddiff_jax._checks import check_type, check_whole, describe, numbers
+from reddiff_jax._chunks import images_at_once, map_in_chunks
 from reddiff_jax._keys import as_key, numbered_keys
 from reddiff_jax._repr import Detail, Repr, field_parts
 from reddiff_jax._types import Key
@@ -141,8 +142,8 @@ def best_of(
         key: PRNG key of the sample.
         solver: The method.
         problem: What belongs to the image.
-        num_restarts: How many runs; they are vmapped, so memory grows with it. Default as in DAPS (Zhang et al. 2024,
-            arXiv 2407.01521).
+        num_restarts: How many runs; on accelerators, where they are vmapped, memory grows with it. Default as in DAPS
+            (Zhang et al. 2024, arXiv 2407.01521).
 
     Returns:
         The solution, and the root mean square of ``A(x_i) - y`` of every run, infinite where x_i is not finite.
@@ -160,7 +161,7 @@ def _best_of(
     key: Key, solver: Solver, problem: Problem, num_restarts: int
 ) -> tuple[Solution, Float[Array, "num_restarts"]]:
     keys = numbered_keys(key, num_restarts)
-    solutions = jax.vmap(run, in_axes=(0, None, None))(keys, solver, problem)
+    solutions = _run_each(keys, solver, problem)
     residuals = jax.vmap(problem.rms_residual)(solutions.x)
     residuals = jnp.where(solutions.finite & jnp.isfinite(residuals), residuals, jnp.inf)
     return _tree.index(solutions, jnp.argmin(residuals)), residuals
@@ -179,7 +180,7 @@ def mean_of(
         key: PRNG key of the whole; run i has ``fold_in(key, i)``.
         solver: The method, e.g. ``rd.noise_aware(prior, sample=True)``.
         problem: What belongs to the image.
-        num_runs: How many; they are vmapped, so memory grows with it.
+        num_runs: How many; on accelerators, where they are vmapped, memory grows with it.
 
     Returns:
         The mean, and the standard deviation of one run (over num_runs - 1).
@@ -198,8 +199,13 @@ def _mean_of(
     key: Key, solver: Solver, problem: Problem, num_runs: int
 ) -> tuple[Float[Array, "H W C"], Float[Array, "H W C"]]:
     keys = numbered_keys(key, num_runs)
-    xs = jax.vmap(run, in_axes=(0, None, None))(keys, solver, problem).x
+    xs = _run_each(keys, solver, problem).x
     return xs.mean(axis=0), xs.std(axis=0, ddof=1)
+
+
+def _run_each(keys: jax.Array, solver: Solver, problem: Problem) -> Solution:
+    """One run for each key, on one problem."""
+    return map_in_chunks(run, (0, None, None), images_at_once(problem.operator.in_shape))(keys, solver, problem)
 
 
 def start(key: Key, solver: Solver, problem: Problem) -> Any:

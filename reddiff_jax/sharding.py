@@ -68,6 +68,19 @@ def shard_vmap(
     Raises:
         ValueError: If the mesh has no such axis; in a call, if the batch cannot be divided among the devices.
     """
+    in_axes = in_axes if isinstance(in_axes, int) else tuple(in_axes)
+    return shard_batched(jax.vmap(fn, in_axes), mesh, in_axes, axis=axis, donate_argnums=donate_argnums)
+
+
+def shard_batched(
+    batched: Callable[..., Any],
+    mesh: Mesh,
+    in_axes: int | Sequence[Any],
+    *,
+    axis: str | Sequence[str] | None = None,
+    donate_argnums: Sequence[int] = (),
+) -> Sharded:
+    """``shard_vmap`` for a function that takes batches itself: each device calls it with its share."""
     axes = mesh.axis_names if axis is None else (axis,) if isinstance(axis, str) else tuple(axis)
     if unknown := set(axes) - set(mesh.axis_names):
         raise ValueError(f"axis has {sorted(unknown)} but the mesh has {mesh.axis_names}.")
@@ -75,9 +88,7 @@ def shard_vmap(
     mesh = Mesh(mesh.devices, mesh.axis_names)
     devices = set(mesh.devices.flat)
     count = math.prod(mesh.shape[name] for name in axes)
-    in_axes = in_axes if isinstance(in_axes, int) else tuple(in_axes)
     specs = jax.tree.map(lambda i: _spec(i, axes), in_axes, is_leaf=lambda i: i is None)
-    batched = jax.vmap(fn, in_axes)
     # What a device computes is the same for all that hold a share of one network; there is nothing to check.
     mapped = jax.shard_map(
         batched, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(axes), axis_names=set(axes), check_vma=False

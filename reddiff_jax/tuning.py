@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from reddiff_jax import _tree, metrics, tasks
+from reddiff_jax._chunks import images_at_once, map_in_chunks
 from reddiff_jax._keys import as_key
 from reddiff_jax._types import Image, Key
 from reddiff_jax.noise import gaussian
@@ -335,8 +336,9 @@ class _Sweep:
         axes = jax.tree.map(lambda leaf: None if id(leaf) in shared else 0, filled[0])
         stacked = jax.tree.map(lambda *leaves: leaves[0] if id(leaves[0]) in shared else jnp.stack(leaves), *filled)
         if structure not in self.compiled:
-            over_pictures = jax.vmap(run, in_axes=(0, None, self.axes))
-            over_trials = jax.vmap(over_pictures, in_axes=(None, axes, None))
+            at_once = images_at_once(self.problems.operator.in_shape)
+            over_pictures = map_in_chunks(run, (0, None, self.axes), at_once)
+            over_trials = map_in_chunks(over_pictures, (None, axes, None), at_once and 1)
             self.compiled[structure] = jax.jit(lambda *args: ((found := over_trials(*args)).x, found.finite))
         xs, finite = self.compiled[structure](self.keys, stacked, self.problems)  # (S, B, H, W, C), (S, B)
         restored = self.task.result(jnp.clip(xs, -1, 1))

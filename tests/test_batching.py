@@ -10,6 +10,7 @@ from masked_problems import PRIOR, ROUNDING, SHAPE, SHORT, equal, masked_problem
 
 import reddiff_jax as rd
 from reddiff_jax import batching, schedules
+from reddiff_jax.batching import compiled, many
 
 LINEAR = schedules.linear()
 
@@ -106,7 +107,7 @@ def test_memory_of_a_batch_is_known_and_grows_with_it():
 
 
 def test_a_batch_that_does_not_fit_is_known_before_it_is_begun(problems, monkeypatch):
-    monkeypatch.setattr(batching, "device_memory", lambda num_devices: 1000)
+    monkeypatch.setattr(compiled, "device_memory", lambda num_devices: 1000)
     with pytest.raises(batching.OutOfMemoryError, match=r"GB are needed but there are 0\.0 GB; take a smaller batch"):
         next(rd.run_many(jax.random.key(5), SHORT, problems, batch_size=2))
 
@@ -175,8 +176,8 @@ def test_solving_ever_more_problems_compiles_once(counted, compilations, problem
 
 def test_progress_comes_in_steps_and_is_traced_once(problems, counted, monkeypatch):
     (solver, traces), shown, key = counted, [], jax.random.key(0)
-    monkeypatch.setattr(batching, "describe_step", lambda step, num_steps, scalars: shown.append(step) or "")
-    monkeypatch.setattr(batching, "steps_per_call", lambda num_steps: 1)
+    monkeypatch.setattr(many, "describe_step", lambda step, num_steps, scalars: shown.append(step) or "")
+    monkeypatch.setattr(many, "steps_per_call", lambda num_steps: 1)
     for _ in range(2):
         rd.run_with_progress(key, solver, problems[0])
     assert shown == 2 * list(range(1, solver.num_steps + 1))
@@ -238,7 +239,7 @@ def test_a_progress_bar_changes_nothing(source, problems, singles, capsys):
 
 
 def test_a_run_with_progress_is_the_run_bit_for_bit(problems, monkeypatch, capsys):
-    monkeypatch.setattr(batching, "steps_per_call", lambda num_steps: 2)
+    monkeypatch.setattr(many, "steps_per_call", lambda num_steps: 2)
     key = jax.random.key(1)
     assert equal(rd.run_with_progress(key, SHORT, problems[1]), rd.run(key, SHORT, problems[1]))
     assert "step 6/6, residual" in capsys.readouterr().out

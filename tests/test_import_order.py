@@ -17,13 +17,13 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 # Each part may import those of the rows above it, never one of its own row.
 ORDER = [
-    {"_bars", "_types", "_checks", "_tree", "_conjugate_gradients", "_files", "_text", "_versions"},
+    {"_bars", "_types", "_checks", "_chunks", "_tree", "_conjugate_gradients", "_files", "_text", "_versions"},
     {"_repr", "_rules", "_npz", "_keys", "pictures"},
     {"schedules", "weightings", "nets", "noise", "masks", "kernels", "metrics", "sharding"},
     {"operators"},
     {"_ranges"},
     {"priors", "problems", "panels"},
-    {"guidance", "cards", "estimating"},
+    {"guidance", "cards", "estimating", "tiling"},
     {"solvers"},
     {"running", "io", "repulsion"},
     {"converting", "exporting", "diagnostics", "progress"},

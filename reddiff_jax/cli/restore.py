@@ -101,7 +101,9 @@ def restore(
         str, typer.Option(help="Pictures restored at once; `auto` finds what is fastest and fits, and remembers it.")
     ] = "4",
     seed: SeedOption = 0,
-    tile: Annotated[int, typer.Option(help="Larger pictures go through the prior in overlapping tiles.")] = 512,
+    tile: Annotated[
+        int, typer.Option(help="Pictures larger than a square of this side go through the prior in overlapping tiles.")
+    ] = 512,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what OUT holds already.")] = False,
     exact_sizes: Annotated[
         bool,

@@ -12,7 +12,7 @@ import numpy as np
 
 from reddiff_jax import masks, panels, pictures, tasks
 from reddiff_jax._files import replacing
-from reddiff_jax.batching import BatchSolver, local_mesh
+from reddiff_jax.batching import BatchSolver, local_mesh, num_runs_of
 from reddiff_jax.jobs.demonstration_page import page
 from reddiff_jax.jobs.measuring import simulate
 from reddiff_jax.jobs.options import check_seed
@@ -208,7 +208,7 @@ def _solve(
         shared_operator=shared,
         shared_noise=True,
         steps_per_call=solver.num_steps,
-        mesh=local_mesh(len(problems)),
+        mesh=local_mesh(len(problems) * num_runs_of(solver)),
     )
     say(f"{settings.name}: restoring {len(problems)} picture{'s in one call' if len(problems) > 1 else ''}")
     began = time.perf_counter()

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from reddiff_jax import tasks
-from reddiff_jax.batching import BatchSolver, OutOfMemoryError, Scalars, local_mesh, steps_per_call
+from reddiff_jax.batching import BatchSolver, OutOfMemoryError, Scalars, local_mesh, num_runs_of, steps_per_call
 from reddiff_jax.jobs.batch_sizes import find_batch_size
 from reddiff_jax.jobs.errors import attempt, brief
 from reddiff_jax.jobs.events import Event
@@ -22,10 +22,11 @@ from reddiff_jax.jobs.scoring import score_beside
 from reddiff_jax.jobs.units import Restored, Unit, pose, units_of
 from reddiff_jax.jobs.work import Work
 from reddiff_jax.measurements import Measurement
-from reddiff_jax.priors import gray_prior, tiled
+from reddiff_jax.priors import gray_prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.progress import describe_step
 from reddiff_jax.solvers import Solver
+from reddiff_jax.tiling import in_tiles
 
 
 class _UnsolvableError(Exception):
@@ -43,7 +44,7 @@ class Group:
         self.work, self.plans, self.frame = work, plans, plans[0].frame
         tile = tile_size(self.frame.in_shape, work.options.tile)
         prior = gray_prior(work.prior) if self.frame.in_shape[2] < work.channels else work.prior
-        prior = prior if tile is None else tiled(prior, tile, tile // 4)
+        prior = prior if tile is None else in_tiles(prior, self.frame.in_shape, tile**2)
         self.solver: Solver = plans[0].settings.solver(prior)
         # A framed picture's operator knows the picture's size.
         self.shared = not self.frame.array_shapes and self.frame == plans[0].header
@@ -117,11 +118,10 @@ class Group:
 
     def _choose_batch_size(self, problem: Problem) -> int:
         """The size asked for, or that of an interrupted run of this job, or what was found before, or is found now."""
-        options, devices = self.work.options, jax.local_device_count()
+        options = self.work.options
         at_most = sum(self.num_units_of.values())
         if options.batch_size is not None:
-            whole = -(-at_most // devices) * devices if options.batch_size >= devices else at_most
-            return min(options.batch_size, whole)
+            return min(options.batch_size, at_most)
         entries = [(self.work.manifest.entries.get(plan.item.name, {}), plan.record) for plan in self.plans]
         # A line that only says that a picture waits has none.
         used = [
@@ -159,7 +159,7 @@ class Group:
                 shared_operator=self.shared,
                 shared_noise=not self.plans[0].noise.estimated,
                 steps_per_call=steps_per_call(self.solver.num_steps, self._most_steps_per_call()),
-                mesh=local_mesh(size),
+                mesh=local_mesh(size * num_runs_of(self.solver)),
             )
         except (ValueError, TypeError, ArithmeticError, IndexError) as error:  # of pictures of this size
             raise _UnsolvableError(brief(error)) from error

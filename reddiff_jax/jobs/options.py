@@ -42,7 +42,7 @@ class Options:
             unless the changes have a ``sample`` of their own.
         batch_size: Pictures restored at once; None for what is fastest and fits into memory.
         seed: Seed of everything drawn.
-        tile: Pictures with a longer side go through the prior in tiles of this size.
+        tile: Pictures with more pixels than a square of this side go through the prior in tiles of at most so many.
         exact_sizes: Restore each picture whole and at its own size, a compilation for each size, not in frames of few
             sizes or in regions.
         overwrite: Do again what the output folder holds already.

@@ -194,5 +194,5 @@ def _shapes(header: Header, arrays: Arrays, sigma: float) -> Problem:
 
 
 def tile_size(in_shape: Shape, tile: int) -> int | None:
-    """Side of the tiles in which a picture goes through the prior; None if it goes as a whole."""
-    return tile if max(in_shape[:2]) > tile else None
+    """Side of a square as large as the largest tile of a picture; None if it goes through the prior whole."""
+    return tile if in_shape[0] * in_shape[1] > tile**2 else None

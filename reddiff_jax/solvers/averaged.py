@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from reddiff_jax._checks import check_type, check_whole
+from reddiff_jax._chunks import images_at_once, map_in_chunks
 from reddiff_jax._keys import numbered_keys
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image, Key
@@ -40,12 +41,15 @@ class Averaged(Solver[AveragedState]):
 
     def init(self, key: Key, problem: Problem) -> AveragedState:
         """Returns the state before the first step."""
-        runs = jax.vmap(self.solver.init, in_axes=(0, None))(self.keys(key), problem)
+        runs = map_in_chunks(self.solver.init, (0, None), images_at_once(problem.operator.in_shape))(
+            self.keys(key), problem
+        )
         return AveragedState(runs, jnp.zeros((), jnp.int32))
 
     def step(self, key: Key, state: AveragedState, problem: Problem) -> tuple[AveragedState, Any]:
         """Does one step of each run; its Info holds means over the runs."""
-        runs, infos = jax.vmap(self.solver.step, in_axes=(0, 0, None))(self.keys(key), state.runs, problem)
+        step = map_in_chunks(self.solver.step, (0, 0, None), images_at_once(problem.operator.in_shape))
+        runs, infos = step(self.keys(key), state.runs, problem)
         return AveragedState(runs, state.step + 1), jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), infos)
 
     def estimate(self, state: AveragedState) -> Image:
@@ -57,6 +61,31 @@ class Averaged(Solver[AveragedState]):
         return numbered_keys(key, self.num_runs)
 
 
+@struct.dataclass
+class OneRun(Solver[Any]):
+    """One run of an ``Averaged`` by itself: with the keys that it has there, and so to the same image."""
+
+    solver: Solver
+    index: jax.Array  # int32, which run
+
+    @property
+    def num_steps(self) -> int:
+        """Number of steps."""
+        return self.solver.num_steps
+
+    def init(self, key: Key, problem: Problem) -> Any:
+        """Returns the state before the first step."""
+        return self.solver.init(jax.random.fold_in(key, self.index), problem)
+
+    def step(self, key: Key, state: Any, problem: Problem) -> tuple[Any, Any]:
+        """Does one step."""
+        return self.solver.step(jax.random.fold_in(key, self.index), state, problem)
+
+    def estimate(self, state: Any) -> Image:
+        """Returns the run's image."""
+        return self.solver.estimate(state)
+
+
 def averaged(solver: Solver, num_runs: int) -> Averaged:
     """A solver whose result is the mean of several runs of another.
 
@@ -66,7 +95,7 @@ def averaged(solver: Solver, num_runs: int) -> Averaged:
 
     Args:
         solver: Any solver.
-        num_runs: K, at least 1; the runs are vmapped, so memory and time grow with it.
+        num_runs: K, at least 1; time grows with it, and on accelerators, where the runs are vmapped, memory.
 
     Raises:
         ValueError: If ``num_runs`` is below 1.
