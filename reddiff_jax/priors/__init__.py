@@ -1,0 +1,32 @@
+"""Diffusion priors: what a solver knows about images."""
+
+from reddiff_jax.priors._base import Prior, check_prior
+from reddiff_jax.priors.exact import GaussianPrior, MixturePrior, gaussian_prior, mixture_prior
+from reddiff_jax.priors.functions import EdmPrior, FunctionPrior, edm_prior, prior
+from reddiff_jax.priors.gray import GrayPrior, gray_prior
+from reddiff_jax.priors.networks import NetPrior
+from reddiff_jax.priors.predictions import ToEps, from_eps, from_score, from_v, from_x0
+from reddiff_jax.priors.tiling import TiledPrior, tiled
+
+__all__ = [
+    "EdmPrior",
+    "FunctionPrior",
+    "GaussianPrior",
+    "GrayPrior",
+    "MixturePrior",
+    "NetPrior",
+    "Prior",
+    "TiledPrior",
+    "ToEps",
+    "check_prior",
+    "edm_prior",
+    "from_eps",
+    "from_score",
+    "from_v",
+    "from_x0",
+    "gaussian_prior",
+    "gray_prior",
+    "mixture_prior",
+    "prior",
+    "tiled",
+]

@@ -1,0 +1,94 @@
+"""Functions as priors: a network of the user's, or a denoiser with EDM's interface."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from reddiff_jax._checks import check_callable, describe
+from reddiff_jax._types import Condition, Image, Timestep
+from reddiff_jax.priors._base import Prior, check_made
+from reddiff_jax.priors.predictions import ToEps, from_eps, from_x0
+from reddiff_jax.schedules import Schedule
+
+
+@struct.dataclass
+class FunctionPrior(Prior):
+    """A plain function as a prior."""
+
+    params: Any
+    fn: Callable[..., jax.Array] = struct.field(pytree_node=False)
+    to_eps: ToEps = struct.field(pytree_node=False, default=from_eps)
+
+    def eps(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:
+        """Predicts the noise in ``x_t``."""
+        output = self.fn(x_t, t, cond) if self.params is None else self.fn(self.params, x_t, t, cond)
+        _check_prediction(self.fn, output, x_t)
+        return self.to_eps(output, x_t, *self.schedule(t))
+
+
+@struct.dataclass
+class EdmPrior(Prior):
+    """A denoiser D(x; sigma) of ``x = x_0 + sigma n`` as a prior, for any schedule."""
+
+    params: Any
+    fn: Callable[..., jax.Array] = struct.field(pytree_node=False)
+
+    def eps(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:
+        """Predicts the noise in ``x_t`` through D(x_t / alpha_t; sigma_t / alpha_t)."""
+        alpha_t, sigma_t = self.schedule(t)
+        args = (x_t / alpha_t, sigma_t / alpha_t, cond)
+        x_hat = self.fn(*args) if self.params is None else self.fn(self.params, *args)
+        _check_prediction(self.fn, x_hat, x_t)
+        return from_x0(x_hat, x_t, alpha_t, sigma_t)
+
+
+def _check_prediction(fn: Callable[..., jax.Array], output: Any, x_t: Image) -> None:
+    if jnp.shape(output) == x_t.shape:
+        return
+    remedy = "It must return one prediction of the image's shape; it gets one image, without a batch axis."
+    if jnp.shape(output) == (*x_t.shape[:2], 2 * x_t.shape[2]):
+        channels = x_t.shape[2]
+        remedy = f"Is half of it a learned variance, as guided-diffusion's? Return output[:, :, :{channels}]."
+    name = getattr(fn, "__name__", type(fn).__name__)
+    raise ValueError(f"the prior's fn, {name}, returned {describe(output)} for an image {x_t.shape}. {remedy}")
+
+
+def prior(fn: Callable[..., jax.Array], schedule: Schedule, *, params: Any = None, to_eps: ToEps = from_eps) -> Prior:
+    """Makes a prior of any function.
+
+    Args:
+        fn: Called as ``fn(x_t, t, cond)``, or ``fn(params, x_t, t, cond)`` where ``params`` are given; one image in,
+            its prediction out. A Flax network: ``fn=lambda params, x_t, t, cond: net.apply(params, x_t, t)``. Define it
+            once: another function object is another compilation.
+        schedule: The noise schedule that the function was made for.
+        params: Pytree of arrays, traced.
+        to_eps: What the function predicts: ``from_eps``, ``from_x0``, ``from_v``, ``from_score`` or a function
+            ``(output, x_t, alpha_t, sigma_t) -> eps_hat``.
+
+    Raises:
+        TypeError: If an argument is of another type. When called: ValueError, if the prediction has another shape than
+            the image.
+    """
+    check_made("prior", fn, schedule)
+    remedy = f"rd.from_{to_eps}" if to_eps in ("eps", "x0", "v", "score") else "rd.from_eps, rd.from_x0 or rd.from_v"
+    check_callable("prior: to_eps", to_eps, f"a function: {remedy}")
+    return FunctionPrior(schedule=schedule, params=params, fn=fn, to_eps=to_eps)
+
+
+def edm_prior(fn: Callable[..., jax.Array], schedule: Schedule, *, params: Any = None) -> Prior:
+    """Makes a prior of a denoiser with EDM's interface.
+
+    Args:
+        fn: Called as ``fn(x, sigma, cond)``, or ``fn(params, x, sigma, cond)`` where ``params`` are given; returns
+            D(x; sigma), the estimate of the clean image from x = x_0 + sigma n. It does its own preconditioning.
+        schedule: Any schedule; x and sigma are rescaled from it.
+        params: Pytree of arrays, traced.
+
+    Source:
+        Karras et al. 2022 (arXiv 2206.00364), eq. 1 and 7.
+    """
+    check_made("edm_prior", fn, schedule)
+    return EdmPrior(schedule=schedule, params=params, fn=fn)
