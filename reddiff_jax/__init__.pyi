@@ -76,9 +76,11 @@ from reddiff_jax.pictures import read_picture as read_picture
 from reddiff_jax.pictures import write_picture as write_picture
 from reddiff_jax.priors import Prior as Prior
 from reddiff_jax.priors import edm_prior as edm_prior
+from reddiff_jax.priors import flow_prior as flow_prior
 from reddiff_jax.priors import from_eps as from_eps
 from reddiff_jax.priors import from_score as from_score
 from reddiff_jax.priors import from_v as from_v
+from reddiff_jax.priors import from_velocity as from_velocity
 from reddiff_jax.priors import from_x0 as from_x0
 from reddiff_jax.priors import gaussian_prior as gaussian_prior
 from reddiff_jax.priors import gray_prior as gray_prior

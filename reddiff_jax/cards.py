@@ -49,6 +49,7 @@ PREDICTIONS = {
     "eps": priors.from_eps,
     "x0": priors.from_x0,
     "v": priors.from_v,
+    "velocity": priors.from_velocity,
     "score": priors.from_score,
 }
 LOGITS = "logits"  # what a classifier predicts

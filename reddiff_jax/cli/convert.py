@@ -24,6 +24,7 @@ class _Prediction(StrEnum):
     eps = "eps"
     x0 = "x0"
     v = "v"
+    velocity = "velocity"
     score = "score"
 
 
@@ -64,6 +65,10 @@ def convert(
     patch_size: Annotated[
         int | None, typer.Option(min=1, help="Side of a residual UNet's patches, for pictures not of 1 or 3 channels.")
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Which of several sets of weights: its key, such as ema; or a file, variant or folder."),
+    ] = None,
     dtype: Annotated[_Dtype, typer.Option(help="Type in which parameters are stored.")] = _Dtype.f32,
 ) -> None:
     """Converts a checkpoint of guided-diffusion (ADM), diffusers or the residual UNet for --prior, without PyTorch.
@@ -98,6 +103,7 @@ def convert(
                 rescale_timesteps=rescale_timesteps,
                 prediction=prediction,
                 patch_size=patch_size,
+                weights=weights,
                 dtype={"f32": jnp.float32, "bf16": jnp.bfloat16}[dtype],
                 report=report,
             )

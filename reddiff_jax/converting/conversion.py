@@ -47,13 +47,15 @@ def convert(
     rescale_timesteps: bool | None = None,
     prediction: str | None = None,
     patch_size: int | None = None,
+    weights: str | None = None,
     dtype: Any = jnp.float32,
     report: Callable[[float, str], None] = lambda fraction, stage: None,
 ) -> dict[str, Any]:
     """Converts a checkpoint of PyTorch to a folder for ``load_prior`` or ``io.load_classifier``.
 
     Args:
-        checkpoint: A ``.pt``, ``.pth`` or ``.safetensors`` file of guided-diffusion or a residual UNet; or a folder of
+        checkpoint: A ``.pt``, ``.pth`` or ``.safetensors`` file of guided-diffusion or a residual UNet, or the index of
+            one in parts; or a folder of
             diffusers' ``UNet2DModel``, or of a pipeline with one. A folder's config.json and a residual UNet's shapes
             tell the network, and ``config``, ``heads``, ``head_channels``, ``new_attention_order``, ``blocks`` and
             ``rescale_timesteps`` must be left out.
@@ -72,6 +74,8 @@ def convert(
         prediction: What a UNet predicts, one of ``io.PREDICTIONS``; by default what the folder's scheduler_config.json
             says; else v for a residual UNet and the noise for others.
         patch_size: Side of a residual UNet's patches, in pixels; needed where pictures have neither 3 channels nor 1.
+        weights: Which of several sets of weights: its key in the file ("ema"), or the path of its file below the
+            folder, the name of its variant or of its folder. None where only one can be meant.
         dtype: Type in which parameters are stored.
         report: Called with the fraction that is done, 0 to 1, and the name of the stage.
 
@@ -97,7 +101,7 @@ def convert(
     }
     path = Path(checkpoint)
     is_folder = path.is_dir()
-    plan = (_plan_folder if is_folder else _plan_file)(path, schedule, timesteps, prediction, told)
+    plan = (_plan_folder if is_folder else _plan_file)(path, schedule, timesteps, prediction, weights, told)
     report(0.0, "hashing the file")
     net, root = plan.net, path if is_folder else path.parent
     card = {
@@ -119,8 +123,15 @@ def convert(
     return io.read_card(out)
 
 
-def _plan_file(path: Path, schedule: str | None, timesteps: int, prediction: str | None, told: dict[str, Any]) -> _Plan:
-    source = read_checkpoint(path)
+def _plan_file(
+    path: Path,
+    schedule: str | None,
+    timesteps: int,
+    prediction: str | None,
+    weights: str | None,
+    told: dict[str, Any],
+) -> _Plan:
+    source = read_checkpoint(path, weights=weights)
     with _said_of(path):
         patch_size = told.pop("patch_size")
         if residual_unet.is_residual_unet(source.tensors):
@@ -137,11 +148,16 @@ def _plan_file(path: Path, schedule: str | None, timesteps: int, prediction: str
 
 
 def _plan_folder(
-    folder: Path, schedule: str | None, timesteps: int, prediction: str | None, told: dict[str, Any]
+    folder: Path,
+    schedule: str | None,
+    timesteps: int,
+    prediction: str | None,
+    weights: str | None,
+    told: dict[str, Any],
 ) -> _Plan:
     with _said_of(folder):
         _refuse(told, f"a folder's {diffusers.CONFIG} tells the network")
-        files = diffusers.find_files(folder)
+        files = diffusers.find_files(folder, weights)
         scheduler = diffusers.read_json(files.scheduler) if files.scheduler else None
         if schedule is not None:
             description, make_schedule = guided_diffusion.SCHEDULES[schedule]

@@ -2,14 +2,15 @@
 
 from reddiff_jax.priors._base import Prior, check_prior
 from reddiff_jax.priors.exact import GaussianPrior, MixturePrior, gaussian_prior, mixture_prior
-from reddiff_jax.priors.functions import EdmPrior, FunctionPrior, edm_prior, prior
+from reddiff_jax.priors.functions import EdmPrior, FlowPrior, FunctionPrior, edm_prior, flow_prior, prior
 from reddiff_jax.priors.gray import GrayPrior, gray_prior
 from reddiff_jax.priors.networks import NetPrior
-from reddiff_jax.priors.predictions import ToEps, from_eps, from_score, from_v, from_x0
+from reddiff_jax.priors.predictions import ToEps, from_eps, from_score, from_v, from_velocity, from_x0
 from reddiff_jax.priors.tiling import TiledPrior, tiled
 
 __all__ = [
     "EdmPrior",
+    "FlowPrior",
     "FunctionPrior",
     "GaussianPrior",
     "GrayPrior",
@@ -20,9 +21,11 @@ __all__ = [
     "ToEps",
     "check_prior",
     "edm_prior",
+    "flow_prior",
     "from_eps",
     "from_score",
     "from_v",
+    "from_velocity",
     "from_x0",
     "gaussian_prior",
     "gray_prior",

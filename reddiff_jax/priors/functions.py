@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from reddiff_jax._checks import check_callable, describe
+from reddiff_jax._checks import check_callable, check_type, describe
 from reddiff_jax._types import Condition, Image, Timestep
 from reddiff_jax.priors._base import Prior, check_made
-from reddiff_jax.priors.predictions import ToEps, from_eps, from_x0
-from reddiff_jax.schedules import Schedule
+from reddiff_jax.priors.predictions import ToEps, from_eps, from_velocity, from_x0
+from reddiff_jax.schedules import Schedule, rectified_flow
 
 
 @struct.dataclass
@@ -45,6 +45,25 @@ class EdmPrior(Prior):
         return from_x0(x_hat, x_t, alpha_t, sigma_t)
 
 
+@struct.dataclass
+class FlowPrior(Prior):
+    """A velocity field v(x, s) of straight lines ``x = (1 - s) x_0 + s eps`` as a prior, for any schedule."""
+
+    params: Any
+    fn: Callable[..., jax.Array] = struct.field(pytree_node=False)
+    to_data: bool = struct.field(pytree_node=False, default=False)
+
+    def eps(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:
+        """Predicts the noise in ``x_t``, which lies on the line at s = sigma_t / (alpha_t + sigma_t) once scaled."""
+        alpha_t, sigma_t = self.schedule(t)
+        length = alpha_t + sigma_t
+        s = sigma_t / length
+        args = (x_t / length, 1 - s if self.to_data else s, cond)
+        v = self.fn(*args) if self.params is None else self.fn(self.params, *args)
+        _check_prediction(self.fn, v, x_t)
+        return from_velocity(-v if self.to_data else v, args[0], alpha_t / length, s)
+
+
 def _check_prediction(fn: Callable[..., jax.Array], output: Any, x_t: Image) -> None:
     if jnp.shape(output) == x_t.shape:
         return
@@ -65,15 +84,19 @@ def prior(fn: Callable[..., jax.Array], schedule: Schedule, *, params: Any = Non
             once: another function object is another compilation.
         schedule: The noise schedule that the function was made for.
         params: Pytree of arrays, traced.
-        to_eps: What the function predicts: ``from_eps``, ``from_x0``, ``from_v``, ``from_score`` or a function
-            ``(output, x_t, alpha_t, sigma_t) -> eps_hat``.
+        to_eps: What the function predicts: ``from_eps``, ``from_x0``, ``from_v``, ``from_velocity``, ``from_score`` or
+            a function ``(output, x_t, alpha_t, sigma_t) -> eps_hat``.
 
     Raises:
         TypeError: If an argument is of another type. When called: ValueError, if the prediction has another shape than
             the image.
     """
     check_made("prior", fn, schedule)
-    remedy = f"rd.from_{to_eps}" if to_eps in ("eps", "x0", "v", "score") else "rd.from_eps, rd.from_x0 or rd.from_v"
+    remedy = (
+        f"rd.from_{to_eps}"
+        if to_eps in ("eps", "x0", "v", "velocity", "score")
+        else "rd.from_eps, rd.from_x0 or rd.from_v"
+    )
     check_callable("prior: to_eps", to_eps, f"a function: {remedy}")
     return FunctionPrior(schedule=schedule, params=params, fn=fn, to_eps=to_eps)
 
@@ -92,3 +115,30 @@ def edm_prior(fn: Callable[..., jax.Array], schedule: Schedule, *, params: Any =
     """
     check_made("edm_prior", fn, schedule)
     return EdmPrior(schedule=schedule, params=params, fn=fn)
+
+
+def flow_prior(
+    fn: Callable[..., jax.Array], schedule: Schedule | None = None, *, params: Any = None, to_data: bool = False
+) -> Prior:
+    """Makes a prior of a velocity field, that of flow matching or a rectified flow.
+
+    Args:
+        fn: Called as ``fn(x, s, cond)``, or ``fn(params, x, s, cond)`` where ``params`` are given: x = (1 - s) x_0 +
+            s eps, and s in (0, 1) is the noise's share. It returns dx / ds = eps - x_0. A network that takes 1000 s
+            gets it: ``lambda x, s, cond: net(x, 1000 * s)``.
+        schedule: Any schedule, to which x and s are rescaled; ``schedules.rectified_flow()`` if None.
+        params: Pytree of arrays, traced.
+        to_data: Whether the field's own time tau runs from noise at 0 to pictures at 1, as in Liu et al. and Lipman et
+            al.: ``fn(x, tau, cond)`` is given tau = 1 - s and returns dx / dtau = x_0 - eps.
+
+    Raises:
+        TypeError: If an argument is of another type. When called: ValueError, if the prediction has another shape than
+            the image.
+
+    Source:
+        Liu et al. 2023 (arXiv 2209.03003), eq. 1; Lipman et al. 2023 (arXiv 2210.02747).
+    """
+    schedule = rectified_flow() if schedule is None else schedule
+    check_made("flow_prior", fn, schedule)
+    check_type("flow_prior: to_data", to_data, bool, "True or False")
+    return FlowPrior(schedule=schedule, params=params, fn=fn, to_data=to_data)

@@ -29,3 +29,15 @@ def from_v(output: jax.Array, x_t: jax.Array, alpha_t: jax.Array, sigma_t: jax.A
 def from_score(output: jax.Array, x_t: jax.Array, alpha_t: jax.Array, sigma_t: jax.Array) -> jax.Array:
     """The network predicts the score of ``x_t`` (Song et al. 2021, arXiv 2011.13456)."""
     return -sigma_t * output
+
+
+def from_velocity(output: jax.Array, x_t: jax.Array, alpha_t: jax.Array, sigma_t: jax.Array) -> jax.Array:
+    """The network predicts the velocity v = eps - x_0 of a straight line from a picture to noise (rectified flow).
+
+    ``eps_hat = (x_t + alpha_t v) / (alpha_t + sigma_t)``, which is ``x_t + alpha_t v`` on ``schedules.rectified_flow``.
+    A network whose line goes the other way predicts ``x_0 - eps``: return minus its output, or use ``flow_prior``.
+
+    Source:
+        Liu et al. 2023 (arXiv 2209.03003), eq. 1.
+    """
+    return (x_t + alpha_t * output) / (alpha_t + sigma_t)
