@@ -75,6 +75,7 @@ from reddiff_jax.operators import view_angles as view_angles
 from reddiff_jax.pictures import read_picture as read_picture
 from reddiff_jax.pictures import write_picture as write_picture
 from reddiff_jax.priors import Prior as Prior
+from reddiff_jax.priors import as_denoiser as as_denoiser
 from reddiff_jax.priors import edm_prior as edm_prior
 from reddiff_jax.priors import flow_prior as flow_prior
 from reddiff_jax.priors import from_eps as from_eps
@@ -87,6 +88,7 @@ from reddiff_jax.priors import gray_prior as gray_prior
 from reddiff_jax.priors import mixture_prior as mixture_prior
 from reddiff_jax.priors import prior as prior
 from reddiff_jax.priors import tiled as tiled
+from reddiff_jax.priors import torch_prior as torch_prior
 from reddiff_jax.problems import Problem as Problem
 from reddiff_jax.problems import least_squares as least_squares
 from reddiff_jax.problems import likelihood as likelihood

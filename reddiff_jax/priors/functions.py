@@ -1,4 +1,4 @@
-"""Functions as priors: a network of the user's, or a denoiser with EDM's interface."""
+"""Functions as priors: of the timestep, of the noise level as EDM's, or a flow's velocity."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from reddiff_jax._checks import check_callable, check_type, describe
+from reddiff_jax._checks import check_type, describe
 from reddiff_jax._types import Condition, Image, Timestep
 from reddiff_jax.priors._base import Prior, check_made
 from reddiff_jax.priors.predictions import ToEps, from_eps, from_velocity, from_x0
@@ -25,7 +25,7 @@ class FunctionPrior(Prior):
     def eps(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:
         """Predicts the noise in ``x_t``."""
         output = self.fn(x_t, t, cond) if self.params is None else self.fn(self.params, x_t, t, cond)
-        _check_prediction(self.fn, output, x_t)
+        check_prediction(self.fn, output, x_t)
         return self.to_eps(output, x_t, *self.schedule(t))
 
 
@@ -41,7 +41,7 @@ class EdmPrior(Prior):
         alpha_t, sigma_t = self.schedule(t)
         args = (x_t / alpha_t, sigma_t / alpha_t, cond)
         x_hat = self.fn(*args) if self.params is None else self.fn(self.params, *args)
-        _check_prediction(self.fn, x_hat, x_t)
+        check_prediction(self.fn, x_hat, x_t)
         return from_x0(x_hat, x_t, alpha_t, sigma_t)
 
 
@@ -60,11 +60,12 @@ class FlowPrior(Prior):
         s = sigma_t / length
         args = (x_t / length, 1 - s if self.to_data else s, cond)
         v = self.fn(*args) if self.params is None else self.fn(self.params, *args)
-        _check_prediction(self.fn, v, x_t)
+        check_prediction(self.fn, v, x_t)
         return from_velocity(-v if self.to_data else v, args[0], alpha_t / length, s)
 
 
-def _check_prediction(fn: Callable[..., jax.Array], output: Any, x_t: Image) -> None:
+def check_prediction(fn: Callable[..., jax.Array], output: Any, x_t: Image) -> None:
+    """Raises ValueError unless a prediction has the image's shape."""
     if jnp.shape(output) == x_t.shape:
         return
     remedy = "It must return one prediction of the image's shape; it gets one image, without a batch axis."
@@ -73,32 +74,6 @@ def _check_prediction(fn: Callable[..., jax.Array], output: Any, x_t: Image) -> 
         remedy = f"Is half of it a learned variance, as guided-diffusion's? Return output[:, :, :{channels}]."
     name = getattr(fn, "__name__", type(fn).__name__)
     raise ValueError(f"the prior's fn, {name}, returned {describe(output)} for an image {x_t.shape}. {remedy}")
-
-
-def prior(fn: Callable[..., jax.Array], schedule: Schedule, *, params: Any = None, to_eps: ToEps = from_eps) -> Prior:
-    """Makes a prior of any function.
-
-    Args:
-        fn: Called as ``fn(x_t, t, cond)``, or ``fn(params, x_t, t, cond)`` where ``params`` are given; one image in,
-            its prediction out. A Flax network: ``fn=lambda params, x_t, t, cond: net.apply(params, x_t, t)``. Define it
-            once: another function object is another compilation.
-        schedule: The noise schedule that the function was made for.
-        params: Pytree of arrays, traced.
-        to_eps: What the function predicts: ``from_eps``, ``from_x0``, ``from_v``, ``from_velocity``, ``from_score`` or
-            a function ``(output, x_t, alpha_t, sigma_t) -> eps_hat``.
-
-    Raises:
-        TypeError: If an argument is of another type. When called: ValueError, if the prediction has another shape than
-            the image.
-    """
-    check_made("prior", fn, schedule)
-    remedy = (
-        f"rd.from_{to_eps}"
-        if to_eps in ("eps", "x0", "v", "velocity", "score")
-        else "rd.from_eps, rd.from_x0 or rd.from_v"
-    )
-    check_callable("prior: to_eps", to_eps, f"a function: {remedy}")
-    return FunctionPrior(schedule=schedule, params=params, fn=fn, to_eps=to_eps)
 
 
 def edm_prior(fn: Callable[..., jax.Array], schedule: Schedule, *, params: Any = None) -> Prior:
