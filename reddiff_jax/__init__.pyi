@@ -22,8 +22,8 @@ from reddiff_jax.exporting import load_run as load_run
 from reddiff_jax.guidance import classifier_free as classifier_free
 from reddiff_jax.guidance import classifier_guided as classifier_guided
 from reddiff_jax.guidance import conditional_scale as conditional_scale
+from reddiff_jax.hub import load_prior as load_prior
 from reddiff_jax.io import load_classifier as load_classifier
-from reddiff_jax.io import load_prior as load_prior
 from reddiff_jax.io import save_prior as save_prior
 from reddiff_jax.jobs.single import restore as restore
 from reddiff_jax.noise import Noise as Noise

@@ -16,7 +16,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 # Each part may import those of the rows above it, never one of its own row.
 ORDER = [
-    {"_bars", "_types", "_checks", "_tree", "_conjugate_gradients", "_files", "_text", "_versions"},
+    {"_bars", "_caches", "_types", "_checks", "_tree", "_conjugate_gradients", "_files", "_text", "_versions"},
     {"_repr", "_rules", "_npz", "_keys", "pictures"},
     {"schedules", "weightings", "nets", "noise", "masks", "kernels", "metrics", "sharding"},
     {"operators"},
@@ -26,7 +26,7 @@ ORDER = [
     {"solvers"},
     {"running", "io", "repulsion"},
     {"converting", "exporting", "diagnostics", "progress"},
-    {"batching", "tasks", "settings"},
+    {"batching", "hub", "tasks", "settings"},
     {"measurements", "tuning", "training"},
     {"jobs"},
     {"cli", "__main__"},

@@ -49,6 +49,7 @@ def convert(
     patch_size: int | None = None,
     weights: str | None = None,
     dtype: Any = jnp.float32,
+    origin: dict[str, Any] | None = None,
     report: Callable[[float, str], None] = lambda fraction, stage: None,
 ) -> dict[str, Any]:
     """Converts a checkpoint of PyTorch to a folder for ``load_prior`` or ``io.load_classifier``.
@@ -77,6 +78,7 @@ def convert(
         weights: Which of several sets of weights: its key in the file ("ema"), or the path of its file below the
             folder, the name of its variant or of its folder. None where only one can be meant.
         dtype: Type in which parameters are stored.
+        origin: What the card should say of where the checkpoint was got.
         report: Called with the fraction that is done, 0 to 1, and the name of the stage.
 
     Returns:
@@ -106,7 +108,9 @@ def convert(
     net, root = plan.net, path if is_folder else path.parent
     card = {
         "name": config or (path.resolve().name if is_folder else path.stem),
-        "source": plan.checkpoint.source(root) | {kind: describe_file(each, root) for kind, each in plan.files.items()},
+        "source": plan.checkpoint.source(root)
+        | {kind: describe_file(each, root) for kind, each in plan.files.items()}
+        | (origin or {}),
         "config": config,
         "schedule": {"name": plan.schedule_name},
         "num_classes": net.num_classes,

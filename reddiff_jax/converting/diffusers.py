@@ -25,9 +25,11 @@ from reddiff_jax.schedules import Schedule
 CONFIG, SCHEDULER = "config.json", "scheduler_config.json"
 WEIGHTS = "diffusion_pytorch_model"
 # With a variant's name in it, or in parts. Of two formats of the same weights the first is taken.
-_WEIGHTS = re.compile(rf"{WEIGHTS}(?:\.(?P<variant>\w+))?(?:\.(?P<format>safetensors|bin))(?P<parts>\.index\.json)?")
+WEIGHTS_NAME = re.compile(
+    rf"{WEIGHTS}(?:\.(?P<variant>\w+))?(?:\.(?P<format>safetensors|bin))(?P<parts>\.index\.json)?"
+)
 _FORMATS = ("safetensors", "bin")
-_ROUNDED = ("fp16", "bf16")  # variants that are the same weights in fewer bits
+ROUNDED = ("fp16", "bf16")  # variants that are the same weights in fewer bits
 PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
 # Those that index the same table of alphas_cumprod.
 SCHEDULERS = tuple(
@@ -119,14 +121,14 @@ def _weight_files(root: Path) -> list[Path]:
     """The weights in a folder: of the two formats of one set, the first."""
     found: dict[tuple[str | None, bool], list[Path]] = {}
     for path in sorted(root.iterdir()):
-        match = _WEIGHTS.fullmatch(path.name)
+        match = WEIGHTS_NAME.fullmatch(path.name)
         if match and path.is_file():
             found.setdefault((match["variant"], bool(match["parts"])), []).append(path)
     return [min(paths, key=lambda path: _FORMATS.index(_kind(path)["format"])) for paths in found.values()]
 
 
 def _kind(path: Path) -> re.Match[str]:
-    match = _WEIGHTS.fullmatch(path.name)
+    match = WEIGHTS_NAME.fullmatch(path.name)
     assert match is not None
     return match
 
@@ -142,7 +144,7 @@ def _choose(folder: Path, found: list[Path], weights: str | None) -> Path:
         raise CheckpointError(
             f"there is no single set of weights {show_value(weights)}; --weights is one of {', '.join(names.values())}."
         )
-    exact = [path for path in found if _kind(path)["variant"] not in _ROUNDED] or found
+    exact = [path for path in found if _kind(path)["variant"] not in ROUNDED] or found
     if len(exact) == 1:
         return exact[0]
     choice = " or ".join(f"--weights {names[path]}" for path in exact)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reddiff_jax import io, pictures, schedules, training
+from reddiff_jax import hub, io, pictures, schedules, training
 from reddiff_jax._files import append, check_file
 from reddiff_jax.jobs.errors import JobError
 from reddiff_jax.jobs.events import Failure
@@ -285,7 +285,7 @@ def _begin(start: UNetArchitecture | ResidualArchitecture | str | Path, to_eps: 
     if isinstance(start, UNetArchitecture | ResidualArchitecture):
         net = start.build(channels, dtype)
         return NetPrior(schedule=_schedule_of(to_eps)[1], params=None, net=net, to_eps=to_eps)
-    given = io.load_prior(start, dtype=dtype)
+    given = hub.load_prior(start, dtype=dtype)
     if given.to_eps not in training.TARGETS:
         raise JobError(f"{start} predicts a score, which cannot be trained here.")
     if given.net.in_channels != channels:  # type: ignore[attr-defined]

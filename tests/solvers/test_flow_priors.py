@@ -15,7 +15,7 @@ VARIANCE = 0.2
 # The timestep grids of these take few steps' time.
 QUICK = {"ddim", "red"}
 # Steps along the gradient in x_t, whose length is the schedule's: the same only on one schedule.
-SCALED = {"dps"}
+SCALED = {"dps", "mcg"}
 
 
 def _preserving() -> rd.Schedule:
