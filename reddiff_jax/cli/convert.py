@@ -77,14 +77,16 @@ def convert(
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of what comes from a hub.")] = None,
     dtype: Annotated[_Dtype, typer.Option(help="Type in which parameters are stored.")] = _Dtype.f32,
 ) -> None:
-    """Converts a checkpoint of guided-diffusion (ADM), diffusers or the residual UNet for --prior, without PyTorch.
+    """Converts a checkpoint of guided-diffusion, EDM, diffusers or the residual UNet for --prior, without PyTorch.
 
-    guided-diffusion: widths, blocks, attention, classes and the learned variance are read from the file. What it cannot
-    tell (heads, order of attention, schedule) comes from --config or the options; left out, the error says what is
-    needed.
+    guided-diffusion (ADM): widths, blocks, attention, classes and the learned variance are read from the file. What it
+    cannot tell (heads, order of attention, schedule) comes from --config or the options; left out, the error says what
+    is needed.
 
     diffusers: the folder of a UNet2DModel (config.json and weights), or of a pipeline that has one in unet/. Its
     scheduler_config.json tells the schedule and the prediction; without it, --schedule does.
+
+    EDM: the file tells the network, under EDM's preconditioning with sigma_data 0.5.
 
     residual UNet: the file tells the network. It predicts v on the linear schedule unless --prediction and --schedule
     say otherwise.

@@ -9,11 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from reddiff_jax import io
-from reddiff_jax.converting import diffusers, guided_diffusion, residual_unet
+from reddiff_jax import io, schedules
+from reddiff_jax.converting import diffusers, edm, guided_diffusion, residual_unet
 from reddiff_jax.converting.checkpoint import Checkpoint, describe_file, read_checkpoint
 from reddiff_jax.converting.errors import CheckpointError
-from reddiff_jax.nets import DiffusersUNet, EncoderUNet, Net, ResidualUNet, UNet
+from reddiff_jax.nets import EncoderUNet, Net
 from reddiff_jax.priors import NetPrior
 from reddiff_jax.schedules import Schedule
 
@@ -55,11 +55,10 @@ def convert(
     """Converts a checkpoint of PyTorch to a folder for ``load_prior`` or ``io.load_classifier``.
 
     Args:
-        checkpoint: A ``.pt``, ``.pth`` or ``.safetensors`` file of guided-diffusion or a residual UNet, or the index of
-            one in parts; or a folder of
-            diffusers' ``UNet2DModel``, or of a pipeline with one. A folder's config.json and a residual UNet's shapes
-            tell the network, and ``config``, ``heads``, ``head_channels``, ``new_attention_order``, ``blocks`` and
-            ``rescale_timesteps`` must be left out.
+        checkpoint: A ``.pt``, ``.pth`` or ``.safetensors`` file of guided-diffusion, EDM or a residual UNet, or the
+            index of one in parts; or a folder of diffusers' ``UNet2DModel``, or of a pipeline with one. A folder's
+            config.json and a residual UNet's shapes tell the network, and ``config``, ``heads``,
+            ``head_channels``, ``new_attention_order``, ``blocks`` and ``rescale_timesteps`` must be left out.
         out: The folder, which appears only when complete and must not exist.
         config: Name of a published configuration, one of ``guided_diffusion.PUBLISHED``.
         heads: Number of attention heads at every level.
@@ -143,6 +142,12 @@ def _plan_file(
             net = residual_unet.choose_net(source.tensors, patch_size=patch_size)
             params = residual_unet.to_params(source.tensors, net)
             name, prediction = schedule or residual_unet.SCHEDULE, prediction or residual_unet.PREDICTION
+        elif edm.is_edm(source.tensors):
+            others = {"patch_size": patch_size, "schedule": schedule, "prediction": prediction}
+            _refuse(told | others, "the names and shapes of an EDM network tell all of it")
+            net = edm.choose_net(source.tensors)
+            params = edm.to_params(source.tensors, net)
+            return _Plan(source, net, params, schedules.edm(timesteps), edm.SCHEDULE, "x0", {})
         else:
             _refuse({"patch_size": patch_size}, "only a residual UNet has patches")
             net, name = guided_diffusion.choose_net(source.tensors, schedule=schedule, timesteps=timesteps, **told)
@@ -221,7 +226,7 @@ def _copy(params: Any, source: Checkpoint, dtype: Any, report: Callable[[float, 
     return structure.unflatten(copies)
 
 
-def _channels(net: UNet | DiffusersUNet | ResidualUNet, config: str | None) -> dict[str, int]:
+def _channels(net: Any, config: str | None) -> dict[str, int]:
     """Channels of input and output by kind; an upsampler's input has the small image's after the image's."""
     is_upsampler = config is not None and config.startswith("upsampler")
     image = net.in_channels // 2 if is_upsampler else min(net.in_channels, net.out_channels)

@@ -26,7 +26,7 @@ PREFIXES = (
 
 _OPTIMIZERS = ("optim", "opt", "scheduler", "lr_scheduler", "scaler")  # how the names of their states begin
 _AVERAGED = ("ema", "shadow", "averag", "avg")  # parts of the names of averaged weights
-# Buffers that a network's wrapper has of its own: counts, which have no axes, and a schedule's tables.
+# Buffers that a network's wrapper has of its own: counts, which have no axes, empty ones, and a schedule's tables.
 _TABLES = re.compile(r"\w*(betas|alphas|posterior|loss_weight|snr|lvlb)\w*")
 _MAX_DEPTH = 6  # of dictionaries in dictionaries
 _ADVICE = "save the network's state dict alone: torch.save(model.state_dict(), path)"
@@ -204,7 +204,7 @@ def _without_prefix(tensors: dict[str, np.ndarray], most: int = 10) -> dict[str,
 
 
 def _is_beside(name: str, tensor: Any) -> bool:
-    return "." not in name and (np.ndim(tensor) == 0 or _TABLES.fullmatch(name) is not None)
+    return "." not in name and (np.ndim(tensor) == 0 or np.size(tensor) == 0 or _TABLES.fullmatch(name) is not None)
 
 
 def _objects(content: Any) -> str:

@@ -21,6 +21,9 @@ class NetPrior(Prior):
     Pictures whose sides the network cannot divide are padded by mirroring, and the prediction is cropped. Where the
     network also learns a variance, its first channels are used. It gets the condition as it is, a class label for ours.
 
+    A network with EDM's interface (``takes_sigma``) gets x_t / alpha_t and the noise level sigma_t / alpha_t instead,
+    so that any schedule serves.
+
     An upsampler, whose input has the channels of a small image behind those of the image, is conditioned on
     ``{"low_res": small image (h, w, C), "label": ...}``, without the label if it has no classes; the small image is
     enlarged bilinearly (Dhariwal & Nichol 2021, arXiv 2105.05233, section 5.3 and appendix K).
@@ -45,14 +48,19 @@ class NetPrior(Prior):
         inputs, cond = self._inputs(x_t, cond)
         stride = getattr(self.net, "stride", 1)
         padded = jnp.pad(inputs, ((0, -h % stride), (0, -w % stride), (0, 0)), mode="symmetric")
-        args = (padded, jnp.asarray(t)) if cond is None else (padded, jnp.asarray(t), cond)
+        alpha_t, sigma_t = self.schedule(t)
+        if getattr(self.net, "takes_sigma", False):
+            padded, level = padded / alpha_t, sigma_t / alpha_t
+        else:
+            level = jnp.asarray(t)
+        args = (padded, level) if cond is None else (padded, level, cond)
         output: jax.Array = self.net.apply({"params": self.params}, *args)  # type: ignore[assignment]
         if output.shape[-1] < c:
             raise ValueError(
                 f"the network predicts {output.shape[-1]} channels but the image has {c}. A prior of gray pictures "
                 "takes (H, W, 1); rd.gray_prior is for the other way round."
             )
-        return self.to_eps(output[:h, :w, :c], x_t, *self.schedule(t))
+        return self.to_eps(output[:h, :w, :c], x_t, alpha_t, sigma_t)
 
     def _inputs(self, x_t: Image, cond: Condition) -> tuple[Image, Condition]:
         """Returns the network's input image and its condition."""
