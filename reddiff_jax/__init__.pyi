@@ -73,6 +73,7 @@ from reddiff_jax.operators import super_resolution as super_resolution
 from reddiff_jax.operators import uniform_blur as uniform_blur
 from reddiff_jax.operators import varying_blur as varying_blur
 from reddiff_jax.operators import view_angles as view_angles
+from reddiff_jax.parametrising import parametrised as parametrised
 from reddiff_jax.pictures import read_picture as read_picture
 from reddiff_jax.pictures import write_picture as write_picture
 from reddiff_jax.priors import Prior as Prior

@@ -24,7 +24,7 @@ ORDER = [
     {"priors", "problems", "panels"},
     {"guidance", "cards", "estimating"},
     {"solvers"},
-    {"running", "io", "repulsion"},
+    {"running", "io", "parametrising", "repulsion"},
     {"converting", "exporting", "diagnostics", "progress"},
     {"batching", "hub", "tasks", "settings"},
     {"measurements", "tuning", "training"},
