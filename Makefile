@@ -41,11 +41,12 @@ app-check: .venv/installed-dev
 matrix: .venv/installed-dev
 	UV=$(CURDIR)/$(BIN)/uv tests/release/matrix.sh
 
-# Independent implementations that some tests compare with. Four are installed without their dependencies, because these
-# include a CUDA build of torch or of onnxruntime; see tests/oracles.py.
+# Independent implementations that some tests compare with. Five are installed without their dependencies, because these
+# include a CUDA build of torch or of onnxruntime, or clients of clouds; see tests/oracles.py.
 oracles: .venv/installed-test
 	$(BIN)/pip install -q $(TORCH)
-	$(BIN)/pip install -q --no-deps torchvision==0.28.0 azula==0.11.1 deepinv==0.5.0 adaptive-terrain-diffusion==0.4.2
+	$(BIN)/pip install -q --no-deps torchvision==0.28.0 azula==0.11.1 deepinv==0.5.0 adaptive-terrain-diffusion==0.4.2 \
+		nvidia-physicsnemo==1.0.0
 	$(BIN)/pip install -q -e ".[oracles]"
 
 clean:

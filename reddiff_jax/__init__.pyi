@@ -16,6 +16,7 @@ from reddiff_jax import weightings as weightings
 from reddiff_jax._tree import stack as stack
 from reddiff_jax.batching import run_many as run_many
 from reddiff_jax.batching import run_with_progress as run_with_progress
+from reddiff_jax.converting.saving import save_safetensors as save_safetensors
 from reddiff_jax.estimating import estimate_jpeg_sigma as estimate_jpeg_sigma
 from reddiff_jax.estimating import estimate_sigma as estimate_sigma
 from reddiff_jax.exporting import export_run as export_run
@@ -23,25 +24,30 @@ from reddiff_jax.exporting import load_run as load_run
 from reddiff_jax.guidance import classifier_free as classifier_free
 from reddiff_jax.guidance import classifier_guided as classifier_guided
 from reddiff_jax.guidance import conditional_scale as conditional_scale
+from reddiff_jax.hub import load_prior as load_prior
 from reddiff_jax.io import load_classifier as load_classifier
-from reddiff_jax.io import load_prior as load_prior
 from reddiff_jax.io import save_prior as save_prior
 from reddiff_jax.jobs.single import restore as restore
 from reddiff_jax.noise import *  # noqa: F403 - the names in its __all__
 from reddiff_jax.operators import *  # noqa: F403 - the names in its __all__
+from reddiff_jax.parametrising import parametrised as parametrised
 from reddiff_jax.pictures import read_picture as read_picture
 from reddiff_jax.pictures import write_picture as write_picture
 from reddiff_jax.priors import Prior as Prior
+from reddiff_jax.priors import as_denoiser as as_denoiser
 from reddiff_jax.priors import edm_prior as edm_prior
+from reddiff_jax.priors import flow_prior as flow_prior
 from reddiff_jax.priors import from_eps as from_eps
 from reddiff_jax.priors import from_score as from_score
 from reddiff_jax.priors import from_v as from_v
+from reddiff_jax.priors import from_velocity as from_velocity
 from reddiff_jax.priors import from_x0 as from_x0
 from reddiff_jax.priors import gaussian_prior as gaussian_prior
 from reddiff_jax.priors import gray_prior as gray_prior
 from reddiff_jax.priors import mixture_prior as mixture_prior
 from reddiff_jax.priors import prior as prior
 from reddiff_jax.priors import tiled as tiled
+from reddiff_jax.priors import torch_prior as torch_prior
 from reddiff_jax.problems import Problem as Problem
 from reddiff_jax.problems import least_squares as least_squares
 from reddiff_jax.problems import likelihood as likelihood

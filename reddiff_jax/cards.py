@@ -34,7 +34,7 @@ from reddiff_jax._rules import (
     whole,
 )
 from reddiff_jax._text import shown
-from reddiff_jax.nets import DiffusersUNet, EncoderUNet, ResidualUNet, UNet, rules
+from reddiff_jax.nets import DhariwalUNet, DiffusersUNet, EncoderUNet, ResidualUNet, SongUNet, UNet, rules
 
 CARD = "card.json"
 WEIGHTS = "weights"
@@ -44,11 +44,14 @@ NETS: dict[str, type[nn.Module]] = {
     "EncoderUNet": EncoderUNet,
     "DiffusersUNet": DiffusersUNet,
     "ResidualUNet": ResidualUNet,
+    "DhariwalUNet": DhariwalUNet,
+    "SongUNet": SongUNet,
 }
 PREDICTIONS = {
     "eps": priors.from_eps,
     "x0": priors.from_x0,
     "v": priors.from_v,
+    "velocity": priors.from_velocity,
     "score": priors.from_score,
 }
 LOGITS = "logits"  # what a classifier predicts
@@ -62,6 +65,8 @@ _RULES_OF_NETS: dict[str, Mapping[str, Rule]] = {
     "EncoderUNet": rules.ENCODER_UNET,
     "DiffusersUNet": rules.DIFFUSERS_UNET,
     "ResidualUNet": rules.RESIDUAL_UNET,
+    "DhariwalUNet": rules.DHARIWAL_UNET,
+    "SongUNet": rules.SONG_UNET,
 }
 # Names below the folder, none of which leads out of it.
 _FILE = re.compile(rf"{WEIGHTS}(/(?!\.)[A-Za-z0-9_.-]+)+")

@@ -257,6 +257,67 @@ def cosine(num_timesteps: int = 1000, *, offset: float = 0.008, max_beta: float 
     return from_betas(np.minimum(1 - alphas_cumprod[1:] / alphas_cumprod[:-1], max_beta))
 
 
+def laplace(num_timesteps: int = 1000, *, max_beta: float = 0.999) -> Schedule:
+    """The "laplace" of diffusers: alphas_cumprod = sqrt(r / (1 + r)), ln r a quantile of a Laplace density (scale 1/2).
+
+    The densities are those of Hang & Gu 2024 (arXiv 2407.03297, table 1), for the signal-to-noise ratio r itself; the
+    root is that of diffusers. At t = 0 there is next to no noise.
+    """
+    num_timesteps = check_whole("num_timesteps", num_timesteps)
+    u = np.arange(num_timesteps + 1) / num_timesteps
+    # 1e-6 bounds the ratio at both ends.
+    log_snr = -0.5 * np.copysign(1, 0.5 - u) * np.log(1 - 2 * np.abs(0.5 - u) + 1e-6)
+    alphas_cumprod = 1 / np.sqrt(1 + np.exp(-log_snr))
+    return from_betas(np.minimum(1 - alphas_cumprod[1:] / alphas_cumprod[:-1], max_beta))
+
+
+def zero_terminal_snr(schedule: Schedule) -> Schedule:
+    """A variance-preserving schedule, shifted and scaled so that its last level has no signal; that one is left out.
+
+    Networks trained so predict v or x_0. Without signal no image can be estimated, so the table has one level less.
+
+    Args:
+        schedule: One of ``from_betas``, with at least two timesteps.
+
+    Source:
+        Lin et al. 2023 (arXiv 2305.08891), algorithm 1.
+    """
+    check_type("zero_terminal_snr: schedule", schedule, Schedule, "a Schedule, such as rd.schedules.linear()")
+    a, s = (_host_numbers("schedule", each) for each in (schedule.alphas, schedule.sigmas))
+    if a.size < 2 or not np.allclose(a**2 + s**2, 1, atol=1e-5):
+        raise ValueError("zero_terminal_snr: schedule must preserve the variance and have at least 2 timesteps.")
+    first, last = a[0], a[-1]
+    scaled = (a - last) * first / (first - last)
+    # 1 - scaled^2 = s^2 + (a - scaled) (a + scaled), with both differences taken where they are exact.
+    lost = last * (s**2 - s[0] ** 2) / (first + a) / (first - last)
+    sigmas = np.sqrt(s**2 + lost * (a + scaled))
+    return Schedule(jnp.asarray(scaled[:-1], dtype=float), jnp.asarray(sigmas[:-1], dtype=float))
+
+
+def rectified_flow(num_timesteps: int = 1000, *, shift: float = 1.0) -> Schedule:
+    """Straight lines from pictures to noise: x_t = (1 - s) x_0 + s eps, alpha_t = 1 - s, sigma_t = s.
+
+    With u = t / T of the T timesteps, s = shift u / (1 + (shift - 1) u). Level 0 has half a timestep's noise, because
+    a solver divides by sigma_t, and the last one keeps signal: s < 1, so that x_0 can be estimated.
+
+    Args:
+        num_timesteps: Number of timesteps T.
+        shift: Above 1 it has more levels of much noise, for large pictures: 3 in Stable Diffusion 3. It changes which
+            levels a solver visits, not what a network is to predict at one.
+
+    Source:
+        Liu et al. 2023 (arXiv 2209.03003), eq. 1; Lipman et al. 2023 (arXiv 2210.02747), example II. The shift: Esser
+        et al. 2024 (arXiv 2403.03206), eq. 23.
+    """
+    num_timesteps = check_whole("num_timesteps", num_timesteps)
+    check_non_negative("shift", shift)
+    if not shift > 0:
+        raise ValueError(f"rectified_flow: shift is {shift} but must be positive; 1 leaves the levels evenly spaced.")
+    u = np.maximum(np.arange(num_timesteps), 0.5) / num_timesteps
+    denominator = 1 + (shift - 1) * u
+    return Schedule(jnp.asarray((1 - u) / denominator, dtype=float), jnp.asarray(shift * u / denominator, dtype=float))
+
+
 def from_sigmas(sigmas: np.ndarray) -> Schedule:
     """Variance-exploding schedule: x_t = x_0 + sigma_t eps.
 

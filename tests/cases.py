@@ -507,6 +507,12 @@ SOLVERS = [
         walks_timesteps=False,
         particles=(2,),
     ),
+    SolverCase(
+        "parametrised",
+        "parametrised",
+        lambda prior: rd.parametrised(rd.reddiff(prior, num_steps=6), jnp.tanh, jnp.zeros((8, 8, 1))),
+        walks_timesteps=False,
+    ),
     SolverCase("sds", "sds", lambda prior: rd.sds(prior, num_steps=6)),
     SolverCase("sds_var", "sds_var", lambda prior: rd.sds_var(prior, num_steps=8), reads_y=False),
 ]

@@ -59,7 +59,11 @@ def _check_call(words: list[str]) -> None:
         if word in KNOWN:
             assert following in KNOWN[word]
         if word == "--prior":
-            assert following in io.bundled_priors() or "/" not in following.removesuffix("/prior")
+            assert (
+                following.startswith("hf:")
+                or following in io.bundled_priors()
+                or "/" not in following.removesuffix("/prior")
+            )
 
 
 @pytest.mark.parametrize("page", [*PAGES, *EXAMPLES])

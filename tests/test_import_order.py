@@ -17,7 +17,18 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 # Each part may import those of the rows above it, never one of its own row.
 ORDER = [
-    {"_bars", "_types", "_checks", "_chunks", "_tree", "_conjugate_gradients", "_files", "_text", "_versions"},
+    {
+        "_bars",
+        "_types",
+        "_checks",
+        "_chunks",
+        "_tree",
+        "_conjugate_gradients",
+        "_files",
+        "_text",
+        "_versions",
+        "_caches",
+    },
     {"_repr", "_rules", "_npz", "_keys", "pictures"},
     {"schedules", "weightings", "nets", "noise", "masks", "kernels", "metrics", "sharding"},
     {"operators"},
@@ -25,9 +36,9 @@ ORDER = [
     {"priors", "problems", "panels"},
     {"guidance", "cards", "estimating", "tiling"},
     {"solvers"},
-    {"running", "io", "repulsion"},
+    {"running", "io", "parametrising", "repulsion"},
     {"converting", "exporting", "diagnostics", "progress"},
-    {"batching", "tasks", "settings", "plot"},
+    {"batching", "tasks", "settings", "plot", "hub"},
     {"measurements", "tuning", "training"},
     {"jobs"},
     {"app"},

@@ -15,10 +15,17 @@ PRESERVING = {
     "jsd": schedules.jsd,
     "sigmoid": schedules.sigmoid,
     "cosine": schedules.cosine,
+    "laplace": schedules.laplace,
+    "zero_terminal_snr": lambda total=1000: schedules.zero_terminal_snr(schedules.linear(total + 1)),
+}
+STRAIGHT = {
+    "rectified_flow": schedules.rectified_flow,
+    "rectified_flow_shifted": lambda total=1000: schedules.rectified_flow(total, shift=3.0),
 }
 EXPLODING = {"ve": schedules.ve, "edm": schedules.edm}
 
-every = pytest.mark.parametrize("make", (PRESERVING | EXPLODING).values(), ids=PRESERVING | EXPLODING)
+EVERY = PRESERVING | STRAIGHT | EXPLODING
+every = pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
 preserving = pytest.mark.parametrize("make", PRESERVING.values(), ids=PRESERVING)
 exploding = pytest.mark.parametrize("make", EXPLODING.values(), ids=EXPLODING)
 
@@ -332,3 +339,39 @@ def test_betas_that_leave_no_signal_are_an_error_that_says_where():
     with pytest.raises(ValueError, match=r"betas\[:99\]"):
         schedules.from_betas(betas)
     assert schedules.from_betas(betas[:99]).alphas[-1] >= 1e-15
+
+
+# ---- straight lines
+
+
+@pytest.mark.parametrize("shift", [0.5, 1.0, 3.0])
+def test_a_rectified_flow_mixes_in_parts_that_sum_to_one_and_never_ends_in_pure_noise(shift):
+    alphas, sigmas = schedules.rectified_flow(shift=shift)(jnp.arange(1000))
+    np.testing.assert_allclose(alphas + sigmas, 1, atol=2e-7)  # float32
+    assert float(alphas[-1]) > 0 < float(sigmas[0])
+
+
+def test_the_timesteps_of_a_rectified_flow_are_even_and_a_shift_moves_them_as_published():
+    u = np.arange(1, 1000) / 1000
+    np.testing.assert_allclose(schedules.rectified_flow()(jnp.arange(1, 1000))[1], u, rtol=1e-6)  # float32
+    shifted = schedules.rectified_flow(shift=3.0)(jnp.arange(1, 1000))[1]
+    np.testing.assert_allclose(shifted, 3 * u / (1 + 2 * u), rtol=1e-6)  # float32
+
+
+def test_a_shift_that_is_not_positive_is_an_error():
+    with pytest.raises(ValueError, match="shift is 0 but must be positive"):
+        schedules.rectified_flow(shift=0)
+
+
+def test_a_schedule_without_terminal_signal_keeps_its_first_level_and_its_number_of_levels_but_one():
+    before = schedules.linear()
+    after = schedules.zero_terminal_snr(before)
+    assert after.num_timesteps == 999
+    np.testing.assert_allclose(after(0), before(0), rtol=1e-6)  # float32
+    assert float(after(998)[0]) < float(before(998)[0])
+
+
+@pytest.mark.parametrize("schedule", [schedules.ve(), schedules.linear(1), schedules.rectified_flow()])
+def test_only_what_preserves_the_variance_can_be_rescaled(schedule):
+    with pytest.raises(ValueError, match="must preserve the variance and have at least 2 timesteps"):
+        schedules.zero_terminal_snr(schedule)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from reddiff_jax import pictures, schedules, training
+from reddiff_jax.converting.residual_unet import Layout
 from reddiff_jax.nets import ResidualUNet, UNet, parameter_shapes
 from reddiff_jax.priors import from_v
-from reddiff_jax.training.pytorch import Layout
 
 NET = ResidualUNet(widths=(8, 12), num_res_blocks=1, patch_size=2)
 CONFIG = training.TrainingConfig(

@@ -203,3 +203,13 @@ def test_samples_of_a_gaussian_prior_have_its_standard_deviation(key):
 def test_a_sample_sheet_holds_all_samples(key):
     prior = NetPrior(schedule=schedules.linear(), params=training.init_state(NET, CONFIG, 3).params, net=NET)
     assert training.sample_sheet(key, prior, 8, 3, count=5).shape == (16, 24, 3)
+
+
+@pytest.mark.parametrize("to_eps", training.TARGETS, ids=lambda to_eps: to_eps.__name__)
+def test_a_target_is_what_its_prediction_leads_back_to_the_noise(to_eps, rng):
+    x, eps = rng.normal(size=(2, 8)).astype(np.float32)
+    for schedule in (schedules.linear(), schedules.cosine()):
+        alpha_t, sigma_t = schedule(500)
+        target = training.TARGETS[to_eps](x, eps, alpha_t, sigma_t)
+        # float32 of order 1
+        np.testing.assert_allclose(to_eps(target, alpha_t * x + sigma_t * eps, alpha_t, sigma_t), eps, atol=1e-5)

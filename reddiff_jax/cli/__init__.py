@@ -12,6 +12,7 @@ from reddiff_jax.cli.evaluate import evaluate
 from reddiff_jax.cli.gallery import gallery
 from reddiff_jax.cli.info import info
 from reddiff_jax.cli.measure import measure
+from reddiff_jax.cli.push import push
 from reddiff_jax.cli.restore import restore
 from reddiff_jax.cli.serve import serve
 from reddiff_jax.cli.train import train
@@ -41,7 +42,7 @@ def _options(
 ) -> None: ...
 
 
-for command in (demo, measure, restore, evaluate, train, convert, gallery, tune, info):
+for command in (demo, measure, restore, evaluate, train, convert, push, gallery, tune, info):
     app.command()(command)
 app.command("app")(serve)
 

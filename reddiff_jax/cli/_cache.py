@@ -1,27 +1,15 @@
 """Compiled programs kept from one command to the next, in the user's cache folder."""
 
-import os
 import warnings
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_cache_path
-
-CACHE = "REDDIFF_JAX_CACHE"
-"""Environment variable with another folder, or "off"."""
+from reddiff_jax._caches import cache_folder
 
 _MAX_BYTES = 4 * 2**30
 _MIN_COMPILE_SECONDS = 0.5
-
-
-def cache_folder() -> Path | None:
-    """The cache folder; None where the user wants none."""
-    chosen = os.environ.get(CACHE)
-    if chosen is None:
-        return user_cache_path("reddiff-jax", appauthor=False)
-    return None if chosen.lower() in ("", "0", "off") else Path(chosen).expanduser()
 
 
 def keep_programs() -> None:

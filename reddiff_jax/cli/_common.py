@@ -91,10 +91,13 @@ def check_found(inputs: "Sequence[Path]", *, out: Path | None = None, measured: 
 
 def load_prior(folder: Path | None) -> tuple[Any, int, str]:
     """Loads a prior; returns it, the channels of its pictures, and its fingerprint."""
-    from reddiff_jax import io, jobs
+    from reddiff_jax import hub, io, jobs
 
     keep_programs()
-    folder = io.find_prior(folder)
+    found = hub.find_prior(folder)
+    if hub.is_on_hub(folder):
+        stdout().print(f"prior: {folder}, licence {hub.licence_of(found) or 'not stated'}", markup=False)
+    folder = found
     try:
         prior = io.load_prior(folder)
     except UserError:

@@ -97,9 +97,9 @@ def _prior(prior: Path | None) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from reddiff_jax import io
+    from reddiff_jax import hub, io
 
-    folder = io.find_prior(prior)
+    folder = hub.find_prior(prior)
     try:
         card = io.read_card(folder)
     except FileNotFoundError as error:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reddiff_jax._bars import duration
-from reddiff_jax.cli._cache import cache_folder, compiled
+from reddiff_jax._caches import cache_folder
+from reddiff_jax.cli._cache import compiled
 from reddiff_jax.cli._common import (
     SIGMA,
     KernelOption,

@@ -51,7 +51,11 @@ def train(
     ] = False,
     patch: Annotated[int, typer.Option(min=1, help="Side of the pixel patches folded into channels.")] = 2,
     predict: Annotated[
-        str, typer.Option(help="What the network predicts: v, which learns faster at high noise, eps or x0.")
+        str,
+        typer.Option(
+            help="What the network predicts: v, which learns faster at high noise, eps, x0, or velocity (a rectified "
+            "flow, on its own schedule)."
+        ),
     ] = "v",
     levels: Annotated[
         str,

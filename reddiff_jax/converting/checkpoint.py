@@ -11,14 +11,22 @@ import ml_dtypes
 import numpy as np
 
 from reddiff_jax._files import check_file, sha256_of
-from reddiff_jax._rules import Rule, check, list_of, read_json, record, table_of, text, tuple_of, whole
+from reddiff_jax._rules import (
+    Rule,
+    anything,
+    check,
+    list_of,
+    read_json,
+    record,
+    table_of,
+    text,
+    tuple_of,
+    whole,
+)
 from reddiff_jax._text import shown
 from reddiff_jax.converting.errors import CheckpointError
 from reddiff_jax.converting.torch_file import read_zip
-
-# In order of preference: published samples are drawn with averaged parameters.
-WRAPPERS = ("ema", "params_ema", "state_dict", "model")
-PREFIXES = ("module.", "_orig_mod.")
+from reddiff_jax.converting.weights import choose_weights
 
 _SAFETENSORS = {
     "F64": np.dtype("<f8"),
@@ -48,31 +56,46 @@ def _entries_of(header: dict[str, Any]) -> Iterator[tuple[str, Any, Rule]]:
 _SAFETENSORS_HEADER = Rule(lambda value: type(value) is dict, "an object of tensors by name", _entries_of)
 
 
+INDEX = ".index.json"
+"""How the name of the list of a checkpoint's parts ends."""
+
+_PART = Rule(
+    lambda name: type(name) is str and Path(name).name == name and not name.startswith("."), "a file's name, no path"
+)
+_INDEX = record({"weight_map": table_of(_PART)}, optional={"metadata": anything()})
+_MAX_PARTS = 1000
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A state dict and where it comes from.
 
     Args (fields):
-        tensors: Read-only arrays by name; they lie in the file and not in memory.
+        tensors: Read-only arrays by name; they lie in the files and not in memory.
         wrappers: Keys of the dictionaries around the state dict, outermost first.
-        path: The file.
-        mapping: The mapped file, of which the arrays are views.
+        path: The file, or the list of the files that it is made of.
+        parts: The files that it is made of, if there are several.
+        mappings: The mapped files, of which the arrays are views.
     """
 
     tensors: dict[str, np.ndarray]
     wrappers: tuple[str, ...]
     path: Path
-    mapping: mmap.mmap
+    mappings: tuple[mmap.mmap, ...]
+    parts: tuple[Path, ...] = ()
 
     def release(self) -> None:
-        """Drops what was read of the file from memory; it is read again when needed."""
+        """Drops what was read of the files from memory; it is read again when needed."""
         if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
-            self.mapping.madvise(mmap.MADV_DONTNEED)
+            for mapping in self.mappings:
+                mapping.madvise(mmap.MADV_DONTNEED)
 
     def source(self, root: Path | None = None) -> dict[str, Any]:
-        """The card's entry for the file: its name (under ``root``), size, hash and types."""
+        """The card's entry for the files: names (under ``root``), sizes, hashes and types."""
+        root = root or self.path.parent
         return {
-            **describe_file(self.path, root or self.path.parent),
+            **describe_file(self.path, root),
+            **({"parts": [describe_file(part, root) for part in self.parts]} if self.parts else {}),
             "state_dict": ".".join(self.wrappers) or None,
             "dtypes": sorted({tensor.dtype.name for tensor in self.tensors.values()}),
         }
@@ -83,18 +106,27 @@ def describe_file(path: Path, root: Path) -> dict[str, Any]:
     return {"file": path.relative_to(root).as_posix(), "bytes": path.stat().st_size, "sha256": sha256_of(path)}
 
 
-def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Reads the state dict of a ``.pt``, ``.pth`` or ``.safetensors`` file; the content decides which it is.
+def read_checkpoint(path: str | Path, *, weights: str | None = None) -> Checkpoint:
+    """Reads the state dict of a ``.pt``, ``.pth``, ``.bin`` or ``.safetensors`` file; the content decides which it is.
 
     Args:
-        path: The file.
+        path: The file; or the ``.index.json`` of one that is kept in parts.
+        weights: Which of the file's sets of weights, by its key, such as "ema"; None where there is one.
 
     Raises:
-        CheckpointError: If it is none of these, damaged, has no tensors, or asks for anything but tensors.
+        CheckpointError: If it is none of these, damaged, has no tensors, or several sets of weights.
         OSError: If it cannot be opened.
     """
     path = Path(path)
     check_file(path)
+    if path.name.endswith(INDEX):
+        return _read_parts(path)
+    content, mapping = _read(path)
+    return _chosen(content, weights, path, (mapping,))
+
+
+def _read(path: Path) -> tuple[Any, mmap.mmap]:
+    """What a file holds, and the mapping in which its arrays lie."""
     with path.open("rb") as file:
         start = file.read(16)
         if not start:
@@ -102,18 +134,48 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     mapped = np.frombuffer(mapping, np.uint8)
     if start[:4] == b"PK\x03\x04":
-        content = read_zip(path, mapped)
-    elif start[8:9] == b"{":
-        content = read_safetensors(path, mapped)
-    else:
-        raise CheckpointError(f"{path} {_what_else(start)}")
-    tensors, wrappers = _state_dict(content)
-    if not tensors:
+        return read_zip(path, mapped), mapping
+    if start[8:9] == b"{":
+        return read_safetensors(path, mapped), mapping
+    raise CheckpointError(f"{path} {_what_else(start)}")
+
+
+def _read_parts(path: Path) -> Checkpoint:
+    """Reads a checkpoint in parts: its index says in which file each tensor lies."""
+    try:
+        index = read_json(path.read_bytes(), limit=MAX_HEADER)
+        check(index, _INDEX)
+    except ValueError as error:
+        raise CheckpointError(f"{path} is no index of a checkpoint's parts ({shown(str(error))}).") from error
+    places: dict[str, str] = index["weight_map"]
+    names = sorted(set(places.values()))
+    if not 0 < len(names) <= _MAX_PARTS:
+        raise CheckpointError(f"{path} lists {len(names)} files; 1 to {_MAX_PARTS} are read.")
+    if missing := [name for name in names if not (path.parent / name).is_file()]:
         raise CheckpointError(
-            f"{path} has no tensors by name, neither at its top nor under {', '.join(WRAPPERS)}; "
-            "save the network's state dict alone: torch.save(model.state_dict(), path)."
+            f"{path} lists {len(names)} files, of which {len(missing)} are missing, as {shown(missing[0])}; download "
+            "them, too."
         )
-    return Checkpoint(_without_prefix(tensors), wrappers, path, mapping)
+    tensors: dict[str, np.ndarray] = {}
+    mappings = []
+    for name in names:
+        content, mapping = _read(path.parent / name)
+        listed = {tensor for tensor, place in places.items() if place == name}
+        held = content if isinstance(content, dict) else {}
+        if differing := sorted(listed ^ {each for each in held if isinstance(each, str)}):
+            how = "lacks" if differing[0] in listed else "has, against its index,"
+            raise CheckpointError(f"{path.parent / name} {how} {shown(differing[0])}; download all parts again.")
+        tensors |= held
+        mappings.append(mapping)
+    return _chosen(tensors, None, path, tuple(mappings), tuple(path.parent / name for name in names))
+
+
+def _chosen(content: Any, weights: str | None, path: Path, mappings: Any, parts: tuple[Path, ...] = ()) -> Checkpoint:
+    try:
+        chosen = choose_weights(content, weights)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} {error}") from error
+    return Checkpoint(chosen.tensors, chosen.path, path, mappings, parts)
 
 
 def read_safetensors(path: Path, content: np.ndarray) -> dict[str, np.ndarray]:
@@ -165,28 +227,13 @@ def _what_else(start: bytes) -> str:
             "is in PyTorch's format from before version 1.6. Save it again, where PyTorch is installed: "
             "torch.save(torch.load(path, map_location='cpu', weights_only=True), new_path)."
         )
+    if start[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        return (
+            "is a bare Python pickle, which may hold code: it is not read. Where its publisher's code is installed and "
+            "you trust the file, save the weights: torch.save(pickle.load(file)['ema'].state_dict(), path)."
+        )
     if start.startswith(b"version https://"):
         return "is a Git LFS pointer, not the file itself: fetch it with `git lfs pull`."
     if start.lstrip()[:1] == b"<":
         return "is a web page, not a checkpoint: the download was answered with a notice. Fetch it in a browser."
     return "is no checkpoint: neither a PyTorch zip (.pt, .pth) nor safetensors."
-
-
-def _state_dict(content: Any) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """The tensors by name, and the wrappers passed on the way to them."""
-    wrappers: tuple[str, ...] = ()
-    while isinstance(content, dict) and len(wrappers) <= len(WRAPPERS):
-        inner = next((name for name in WRAPPERS if isinstance(content.get(name), dict)), None)
-        if inner is None:
-            named = content.items()
-            return {
-                name: each for name, each in named if isinstance(name, str) and isinstance(each, np.ndarray)
-            }, wrappers
-        content, wrappers = content[inner], (*wrappers, inner)
-    return {}, wrappers
-
-
-def _without_prefix(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    while prefix := next((each for each in PREFIXES if all(name.startswith(each) for name in tensors)), None):
-        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    return tensors

@@ -9,11 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from reddiff_jax import io
-from reddiff_jax.converting import diffusers, guided_diffusion, residual_unet
+from reddiff_jax import io, schedules
+from reddiff_jax.converting import diffusers, edm, guided_diffusion, residual_unet
 from reddiff_jax.converting.checkpoint import Checkpoint, describe_file, read_checkpoint
 from reddiff_jax.converting.errors import CheckpointError
-from reddiff_jax.nets import DiffusersUNet, EncoderUNet, Net, ResidualUNet, UNet
+from reddiff_jax.nets import EncoderUNet, Net
 from reddiff_jax.priors import NetPrior
 from reddiff_jax.schedules import Schedule
 
@@ -47,16 +47,18 @@ def convert(
     rescale_timesteps: bool | None = None,
     prediction: str | None = None,
     patch_size: int | None = None,
+    weights: str | None = None,
     dtype: Any = jnp.float32,
+    origin: dict[str, Any] | None = None,
     report: Callable[[float, str], None] = lambda fraction, stage: None,
 ) -> dict[str, Any]:
     """Converts a checkpoint of PyTorch to a folder for ``load_prior`` or ``io.load_classifier``.
 
     Args:
-        checkpoint: A ``.pt``, ``.pth`` or ``.safetensors`` file of guided-diffusion or a residual UNet; or a folder of
-            diffusers' ``UNet2DModel``, or of a pipeline with one. A folder's config.json and a residual UNet's shapes
-            tell the network, and ``config``, ``heads``, ``head_channels``, ``new_attention_order``, ``blocks`` and
-            ``rescale_timesteps`` must be left out.
+        checkpoint: A ``.pt``, ``.pth`` or ``.safetensors`` file of guided-diffusion, EDM or a residual UNet, or the
+            index of one in parts; or a folder of diffusers' ``UNet2DModel``, or of a pipeline with one. A folder's
+            config.json and a residual UNet's shapes tell the network, and ``config``, ``heads``,
+            ``head_channels``, ``new_attention_order``, ``blocks`` and ``rescale_timesteps`` must be left out.
         out: The folder, which appears only when complete and must not exist.
         config: Name of a published configuration, one of ``guided_diffusion.PUBLISHED``.
         heads: Number of attention heads at every level.
@@ -72,7 +74,10 @@ def convert(
         prediction: What a UNet predicts, one of ``io.PREDICTIONS``; by default what the folder's scheduler_config.json
             says; else v for a residual UNet and the noise for others.
         patch_size: Side of a residual UNet's patches, in pixels; needed where pictures have neither 3 channels nor 1.
+        weights: Which of several sets of weights: its key in the file ("ema"), or the path of its file below the
+            folder, the name of its variant or of its folder. None where only one can be meant.
         dtype: Type in which parameters are stored.
+        origin: What the card should say of where the checkpoint was got.
         report: Called with the fraction that is done, 0 to 1, and the name of the stage.
 
     Returns:
@@ -97,12 +102,14 @@ def convert(
     }
     path = Path(checkpoint)
     is_folder = path.is_dir()
-    plan = (_plan_folder if is_folder else _plan_file)(path, schedule, timesteps, prediction, told)
+    plan = (_plan_folder if is_folder else _plan_file)(path, schedule, timesteps, prediction, weights, told)
     report(0.0, "hashing the file")
     net, root = plan.net, path if is_folder else path.parent
     card = {
         "name": config or (path.resolve().name if is_folder else path.stem),
-        "source": plan.checkpoint.source(root) | {kind: describe_file(each, root) for kind, each in plan.files.items()},
+        "source": plan.checkpoint.source(root)
+        | {kind: describe_file(each, root) for kind, each in plan.files.items()}
+        | (origin or {}),
         "config": config,
         "schedule": {"name": plan.schedule_name},
         "num_classes": net.num_classes,
@@ -119,8 +126,15 @@ def convert(
     return io.read_card(out)
 
 
-def _plan_file(path: Path, schedule: str | None, timesteps: int, prediction: str | None, told: dict[str, Any]) -> _Plan:
-    source = read_checkpoint(path)
+def _plan_file(
+    path: Path,
+    schedule: str | None,
+    timesteps: int,
+    prediction: str | None,
+    weights: str | None,
+    told: dict[str, Any],
+) -> _Plan:
+    source = read_checkpoint(path, weights=weights)
     with _said_of(path):
         patch_size = told.pop("patch_size")
         if residual_unet.is_residual_unet(source.tensors):
@@ -128,6 +142,12 @@ def _plan_file(path: Path, schedule: str | None, timesteps: int, prediction: str
             net = residual_unet.choose_net(source.tensors, patch_size=patch_size)
             params = residual_unet.to_params(source.tensors, net)
             name, prediction = schedule or residual_unet.SCHEDULE, prediction or residual_unet.PREDICTION
+        elif edm.is_edm(source.tensors):
+            others = {"patch_size": patch_size, "schedule": schedule, "prediction": prediction}
+            _refuse(told | others, "the names and shapes of an EDM network tell all of it")
+            net = edm.choose_net(source.tensors)
+            params = edm.to_params(source.tensors, net)
+            return _Plan(source, net, params, schedules.edm(timesteps), edm.SCHEDULE, "x0", {})
         else:
             _refuse({"patch_size": patch_size}, "only a residual UNet has patches")
             net, name = guided_diffusion.choose_net(source.tensors, schedule=schedule, timesteps=timesteps, **told)
@@ -137,11 +157,16 @@ def _plan_file(path: Path, schedule: str | None, timesteps: int, prediction: str
 
 
 def _plan_folder(
-    folder: Path, schedule: str | None, timesteps: int, prediction: str | None, told: dict[str, Any]
+    folder: Path,
+    schedule: str | None,
+    timesteps: int,
+    prediction: str | None,
+    weights: str | None,
+    told: dict[str, Any],
 ) -> _Plan:
     with _said_of(folder):
         _refuse(told, f"a folder's {diffusers.CONFIG} tells the network")
-        files = diffusers.find_files(folder)
+        files = diffusers.find_files(folder, weights)
         scheduler = diffusers.read_json(files.scheduler) if files.scheduler else None
         if schedule is not None:
             description, make_schedule = guided_diffusion.SCHEDULES[schedule]
@@ -201,7 +226,7 @@ def _copy(params: Any, source: Checkpoint, dtype: Any, report: Callable[[float, 
     return structure.unflatten(copies)
 
 
-def _channels(net: UNet | DiffusersUNet | ResidualUNet, config: str | None) -> dict[str, int]:
+def _channels(net: Any, config: str | None) -> dict[str, int]:
     """Channels of input and output by kind; an upsampler's input has the small image's after the image's."""
     is_upsampler = config is not None and config.startswith("upsampler")
     image = net.in_channels // 2 if is_upsampler else min(net.in_channels, net.out_channels)

@@ -23,17 +23,31 @@ from reddiff_jax.nets.rules import DIFFUSERS_UNET
 from reddiff_jax.schedules import Schedule
 
 CONFIG, SCHEDULER = "config.json", "scheduler_config.json"
-WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+WEIGHTS = "diffusion_pytorch_model"
+# With a variant's name in it, or in parts. Of two formats of the same weights the first is taken.
+WEIGHTS_NAME = re.compile(
+    rf"{WEIGHTS}(?:\.(?P<variant>\w+))?(?:\.(?P<format>safetensors|bin))(?P<parts>\.index\.json)?"
+)
+_FORMATS = ("safetensors", "bin")
+ROUNDED = ("fp16", "bf16")  # variants that are the same weights in fewer bits
 PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
-# Those that index the same table of alphas_cumprod, and have the same defaults for fields that are left out.
+# Those that index the same table of alphas_cumprod.
 SCHEDULERS = tuple(
     f"{name}Scheduler"
     for name in (
         *("DDPM", "DDPMParallel", "DDIM", "DDIMParallel", "DDIMInverse", "PNDM", "RePaint", "SASolver"),
         *("DEISMultistep", "DPMSolverMultistep", "DPMSolverMultistepInverse", "DPMSolverSinglestep", "UniPCMultistep"),
-        *("EulerDiscrete", "EulerAncestralDiscrete", "LMSDiscrete"),
+        *("EulerDiscrete", "EulerAncestralDiscrete", "LMSDiscrete", "HeunDiscrete", "LCM", "TCD"),
+        *("KDPM2Discrete", "KDPM2AncestralDiscrete"),
     )
 )
+_LATENT_BETAS = {"beta_start": 0.00085, "beta_end": 0.012}
+# What schedulers take for fields that are left out, where it is not a linear beta of 1e-4 to 2e-2.
+_DEFAULTS = {
+    **{f"{name}Scheduler": _LATENT_BETAS for name in ("HeunDiscrete", "KDPM2Discrete", "KDPM2AncestralDiscrete")},
+    **{f"{name}Scheduler": {**_LATENT_BETAS, "beta_schedule": "scaled_linear"} for name in ("LCM", "TCD")},
+}
+FLOW = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
 _LATENT = ("vae", "vqvae", "movq")
 _OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 # Fields of the picture's size and of the averaging of weights.
@@ -57,25 +71,27 @@ class Files:
 
 _BETA = number(1e-12, 1 - 1e-6)
 _SCHEDULER_RULES = {
-    "_class_name": one_of(*SCHEDULERS),
+    "_class_name": one_of(*SCHEDULERS, *FLOW),
     "num_train_timesteps": whole(1, _MAX_TIMESTEPS),
     "beta_start": _BETA,
     "beta_end": _BETA,
-    "beta_schedule": one_of("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"),
+    "beta_schedule": one_of("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "laplace"),
     "trained_betas": list_of(_BETA, 1, _MAX_TIMESTEPS).or_null(),
-    "rescale_betas_zero_snr": Rule(
-        lambda value: value in (None, False), "false: without any signal at the last timestep no image can be estimated"
-    ),
+    "rescale_betas_zero_snr": one_of(False, True).or_null(),
 }
 
 
-def find_files(folder: str | Path) -> Files:
+def find_files(folder: str | Path, weights: str | None = None) -> Files:
     """Finds the files of a network's folder, or of a pipeline's with ``unet/`` and ``scheduler/``.
 
-    Averaged weights, in ``unet_ema/``, are preferred: published samples are drawn with them.
+    Args:
+        folder: The folder.
+        weights: Which of several sets of weights: the path of its file below the folder, or the name of its variant
+            ("fp16", "non_ema") or of its folder ("unet_ema"). None where only one can be meant.
 
     Raises:
-        CheckpointError: If the configuration or the weights are not there, or the pipeline's network sees no images.
+        CheckpointError: If the configuration or the weights are not there, several sets of weights are, or the
+            pipeline's network sees no images.
     """
     folder = Path(folder)
     latent = next((name for name in _LATENT if (folder / name).is_dir()), None)
@@ -83,22 +99,57 @@ def find_files(folder: str | Path) -> Files:
         raise CheckpointError(
             f"a pipeline with {latent}/ diffuses latents and not images; it gives no prior of images."
         )
-    roots = [folder, folder / "unet_ema", folder / "unet"]
-    root = next((each for each in roots if (each / CONFIG).is_file()), None)
-    if root is None:
+    roots = [root for root in (folder, folder / "unet_ema", folder / "unet") if (root / CONFIG).is_file()]
+    if not roots:
         raise CheckpointError(
             f"a folder of diffusers has {CONFIG}, or a unet/ that has it; this one has "
             f"{shorten(sorted(each.name for each in folder.iterdir())) or 'nothing'}."
         )
-    weights = next((root / name for name in WEIGHTS if (root / name).is_file()), None)
-    if weights is None:
-        others = shorten(sorted(each.name for each in root.iterdir() if each.name != CONFIG))
+    found = [path for root in roots for path in _weight_files(root)]
+    if not found:
+        others = shorten(sorted(each.name for each in roots[0].iterdir() if each.name != CONFIG))
         raise CheckpointError(
-            f"beside {CONFIG} is neither {' nor '.join(WEIGHTS)} (but {others or 'nothing'}); download the weights, or "
-            "give them that name if another variant is meant."
+            f"beside {CONFIG} is neither {' nor '.join(f'{WEIGHTS}.{each}' for each in _FORMATS)} "
+            f"(but {others or 'nothing'}); download the weights, too."
         )
+    chosen = _choose(folder, found, weights)
     candidates = [folder / SCHEDULER, folder / "scheduler" / SCHEDULER]
-    return Files(root / CONFIG, weights, next((each for each in candidates if each.is_file()), None))
+    return Files(chosen.parent / CONFIG, chosen, next((each for each in candidates if each.is_file()), None))
+
+
+def _weight_files(root: Path) -> list[Path]:
+    """The weights in a folder: of the two formats of one set, the first."""
+    found: dict[tuple[str | None, bool], list[Path]] = {}
+    for path in sorted(root.iterdir()):
+        match = WEIGHTS_NAME.fullmatch(path.name)
+        if match and path.is_file():
+            found.setdefault((match["variant"], bool(match["parts"])), []).append(path)
+    return [min(paths, key=lambda path: _FORMATS.index(_kind(path)["format"])) for paths in found.values()]
+
+
+def _kind(path: Path) -> re.Match[str]:
+    match = WEIGHTS_NAME.fullmatch(path.name)
+    assert match is not None
+    return match
+
+
+def _choose(folder: Path, found: list[Path], weights: str | None) -> Path:
+    names = {path: path.relative_to(folder).as_posix() for path in found}
+    if weights is not None:
+        fits = [path for path in found if names[path] == weights] or [
+            path for path in found if weights in (_kind(path)["variant"], path.parent.name)
+        ]
+        if len(fits) == 1:
+            return fits[0]
+        raise CheckpointError(
+            f"there is no single set of weights {show_value(weights)}; --weights is one of {', '.join(names.values())}."
+        )
+    exact = [path for path in found if _kind(path)["variant"] not in ROUNDED] or found
+    if len(exact) == 1:
+        return exact[0]
+    choice = " or ".join(f"--weights {names[path]}" for path in exact)
+    hint = " Published samples are drawn with averaged weights, those of unet_ema/." if "unet_ema" in choice else ""
+    raise CheckpointError(f"there are {len(exact)} sets of weights; say {choice}.{hint}")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -190,7 +241,20 @@ def choose_schedule(config: Mapping[str, Any]) -> tuple[str, Schedule]:
     fields = _checked(config, _SCHEDULER_RULES, SCHEDULER)
     if "_class_name" not in fields:
         raise CheckpointError(f"{SCHEDULER} does not name its scheduler (_class_name); say --schedule.")
-    total, betas = fields.get("num_train_timesteps", 1000), fields.get("trained_betas")
+    total = fields.get("num_train_timesteps", 1000)
+    if fields["_class_name"] in FLOW:
+        # A scheduler's shift says which levels a sampler visits; the network is given T s for each.
+        return "rectified flow", schedules.rectified_flow(total)
+    name, table = _table(_DEFAULTS.get(fields["_class_name"], {}) | fields, total)
+    if fields.get("rescale_betas_zero_snr"):
+        return f"{name}, shifted to no signal at the last timestep, which is left out", schedules.zero_terminal_snr(
+            table
+        )
+    return name, table
+
+
+def _table(fields: Mapping[str, Any], total: int) -> tuple[str, Schedule]:
+    betas = fields.get("trained_betas")
     if betas is not None:
         if len(betas) != total:
             raise CheckpointError(f"{SCHEDULER} has {len(betas)} trained_betas but num_train_timesteps={total}.")
@@ -198,17 +262,21 @@ def choose_schedule(config: Mapping[str, Any]) -> tuple[str, Schedule]:
     name = fields.get("beta_schedule", "linear")
     if name == "squaredcos_cap_v2":
         return "cosine", schedules.cosine(total)
+    if name == "laplace":
+        return "laplace", schedules.laplace(total)
     make = {"linear": schedules.linear, "scaled_linear": schedules.quad, "sigmoid": schedules.sigmoid}[name]
     ends = {"beta_start": fields.get("beta_start", 1e-4), "beta_end": fields.get("beta_end", 2e-2)}
     return f"{name} beta {ends['beta_start']:g}..{ends['beta_end']:g}", make(total, **ends)
 
 
 def choose_prediction(config: Mapping[str, Any]) -> str:
-    """The network's prediction according to a scheduler_config.json, one of ``io.PREDICTIONS``.
+    """The network's prediction according to a scheduler_config.json, one of ``io.PREDICTIONS``; a flow's is velocity.
 
     Raises:
         CheckpointError: If it is none of ``PREDICTIONS``.
     """
+    if config.get("_class_name") in FLOW:
+        return "velocity"
     name = config.get("prediction_type", "sample" if config.get("predict_epsilon") is False else "epsilon")
     if not isinstance(name, str) or name not in PREDICTIONS:
         raise CheckpointError(

@@ -40,8 +40,6 @@ PUBLISHED: dict[str, Callable[[], UNet | EncoderUNet]] = {
 _OTHER_FAMILIES = {
     "down_blocks.": "diffusers",
     "all_modules.": "score_sde",
-    "model.map_layer0.": "EDM",
-    "map_layer0.": "EDM",
     "down.0.block.0.": "DDPM (CompVis)",
 }
 

@@ -4,15 +4,19 @@ Shapes tell widths and blocks. They tell the product of the picture's channels a
 picture of 1 or 3 channels only one square patch fits; for other channels the patch is asked for.
 """
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from reddiff_jax.converting.errors import CheckpointError
 from reddiff_jax.converting.parameters import fill, target
 from reddiff_jax.nets import ResidualUNet
+from reddiff_jax.nets.residual_unet import EMBEDDING_FEATURES, NUM_FREQUENCIES
 
 SCHEDULE, PREDICTION = "linear", "v"  # of the training of this architecture
 _CHANNELS = (3, 1)
@@ -71,6 +75,62 @@ def to_params(tensors: Mapping[str, np.ndarray], net: ResidualUNet) -> dict[str,
         return path, array
 
     return fill(net, tensors, remedy="Check that the file is of this network, and complete.", target=place)
+
+
+class Layout:
+    """Where each number of PyTorch's tensors stands in our parameters, as the converter says."""
+
+    def __init__(self, net: ResidualUNet):
+        self._shapes = tensor_shapes(net)
+        ends = np.cumsum([math.prod(shape) for shape in self._shapes.values()])
+        self._size, self._cuts = int(ends[-1]), ends[:-1]
+        # The converter moves the numbers of the places; float64 holds them exactly.
+        places = to_params(self._split(np.arange(self._size, dtype=np.float64)), net)
+        self._places = jax.tree.map(lambda place: place.astype(np.int64), places)
+
+    def to_torch(self, params: Any) -> dict[str, np.ndarray]:
+        """Our parameters as a state dict."""
+        flat = np.empty(self._size, np.float32)
+        for place, leaf in zip(jax.tree.leaves(self._places), jax.tree.leaves(params), strict=True):
+            flat[place] = leaf
+        return self._split(flat)
+
+    def from_torch(self, arrays: Mapping[str, np.ndarray]) -> Any:
+        """A state dict as our parameters."""
+        flat = np.concatenate([arrays[name].ravel() for name in self._shapes])
+        return jax.tree.map(lambda place: jnp.asarray(flat[place]), self._places)
+
+    def _split(self, flat: np.ndarray) -> dict[str, np.ndarray]:
+        parts = zip(self._shapes.items(), np.split(flat, self._cuts), strict=True)
+        return {name: part.reshape(shape) for (name, shape), part in parts}
+
+
+def tensor_shapes(net: ResidualUNet) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the network's state dict in PyTorch."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def add(name: str, weight: tuple[int, ...], out: int) -> None:
+        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = weight, (out,)
+
+    def add_block(name: str, width: int) -> None:
+        for conv in ("conv1", "conv2"):
+            add(f"{name}.{conv}", (width, width, 3, 3), width)
+        add(f"{name}.film", (2 * width, EMBEDDING_FEATURES), 2 * width)
+
+    pixels, widths = net.patch_size**2, net.widths
+    add("time.0", (EMBEDDING_FEATURES, 2 * NUM_FREQUENCIES), EMBEDDING_FEATURES)
+    add("time.2", (EMBEDDING_FEATURES, EMBEDDING_FEATURES), EMBEDDING_FEATURES)
+    add("head", (widths[0], net.in_channels * pixels, 3, 3), widths[0])
+    for level, width in enumerate(widths):
+        for block in range(net.num_res_blocks):
+            add_block(f"down.{level}.{block}", width)
+            if level + 1 < len(widths):
+                add_block(f"up.{level}.{block}", width)
+    for level, (fine, coarse) in enumerate(itertools.pairwise(widths)):
+        add(f"shrink.{level}", (coarse, fine, 2, 2), coarse)
+        add(f"grow.{level}", (coarse, fine, 2, 2), fine)
+    add("tail", (net.out_channels * pixels, widths[0], 3, 3), net.out_channels * pixels)
+    return shapes
 
 
 def _count(shapes: Mapping[str, Any], name: str) -> int:

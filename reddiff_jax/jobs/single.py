@@ -14,7 +14,7 @@ import numpy as np
 from reddiff_jax import _bars, pictures
 from reddiff_jax._checks import describe
 from reddiff_jax._text import shown
-from reddiff_jax.io import load_prior
+from reddiff_jax.hub import load_prior
 from reddiff_jax.jobs.errors import JobError
 from reddiff_jax.jobs.events import Event, Report
 from reddiff_jax.jobs.in_memory import is_pil, kernel_file, mask_file, picture_file
@@ -64,7 +64,8 @@ def restore(
         white: The number that is white in a file or a PIL image of more than 8 bits that does not say it, such as 4095;
             1.0 for many of floating-point numbers.
         page: Which page of a file with several, counted from 1.
-        prior: A prior, a converted checkpoint's folder, or a bundled prior's name; None: ``rd.load_prior()``.
+        prior: A prior, a converted checkpoint's folder, a bundled prior's name, or a hub's "hf:owner/name"; None:
+            ``rd.load_prior()``.
         channels: Channels of the prior's pictures; None: what its network says, or 3.
         seed: Seed of everything drawn.
         changes: Fields of the solver's settings to be replaced, such as ``{"num_steps": 10}``.

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reddiff_jax import io, pictures, schedules, training
+from reddiff_jax import hub, io, pictures, schedules, training
 from reddiff_jax._files import append, check_file
 from reddiff_jax.jobs.errors import JobError
 from reddiff_jax.jobs.events import Failure
@@ -20,7 +20,8 @@ from reddiff_jax.jobs.finding import find_inputs
 from reddiff_jax.jobs.locking import LOCK, holding
 from reddiff_jax.jobs.outputs import prepare_folder, writing
 from reddiff_jax.nets import ResidualUNet, UNet
-from reddiff_jax.priors import NetPrior, ToEps
+from reddiff_jax.priors import NetPrior, ToEps, from_velocity
+from reddiff_jax.schedules import Schedule
 
 LEVELS: dict[str, training.Levels] = {"uniform": training.uniform_levels, "lognormal": training.lognormal_levels}
 _LOG, _VALIDATION, _PRIOR = "log.csv", "validation.csv", "prior"
@@ -244,7 +245,9 @@ def train_prior(
             **_measured(prior, out, crops.batch(-1 % 2**31, config.crops[0], _NUM_CROPS), held_out),
         }
         schedule = (
-            {"name": "linear beta 1e-4..2e-2"} if isinstance(start, UNetArchitecture | ResidualArchitecture) else {}
+            {"name": _schedule_of(config.to_eps)[0]}
+            if isinstance(start, UNetArchitecture | ResidualArchitecture)
+            else {}
         )
         tell(_unreadable(crops))
         say("writing the prior")
@@ -281,13 +284,20 @@ def _begin(start: UNetArchitecture | ResidualArchitecture | str | Path, to_eps: 
     dtype = jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
     if isinstance(start, UNetArchitecture | ResidualArchitecture):
         net = start.build(channels, dtype)
-        return NetPrior(schedule=schedules.linear(), params=None, net=net, to_eps=to_eps)
-    given = io.load_prior(start, dtype=dtype)
+        return NetPrior(schedule=_schedule_of(to_eps)[1], params=None, net=net, to_eps=to_eps)
+    given = hub.load_prior(start, dtype=dtype)
     if given.to_eps not in training.TARGETS:
         raise JobError(f"{start} predicts a score, which cannot be trained here.")
     if given.net.in_channels != channels:  # type: ignore[attr-defined]
         raise JobError(f"{start} takes {given.net.in_channels} channels, not {channels}.")  # type: ignore[attr-defined]
     return given
+
+
+def _schedule_of(to_eps: ToEps) -> tuple[str, Schedule]:
+    """The schedule of a new network that predicts this: its name for the card, and its table."""
+    if to_eps is from_velocity:
+        return "rectified flow", schedules.rectified_flow()
+    return "linear beta 1e-4..2e-2", schedules.linear()
 
 
 def _check_crops(crops: tuple[int, ...], net: Any) -> None:

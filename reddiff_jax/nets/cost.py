@@ -10,11 +10,12 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 from reddiff_jax._keys import key_from
 from reddiff_jax.nets.classifier import EncoderUNet
 from reddiff_jax.nets.diffusers_unet import DiffusersUNet
+from reddiff_jax.nets.edm import DhariwalUNet, SongUNet
 from reddiff_jax.nets.kernel_wizard import KernelWizard
 from reddiff_jax.nets.residual_unet import ResidualUNet
 from reddiff_jax.nets.unet import UNet
 
-Net = UNet | EncoderUNet | DiffusersUNet | ResidualUNet
+Net = UNet | EncoderUNet | DiffusersUNet | ResidualUNet | DhariwalUNet | SongUNet
 
 
 def parameter_shapes(net: Net | KernelWizard) -> dict[str, Any]:

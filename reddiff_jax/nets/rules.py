@@ -45,6 +45,25 @@ RESIDUAL_UNET = {
     "num_res_blocks": whole(1, MAX_LAYERS),
     "patch_size": whole(1, 64),
 }
+DHARIWAL_UNET = {
+    "in_channels": _CHANNELS,
+    "out_channels": _CHANNELS,
+    "model_channels": whole(4, MAX_WIDTH),
+    "channel_mult": list_of(whole(1, 64), 1, MAX_LEVELS),
+    "embedding_mult": whole(1, 64),
+    "num_res_blocks": whole(1, MAX_LAYERS),
+    "attention_levels": list_of(whole(0, MAX_LEVELS), 0, MAX_LEVELS),
+    "num_classes": _LABELS,
+    "dropout": number(0, 1),
+    "sigma_data": number(1e-6, 1e6),
+}
+SONG_UNET = {
+    **DHARIWAL_UNET,
+    "fourier": _BOOLEAN,
+    "noise_mult": whole(1, 64),
+    "residual_encoder": _BOOLEAN,
+    "resample_filter": list_of(number(1e-6, 1e6), 2, 16),
+}
 DIFFUSERS_UNET = {
     "in_channels": _CHANNELS,
     "out_channels": _CHANNELS,

@@ -2,10 +2,11 @@
 
 The objective is ``mean |net(x_t, t) - target|^2`` for ``x_t = alpha_t x_0 + sigma_t eps``: a mean over pixels and
 crops, and over t, drawn uniformly or by ``lognormal_levels``. The target is the noise (Ho et al.
-2020, arXiv 2006.11239, eq. 14), the picture, or ``v = alpha_t eps - sigma_t x_0`` (Salimans & Ho 2022, arXiv
-2202.00512). With v the error of the clean picture is ``sigma_t`` times the network's; with the noise it is ``sigma_t
-/ alpha_t`` times the network's, thousands at high noise, so that the overall look of pictures takes far more updates
-to learn. Batch k is a pure function of (seed, k), so a killed run continues on the same data in the same order.
+2020, arXiv 2006.11239, eq. 14), the picture, ``v = alpha_t eps - sigma_t x_0`` (Salimans & Ho 2022, arXiv 2202.00512)
+or the velocity ``eps - x_0`` of a rectified flow (Liu et al. 2023, arXiv 2209.03003, eq. 1). With v or the velocity the
+error of the clean picture is ``sigma_t`` times the network's; with the noise it is ``sigma_t / alpha_t`` times the
+network's, thousands at high noise, so that the overall look of pictures takes far more updates to learn. Batch k is a
+pure function of (seed, k), so a killed run continues on the same data in the same order.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from reddiff_jax.priors import ToEps, from_eps, from_v, from_x0
+from reddiff_jax.priors import ToEps, from_eps, from_v, from_velocity, from_x0
 from reddiff_jax.schedules import Schedule
 
 Levels = Callable[[Schedule, jax.Array], jax.Array]
@@ -48,6 +49,7 @@ Target = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
 TARGETS: dict[ToEps, Target] = {
     from_eps: lambda x, eps, alpha_t, sigma_t: eps,
     from_v: lambda x, eps, alpha_t, sigma_t: alpha_t * eps - sigma_t * x,
+    from_velocity: lambda x, eps, alpha_t, sigma_t: eps - x,
     from_x0: lambda x, eps, alpha_t, sigma_t: x,
 }
 

@@ -12,7 +12,7 @@ from limited_memory import run_limited
 from mutations import is_one_line
 
 from reddiff_jax.converting import CheckpointError, read_checkpoint
-from reddiff_jax.converting.torch_file import MAX_INSTRUCTIONS
+from reddiff_jax.converting.pickles import MAX_INSTRUCTIONS
 from tests.convert.checkpoint_files import Raw, Stored, called, program, safetensors, write_checkpoint, zipped
 
 FOUR = np.arange(4, dtype=np.float32)

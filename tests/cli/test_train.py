@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from reddiff_jax import io, pictures, training
+from reddiff_jax import io, pictures, schedules, training
 from reddiff_jax.cli.train import _Told
 
 pytestmark = pytest.mark.slow  # one network is compiled for training
@@ -68,6 +68,16 @@ def test_the_residual_unet_is_trained_to_predict_v(trained, invoke):
     assert card["prediction"] == "v"
     assert "--net residual" in card["training"]["command"]
     assert not list(out.glob("samples-*"))
+
+
+def test_a_velocity_is_trained_on_a_rectified_flow(trained, invoke):
+    out = trained / "flow"
+    result = invoke("train", trained / "photos", "--out", out, *TINY, "--predict", "velocity")
+    assert result.exit_code == 0, result.output
+    card = io.read_card(out / "prior")
+    assert (card["prediction"], card["schedule"]["name"]) == ("velocity", "rectified flow")
+    prior = io.load_prior(out / "prior")
+    np.testing.assert_array_equal(prior.schedule.sigmas, schedules.rectified_flow().sigmas)
 
 
 @pytest.mark.oracle

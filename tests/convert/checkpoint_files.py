@@ -45,6 +45,8 @@ def instructions(value) -> bytes:
         case dict():
             items = b"".join(instructions(key) + instructions(item) for key, item in value.items())
             return b"}(" + items + b"u"
+        case list():
+            return b"](" + b"".join(map(instructions, value)) + b"e"
         case tuple():
             return b"(" + b"".join(map(instructions, value)) + b"t"
         case _:

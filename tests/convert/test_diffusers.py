@@ -136,10 +136,82 @@ def test_options_come_before_the_schedulers_file(folder, tmp_path):
     assert (card["schedule"]["name"], card["prediction"]) == ("cosine", "x0")
 
 
-def test_averaged_weights_are_preferred(tmp_path):
+def test_raw_and_averaged_weights_stop_until_one_is_named(tmp_path):
     for name in ("unet", "unet_ema"):
         write_folder(tmp_path / name, {})
-    assert find_files(tmp_path).config.parent.name == "unet_ema"
+    with pytest.raises(
+        CheckpointError, match=r"2 sets of weights; say --weights unet_ema/diff.* or --weights unet/d.*ema"
+    ):
+        find_files(tmp_path)
+    for name in ("unet", "unet_ema"):
+        assert find_files(tmp_path, name).config.parent.name == name
+
+
+VARIANTS = {
+    "a rounded copy": (["", ".fp16"], None, ""),
+    "two formats": (["", ".bin"], None, ""),
+    "only a rounded copy": ([".fp16"], None, ".fp16"),
+    "raw weights beside averaged ones": (["", ".non_ema"], "2 sets of weights; say --weights", ".non_ema"),
+    "an old file beside newer parts": (["", ".index"], "2 sets of weights; say --weights", ".index"),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_of_files_that_could_be_meant_none_is_chosen_silently(name, tmp_path):
+    kinds, said, wanted = VARIANTS[name]
+    names = {
+        kind: f"diffusion_pytorch_model{kind}.safetensors"
+        if kind not in (".bin", ".index")
+        else {".bin": "diffusion_pytorch_model.bin", ".index": "diffusion_pytorch_model.safetensors.index.json"}[kind]
+        for kind in kinds
+    }
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    for each in names.values():
+        (tmp_path / each).write_bytes(b"x")
+    if said is None:
+        assert find_files(tmp_path).weights.name == names[wanted]
+        return
+    with pytest.raises(CheckpointError, match=said):
+        find_files(tmp_path)
+    assert find_files(tmp_path, names[wanted]).weights.name == names[wanted]
+    with pytest.raises(CheckpointError, match=r"no single set of weights \"other\"; --weights is one of"):
+        find_files(tmp_path, "other")
+
+
+def test_weights_in_parts_are_put_together(tensors, converted, tmp_path):
+    folder = write_parts(tmp_path / "parts", tensors)
+    card = convert(folder, tmp_path / "out")
+    assert [part["file"] for part in card["source"]["parts"]] == ["a.safetensors", "b.safetensors"]
+    ours, theirs = (jax.tree.leaves(io.load_prior(each).params) for each in (tmp_path / "out", converted))
+    assert all(map(np.array_equal, ours, theirs))
+
+
+def write_parts(folder: Path, tensors: dict[str, np.ndarray], **changes: object) -> Path:
+    write_folder(folder, {})
+    (folder / "diffusion_pytorch_model.safetensors").unlink()
+    names = sorted(tensors)
+    parts = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
+    for part, held in parts.items():
+        write_safetensors(folder / part, {name: tensors[name] for name in held})
+    index = {"metadata": {"total_size": 1}, "weight_map": {name: part for part, held in parts.items() for name in held}}
+    index["weight_map"] |= changes
+    (folder / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"conv_in.bias": "c.safetensors"}, "lists 2 files, of which 1 are missing, as c.safetensors; download them"),
+        ({"conv_in.bias": "../a.safetensors"}, "must be a file's name, no path"),
+        ({"other.bias": "a.safetensors"}, r"a\.safetensors lacks other.bias; download all parts again"),
+    ],
+)
+def test_an_index_that_does_not_fit_its_parts_says_so(changes, said, tmp_path):
+    arrays = {name: np.ones(2, np.float32) for name in ("conv_in.bias", "conv_out.bias")}
+    folder = write_parts(tmp_path / "parts", arrays, **changes)
+    with pytest.raises(CheckpointError, match=said):
+        read_checkpoint(find_files(folder).weights)
 
 
 # ---- the schedule
@@ -185,9 +257,10 @@ def test_the_prediction_is_the_schedulers(said, prediction):
         {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},
         {"beta_schedule": "squaredcos_cap_v2", "num_train_timesteps": 400},
         {"beta_schedule": "sigmoid"},
+        {"beta_schedule": "laplace", "num_train_timesteps": 500},
         {"trained_betas": [0.1, 0.2, 0.3], "num_train_timesteps": 3},
     ],
-    ids=["default", "short", "scaled_linear", "cosine", "sigmoid", "trained"],
+    ids=["default", "short", "scaled_linear", "cosine", "sigmoid", "laplace", "trained"],
 )
 def test_the_schedule_is_diffusers(options):
     scheduler = oracles.diffusers().DDPMScheduler(**options)
@@ -197,12 +270,39 @@ def test_the_schedule_is_diffusers(options):
 
 
 @pytest.mark.oracle
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of diffusers with NumPy 2
+@pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")  # of diffusers with NumPy 2
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_schedulers_have_one_table_by_default(name):
     scheduler = getattr(oracles.diffusers(), name)()
     _, schedule = choose_schedule({"_class_name": name})
     np.testing.assert_allclose(alphas_cumprod(schedule), scheduler.alphas_cumprod.numpy(), rtol=2e-4)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("kind", ["linear", "scaled_linear", "squaredcos_cap_v2"])
+def test_a_schedule_without_terminal_signal_is_diffusers_below_its_last_level(kind):
+    options = {"beta_schedule": kind, "rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}
+    scheduler = oracles.diffusers().DDIMScheduler(**options, timestep_spacing="trailing")
+    name, schedule = choose_schedule(json.loads(scheduler.to_json_string()))
+    assert (schedule.num_timesteps, "last timestep, which is left out" in name) == (999, True)
+    theirs = scheduler.alphas_cumprod.numpy()
+    # Theirs is in float32: products of up to 1000 factors, and differences of numbers near 1.
+    np.testing.assert_allclose(alphas_cumprod(schedule), theirs[:-1], rtol=2e-4, atol=1e-6)
+    np.testing.assert_allclose(np.asarray(schedule.sigmas) ** 2, 1 - theirs[:-1], rtol=2e-3, atol=1e-6)
+
+
+@pytest.mark.oracle
+@pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")  # of diffusers with NumPy 2
+@pytest.mark.parametrize("kind", ["Euler", "Heun"])
+def test_a_flows_network_gets_the_timestep_that_its_scheduler_gives_it(kind):
+    scheduler = getattr(oracles.diffusers(), f"FlowMatch{kind}DiscreteScheduler")()
+    name, schedule = choose_schedule(json.loads(scheduler.to_json_string()))
+    assert (name, choose_prediction(scheduler.config)) == ("rectified flow", "velocity")
+    sigmas = scheduler.sigmas.numpy()[scheduler.timesteps.numpy() < 1000]
+    t = scheduler.timesteps.numpy()[scheduler.timesteps.numpy() < 1000]
+    # float32 of theirs, in 1 / 1000
+    np.testing.assert_allclose(schedule(t)[1], sigmas, atol=1e-6)
+    np.testing.assert_allclose(schedule(t)[0], 1 - sigmas, atol=1e-6)
 
 
 # ---- what is refused
@@ -276,8 +376,8 @@ def test_old_and_new_names_for_one_parameter_are_refused(tensors):
     ("changes", "said"),
     [
         ({"_class_name": "ScoreSdeVeScheduler"}, '_class_name="ScoreSdeVeScheduler"'),
-        ({"beta_schedule": "laplace"}, 'beta_schedule="laplace"'),
-        ({"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr=true; .* no image can be estimated"),
+        ({"beta_schedule": "exp"}, 'beta_schedule="exp"'),
+        ({"rescale_betas_zero_snr": 1}, "rescale_betas_zero_snr=1; .* false or true"),
         ({"num_train_timesteps": 10**9}, "num_train_timesteps=1000000000"),
         ({"beta_end": 2}, "beta_end=2"),
         ({"trained_betas": [0.1, 1.5]}, "trained_betas"),
@@ -320,8 +420,8 @@ def test_a_damaged_configuration_is_refused(content, said, tmp_path):
 
 def test_a_folder_without_weights_lists_what_it_has(folder, tmp_path):
     shutil.copy(folder / "config.json", tmp_path)
-    (tmp_path / "diffusion_pytorch_model.safetensors.index.json").write_text("{}")
-    with pytest.raises(CheckpointError, match=r"but diffusion_pytorch_model\.safetensors\.index\.json"):
+    (tmp_path / "diffusion_pytorch_model.msgpack").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"but diffusion_pytorch_model\.msgpack"):
         find_files(tmp_path)
 
 

@@ -47,7 +47,7 @@ def test_arrays_come_back_in_their_types(dtype, tmp_path):
 def test_arrays_lie_in_the_file_and_not_in_memory(tmp_path):
     checkpoint = read_checkpoint(write_checkpoint(tmp_path / "a.pt", {"x": FOUR}))
     tensor = checkpoint.tensors["x"]
-    assert np.shares_memory(tensor, np.frombuffer(checkpoint.mapping, np.uint8))
+    assert np.shares_memory(tensor, np.frombuffer(checkpoint.mappings[0], np.uint8))
     assert not tensor.flags.writeable
     checkpoint.release()
     np.testing.assert_array_equal(tensor, FOUR)
@@ -75,12 +75,6 @@ def test_wrappers_are_unwrapped(wrapper, read):
     state = {"step": 3, wrapper: {"x": Stored("0", 4, (4,), (1,))}}
     checkpoint = read(zipped(program(state), {"0": FOUR.tobytes()}))
     assert (list(checkpoint.tensors), checkpoint.wrappers) == (["x"], (wrapper,))
-
-
-def test_averaged_parameters_are_preferred(read):
-    tensor = Stored("0", 4, (4,), (1,))
-    checkpoint = read(zipped(program({"model": {"x": tensor}, "ema": {"y": tensor}}), {"0": FOUR.tobytes()}))
-    assert list(checkpoint.tensors) == ["y"]
 
 
 def test_prefixes_that_all_names_have_are_cut(read_state):
@@ -170,7 +164,7 @@ def test_torch_is_not_imported(tmp_path):
     assert done.stdout.strip() == "False"
 
 
-# ---- what is refused
+# ---- what is not run
 
 REDUCED = [
     ("posix", "system"),
@@ -183,7 +177,7 @@ REDUCED = [
     ("subprocess", "Popen"),
     ("torch", "load"),
     ("torch.hub", "load"),
-    ("torch._utils", "_rebuild_tensor_v2.__globals__"),
+    ("torch.storage", "_load_from_bytes"),
     ("collections", "Counter"),
     ("numpy.core.multiarray", "scalar"),
     ("reddiff_jax.io", "shutil.rmtree"),
@@ -191,10 +185,11 @@ REDUCED = [
 
 
 @pytest.mark.parametrize(("module", "name"), REDUCED, ids=lambda part: part)
-def test_globals_other_than_tensors_are_refused_by_name(module, name, read_state, tmp_path):
+def test_globals_other_than_tensors_are_names_and_nothing_is_run(module, name, read_state, tmp_path):
     code = called(module, name).code + instructions((f"touch {tmp_path / 'ran'}",)) + b"R"
-    with pytest.raises(CheckpointError, match=f"asks for {module}.{name}, which is refused"):
+    with pytest.raises(CheckpointError, match=rf"has no tensors by name \(but x is a {module}.{name}: nothing in a"):
         read_state({"x": Raw(code)})
+    assert list(read_state({"x": Raw(code), "y": Stored("0", 4, (4,), (1,))})) == ["y"]
     assert not (tmp_path / "ran").exists()
 
 
@@ -220,11 +215,9 @@ def test_a_hostile_pickle_of_any_protocol_is_not_run(protocol, read, tmp_path):
         b"(S'touch ran'\nios\nsystem\n",  # INST
         b"cposix\nsystem\n(S'touch ran'\no",  # OBJ
         b"\x82\x01",  # EXT1
-        b"ccollections\nOrderedDict\n)\x81",  # NEWOBJ
         b"P0\n",  # PERSID
         b"\x96" + (2**40).to_bytes(8, "little"),  # BYTEARRAY8
         b"\x97",  # NEXT_BUFFER
-        b"\x8f",  # EMPTY_SET
     ],
 )
 def test_instructions_that_no_tensor_needs_are_refused(code, read_state):
@@ -251,8 +244,8 @@ def test_instructions_that_no_tensor_needs_are_refused(code, read_state):
         (Stored("0", 4, (4,), (1, 1)), "1 axes and 2 strides"),
         (Stored("0", 4, (1,) * 40, (1,) * 40), "40 axes"),
         (Stored("0", -1, (4,), (1,)), "has only 16 bytes"),
-        (Stored("0", 4, (4,), (1,), storage="UntypedStorage"), "asks for torch.UntypedStorage"),
-        (Stored("0", 4, (4,), (1,), rebuild="_rebuild_sparse_tensor"), "asks for torch._utils._rebuild_sparse_tensor"),
+        (Stored("0", 4, (4,), (1,), storage="UntypedStorage"), r"x in a form that is not read \(torch.Untyped"),
+        (Stored("0", 4, (4,), (1,), rebuild="_rebuild_sparse_tensor"), r"not read \(torch._utils._rebuild_sparse"),
     ],
     ids=str,
 )

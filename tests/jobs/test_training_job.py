@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+import reddiff_jax as rd
 from reddiff_jax import io, jobs, pictures, training
-from reddiff_jax.jobs.training import _curve, _seconds
+from reddiff_jax.jobs.training import _begin, _curve, _seconds
 
 CONFIG = training.TrainingConfig(steps=2, crops=(8,))
 
@@ -58,3 +59,14 @@ def test_the_time_of_a_continued_run_is_that_of_all_its_parts():
 def test_a_curve_takes_the_last_of_updates_done_twice():
     log = [{"step": step, "loss": loss} for step, loss in [(20, 3.0), (40, 2.0), (40, 1.0), (60, 0.5)]]
     assert _curve(log, "loss", points=2) == {40: 2.0, 60: 0.5}
+
+
+@pytest.mark.parametrize(
+    ("to_eps", "schedule"),
+    [(rd.from_v, rd.schedules.linear()), (rd.from_velocity, rd.schedules.rectified_flow())],
+    ids=["v", "velocity"],
+)
+def test_a_new_network_has_the_schedule_of_what_it_predicts(to_eps, schedule):
+    begun = _begin(jobs.UNetArchitecture(), to_eps, 3)
+    np.testing.assert_array_equal(begun.schedule.sigmas, schedule.sigmas)
+    assert begun.to_eps is to_eps
