@@ -129,7 +129,7 @@ class Options:
         if in_regions and self.samples == 1 and not self.changes.get("sample"):
             settings = settings.for_regions()
         if self.samples > 1 and "sample" not in self.changes:
-            draws = settings.drawing()
+            draws = settings.drawing().fitted(problem.operator)
             settings = settings if draws.obstacle(like) else draws
         settings = settings.changed(self.changes)
         check_serves(settings, like)

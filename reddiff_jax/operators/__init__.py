@@ -5,6 +5,8 @@ from reddiff_jax.operators._base import LinearComposition as LinearComposition
 from reddiff_jax.operators._base import LinearOperator as LinearOperator
 from reddiff_jax.operators._base import LinearScaled as LinearScaled
 from reddiff_jax.operators._base import Operator as Operator
+from reddiff_jax.operators._base import ProximalOperator as ProximalOperator
+from reddiff_jax.operators._base import SaturatingOperator as SaturatingOperator
 from reddiff_jax.operators._base import Scaled as Scaled
 from reddiff_jax.operators._base import SpectralOperator as SpectralOperator
 from reddiff_jax.operators._base import SpectralScaled as SpectralScaled

@@ -80,6 +80,37 @@ class Operator(Repr, abc.ABC):
 
 
 @struct.dataclass
+class ProximalOperator(Operator):
+    """An operator that is not linear, but whose proximal step is known in closed form."""
+
+    @abc.abstractmethod
+    def proximal(self, x: Float[Array, "H W C"], y: Array, rho: Float[Array, ""] | float) -> Float[Array, "H W C"]:
+        """``argmin_v |A(v) - y|^2 + rho |v - x|^2``; for rho -> 0 the image nearest to x that explains y."""
+
+
+@struct.dataclass
+class SaturatingOperator(Operator):
+    """A map whose values beyond [-1, 1] are cut off: ``y = clip(unsaturated(x), -1, 1)``."""
+
+    @abc.abstractmethod
+    def unsaturated(self, x: Float[Array, "H W C"]) -> Array:
+        """The measurement before it is cut off."""
+
+    @abc.abstractmethod
+    def middle(self, y: Array, margin: Float[Array, ""] | float) -> Float[Array, "H W C"]:
+        """An image to start from, in which what was cut off is in the middle of what it may have been.
+
+        Args:
+            y: Measurement.
+            margin: How far within [-1, 1] noise may have moved what was cut off.
+        """
+
+    def __call__(self, x: Float[Array, "H W C"]) -> Array:
+        """Measures one image; where an entry saturates, the derivative is zero."""
+        return jnp.clip(self.unsaturated(x), -1, 1)
+
+
+@struct.dataclass
 class LinearOperator(Operator):
     """A linear map, with its adjoint under the real inner product: ``<A x, y> = <x, A^T y>``."""
 

@@ -7,20 +7,25 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from reddiff_jax._checks import check_image_shape, check_numbers
-from reddiff_jax.operators._base import Operator
+from reddiff_jax.operators._base import SaturatingOperator
 
 
 @struct.dataclass
-class Hdr(Operator):
+class Hdr(SaturatingOperator):
     """The saturating gain ``y = clip(factor * x, -1, 1)``; build it with ``hdr``."""
 
     factor: jax.Array  # scalar, the gain
 
     keeps_range = True
 
-    def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
-        """Measures one image; where a pixel saturates, the derivative is zero."""
-        return jnp.clip(self.factor * x, -1, 1)
+    def unsaturated(self, x: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
+        """``factor * x``."""
+        return self.factor * x
+
+    def middle(self, y: Float[Array, "H W C"], margin: Float[Array, ""] | float) -> Float[Array, "H W C"]:
+        """``y / factor``, and half-way between ``1 / factor`` and 1 where it was cut off."""
+        half_way = jnp.sign(y) * (1 + 1 / self.factor) / 2
+        return jnp.where(jnp.abs(y) >= 1 - margin, half_way, y / self.factor)
 
     def pinv(self, y: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
         """``y / factor``; exact: ``A(pinv(y)) = y`` for y in [-1, 1]."""

@@ -7,8 +7,8 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 from reddiff_jax._checks import check_image_shape, check_numbers
-from reddiff_jax.operators._base import Operator
-from reddiff_jax.operators._straight_through import round_to_whole
+from reddiff_jax.operators._base import ProximalOperator
+from reddiff_jax.operators._straight_through import nearest_in_bins, round_to_whole
 
 _BLOCK = 8
 # ITU-T T.81, annex K, tables K.1 and K.2.
@@ -43,7 +43,7 @@ _DCT[0] /= np.sqrt(2)
 
 
 @struct.dataclass
-class Jpeg(Operator):
+class Jpeg(ProximalOperator):
     """Quantisation of block cosine coefficients, and back; build it with ``jpeg``."""
 
     quality: jax.Array  # scalar, int32
@@ -89,11 +89,20 @@ class Jpeg(Operator):
             x: Any image.
             y: A measurement of this operator.
         """
-        both = zip(self.coefficients(x), self.coefficients(y), strict=True)
-        change = []
-        for mine, measured in both:
-            centre = jnp.round(measured)
-            change.append(jnp.clip(mine, centre - 0.5, centre + 0.5) - mine)
+        return self._moved(x, [jnp.round(measured) for measured in self.coefficients(y)], 0.0)
+
+    def proximal(
+        self, x: Float[Array, "H W C"], y: Float[Array, "H W C"], rho: Float[Array, ""] | float
+    ) -> Float[Array, "H W C"]:
+        """The picture that is nearest to x and y at once, in YCbCr; of y without noise it is ``project``'s."""
+        return self._moved(x, self.coefficients(y), rho)
+
+    def _moved(
+        self, x: Float[Array, "H W C"], measured: list[Float[Array, "bh bw 8 8"]], rho: Float[Array, ""] | float
+    ) -> Float[Array, "H W C"]:
+        """The proximal step of each coefficient."""
+        mine = self.coefficients(x)
+        change = [nearest_in_bins(a, b, rho) - a for a, b in zip(mine, measured, strict=True)]
         return x + self._synthesise(change) / 127.5
 
     @property

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from reddiff_jax._checks import check_image_shape
 from reddiff_jax._keys import as_key
 from reddiff_jax.nets import KernelWizard, parameter_shapes
-from reddiff_jax.operators._base import Operator
+from reddiff_jax.operators._base import SaturatingOperator
 
 _REMEDY = (
     "The weights are GOPRO_wVAE.pth of Tran et al. 2021 (arXiv 2104.00317), which DPS and DAPS link to; read the file "
@@ -20,7 +20,7 @@ _CODE_SCALE = 1.2
 
 
 @struct.dataclass
-class NonlinearBlur(Operator):
+class NonlinearBlur(SaturatingOperator):
     """A network's blur by a fixed code; build it with ``nonlinear_blur``."""
 
     params: Any  # of the network
@@ -29,10 +29,14 @@ class NonlinearBlur(Operator):
 
     keeps_range = True
 
-    def __call__(self, x: Float[Array, "H W 3"]) -> Float[Array, "H W 3"]:
-        """Measures one image."""
+    def unsaturated(self, x: Float[Array, "H W 3"]) -> Float[Array, "H W 3"]:
+        """What the network gives."""
         blurred: jax.Array = self.net.apply({"params": self.params}, (x + 1) / 2, self.code)  # type: ignore[assignment]
-        return jnp.clip(2 * blurred - 1, -1, 1)
+        return 2 * blurred - 1
+
+    def middle(self, y: Float[Array, "H W 3"], margin: Float[Array, ""] | float) -> Float[Array, "H W 3"]:
+        """The blurred picture itself: it says nothing of how much was cut off."""
+        return y
 
     def pinv(self, y: Float[Array, "H W 3"]) -> Float[Array, "H W 3"]:
         """The blurred picture itself, to start from; no inverse."""

@@ -7,14 +7,14 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 from reddiff_jax._checks import check_image_shape, check_numbers
-from reddiff_jax.operators._base import Operator
-from reddiff_jax.operators._straight_through import round_to_whole
+from reddiff_jax.operators._base import ProximalOperator
+from reddiff_jax.operators._straight_through import nearest_in_bins, round_to_whole
 
 _MAX_BITS = 16  # float32 has 24
 
 
 @struct.dataclass
-class Quantization(Operator):
+class Quantization(ProximalOperator):
     """Rounding to ``2 ** bits`` equidistant levels; build it with ``quantization``."""
 
     bits: jax.Array  # scalar, int32
@@ -33,6 +33,14 @@ class Quantization(Operator):
     def pinv(self, y: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
         """The measurement itself, which is its own quantisation."""
         return y
+
+    def proximal(
+        self, x: Float[Array, "H W C"], y: Float[Array, "H W C"], rho: Float[Array, ""] | float
+    ) -> Float[Array, "H W C"]:
+        """The image that is nearest to x and y at once; of y without noise each entry is clipped to its bin."""
+        steps = 2.0**self.bits - 1
+        levels = nearest_in_bins((x + 1) / 2 * steps, (y + 1) / 2 * steps, rho, 0.0, steps)
+        return levels / steps * 2 - 1
 
 
 def quantization(

@@ -7,7 +7,7 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from reddiff_jax._checks import check_array, check_numbers, check_positive
-from reddiff_jax.operators._base import Operator
+from reddiff_jax.operators._base import SaturatingOperator
 from reddiff_jax.operators.blur import CircularBlur, PaddedBlur, blur
 from reddiff_jax.operators.boundaries import Boundary
 
@@ -15,7 +15,7 @@ _TOE = 1 / 510  # half a grey level of 8 bits, after compression
 
 
 @struct.dataclass
-class SaturatedBlur(Operator):
+class SaturatedBlur(SaturatingOperator):
     """A blur between a tone curve and its inverse; build it with ``saturated_blur``."""
 
     blur: CircularBlur | PaddedBlur
@@ -24,10 +24,15 @@ class SaturatedBlur(Operator):
 
     keeps_range = True
 
-    def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
-        """Measures one image; where a pixel saturates, the derivative is zero."""
-        exposed = self.gain * self.blur(self._to_light(x))
-        return self._from_light(jnp.clip(exposed, 0, 1))
+    def unsaturated(self, x: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
+        """The tone curve of the blurred light, however bright it is."""
+        return self._from_light(self.gain * self.blur(self._to_light(x)))
+
+    def middle(self, y: Float[Array, "H W C"], margin: Float[Array, ""] | float) -> Float[Array, "H W C"]:
+        """The measurement at its right exposure, blurred as it is: half-way to white where it was cut off."""
+        half_way = (jnp.maximum(self.gain, 1) + 1) / 2
+        exposed = jnp.where(y >= 1 - margin, half_way, self._to_light(y))
+        return self._from_light(exposed / self.gain)
 
     def pinv(self, y: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
         """Inverts the tone curve, the gain and the blur, each by itself; exact except for what each of them loses."""

@@ -18,6 +18,7 @@ from reddiff_jax.priors import Prior, gaussian_prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers import (
     Solver,
+    init_middle,
     init_noise,
     init_noised_pinv,
     init_pinv,
@@ -31,6 +32,7 @@ from reddiff_jax.solvers import (
 INITS = {
     "pinv": init_pinv,
     "smooth": init_smooth,
+    "middle": init_middle,
     "zeros": init_zeros,
     "noise": init_noise,
     "noised_pinv": init_noised_pinv,

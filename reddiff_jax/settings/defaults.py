@@ -6,7 +6,6 @@ import jax.numpy as jnp
 
 from reddiff_jax._checks import check_type, numbers
 from reddiff_jax.noise import Gaussian
-from reddiff_jax.operators import LinearOperator
 from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem, likelihood
 from reddiff_jax.settings.base import Rows, Settings, interpolate
@@ -102,6 +101,9 @@ _NOISE_AWARE: dict[Kind, Rows[NoiseAwareSettings]] = {
     Kind.INPAINT_HOLES: ((0.0, NoiseAwareSettings(lam=0.7)),),
     Kind.COMPRESSED_SENSING: ((0.0, NoiseAwareSettings(sigma_max=0.5, sigma_min=0.01, num_steps=50, num_runs=2)),),
     Kind.CT: ((0.0, NoiseAwareSettings(lam=1.0)),),
+    Kind.HDR: ((0.0, NoiseAwareSettings(sigma_max=0.3)),),
+    Kind.DEBLUR_SATURATED: ((0.0, NoiseAwareSettings(sigma_max=0.3)),),
+    Kind.QUANTIZATION: ((0.0, NoiseAwareSettings(sigma_max=0.3)),),
     Kind.DENOISE: ((0.0, NoiseAwareSettings(lam=1.0, sigma_max=3.0, sigma_min=0.01, init="pinv")),),
 }
 
@@ -112,8 +114,8 @@ Sigmas ascend. Between two rows numbers are interpolated and the rest is the nea
 holds.
 """
 
-PUBLISHED_IS_BETTER = frozenset({Kind.DEBLUR_SATURATED, Kind.JPEG, Kind.PHASE_RETRIEVAL, Kind.QUANTIZATION})
-"""Kinds whose default is RED-diff (benchmarks/defaults.py): what they measure is not linear.
+PUBLISHED_IS_BETTER = frozenset({Kind.PHASE_RETRIEVAL})
+"""Kinds whose default is RED-diff (benchmarks/defaults.py).
 
 Noise-aware RED-diff is the default of all else.
 """
@@ -178,11 +180,11 @@ def default_solver(prior: Prior, problem: Problem, *, sample: bool = False) -> S
     It looks at the operator's type, for masks at whether pixels or holes are missing, and at the noise:
 
     - Nothing but Gaussian noise: the posterior mean by Tweedie's formula, which takes one evaluation a view.
-    - Gaussian noise: noise-aware RED-diff, the mean of short runs; for JPEG, quantisation, saturated blur and phase
-      retrieval, RED-diff with settings for that operator and noise level.
+    - Gaussian noise: noise-aware RED-diff, the mean of short runs; for phase retrieval RED-diff with settings for it.
     - Other noise: RED-diff with ``data_term=rd.likelihood`` and its settings for that operator, at the noise level
       ``sqrt(noise.variance(y))``.
-    - An operator of your own: the same solvers with their own defaults, from the gray image if it has no ``pinv``.
+    - An operator of your own: the same solvers with their own defaults, from the gray image if it has no ``pinv``; with
+      Gauss-Newton steps if it is not linear.
 
     Args:
         prior: Diffusion prior.
@@ -192,19 +194,18 @@ def default_solver(prior: Prior, problem: Problem, *, sample: bool = False) -> S
         sample: Draw from the posterior, one sample a run, instead of a point of high PSNR.
 
     Raises:
-        TypeError: If ``sample`` and the operator is not linear, or the noise is not Gaussian.
+        TypeError: If ``sample`` and the noise is not Gaussian.
     """
     check_prior("default_solver", prior)
     check_type("default_solver: problem", problem, Problem, "a Problem; the order is default_solver(prior, problem)")
     settings = default_settings(problem)
     if sample:
-        operator, noise = problem.operator, problem.noise
-        if not (isinstance(operator, LinearOperator) and isinstance(noise, Gaussian)):
+        if not isinstance(problem.noise, Gaussian):
             raise TypeError(
-                f"default_solver with sample=True needs a LinearOperator and Gaussian noise; the problem has "
-                f"{type(operator).__name__} and {type(noise).__name__}. Use rd.daps or rd.dps."
+                f"default_solver with sample=True needs Gaussian noise; the problem has "
+                f"{type(problem.noise).__name__}. Use rd.daps or rd.dps."
             )
-        settings = settings.drawing()
+        settings = settings.drawing().fitted(problem.operator)
     if isinstance(settings, ReddiffSettings) and not isinstance(problem.noise, Gaussian):
         return settings.solver(prior, data_term=likelihood)
     return settings.solver(prior)

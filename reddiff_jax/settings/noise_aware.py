@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Self
 
-from reddiff_jax.operators import LinearOperator, Operator
+from reddiff_jax.operators import LinearOperator, Operator, ProximalOperator, SaturatingOperator
 from reddiff_jax.priors import Prior
 from reddiff_jax.settings.base import Range, Settings, default_of
 from reddiff_jax.solvers import POINT, SAMPLE, Solver, averaged, noise_aware
@@ -73,8 +73,14 @@ class NoiseAwareSettings(Settings):
         return replace(self, num_runs=max(1, self.num_runs // 2))
 
     def fitted(self, operator: Operator) -> Self:
-        """One long run for an operator that is not linear, as Adam takes many steps, from the pseudo-inverse."""
-        if isinstance(operator, LinearOperator):
+        """From where an operator that is not linear can start.
+
+        What was rounded or cut off is near the image; the pseudo-inverse of your own operators need not be.
+        """
+        if self.init != "smooth" or isinstance(operator, LinearOperator):
             return self
-        start = {"sigma_max": 3.0, "init": "pinv"} if self.init == "smooth" else {}
-        return super(NoiseAwareSettings, replace(self.in_one_run(), **start)).fitted(operator)
+        if isinstance(operator, SaturatingOperator):
+            return replace(self, init="middle")
+        near = isinstance(operator, ProximalOperator)
+        fitted = replace(self, init="pinv", sigma_max=self.sigma_max if near else 3.0)
+        return super(NoiseAwareSettings, fitted).fitted(operator)

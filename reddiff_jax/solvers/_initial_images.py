@@ -11,9 +11,9 @@ from reddiff_jax._checks import check_callable
 from reddiff_jax._conjugate_gradients import conjugate_gradients
 from reddiff_jax._types import Image, Key
 from reddiff_jax.noise import Gaussian
-from reddiff_jax.operators import LinearOperator
+from reddiff_jax.operators import LinearOperator, SaturatingOperator
 from reddiff_jax.problems import Problem
-from reddiff_jax.solvers._proximal import check_linear
+from reddiff_jax.solvers._proximal import check_linear, saturation_margin
 
 Init = Callable[[Key, Problem, jax.Array, jax.Array], jax.Array]
 
@@ -90,9 +90,29 @@ def init_smooth(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Arr
     return x
 
 
-def init_smooth_if_linear(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Array) -> Image:
-    """Starts from the smoothest image that explains a linear measurement, or else from the pseudo-inverse."""
-    init = init_smooth if isinstance(problem.operator, LinearOperator) else init_pinv
+def init_middle(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Array) -> Image:
+    """Starts where what was cut off is in the middle of what it may have been.
+
+    From the pseudo-inverse, which puts it at the end that is nearest, 25 short steps do not come far enough: 3 to 5 dB.
+
+    Raises:
+        TypeError: If the operator is no SaturatingOperator.
+    """
+    operator = problem.operator
+    if not isinstance(operator, SaturatingOperator):
+        raise TypeError(
+            f"init_middle needs a SaturatingOperator; {type(operator).__name__} cuts nothing off. Use init_pinv."
+        )
+    return operator.middle(problem.y, saturation_margin(problem))
+
+
+def init_by_operator(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Array) -> Image:
+    """Starts from ``init_smooth`` for linear operators, ``init_middle`` for saturating ones, or else ``init_pinv``."""
+    operator, init = problem.operator, init_pinv
+    if isinstance(operator, LinearOperator):
+        init = init_smooth
+    elif isinstance(operator, SaturatingOperator):
+        init = init_middle
     return init(key, problem, alpha_t, sigma_t)
 
 

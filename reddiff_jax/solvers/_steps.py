@@ -12,10 +12,9 @@ from jaxtyping import Array, Float
 from reddiff_jax._checks import check_callable, check_type, check_whole
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image
-from reddiff_jax.operators import LinearOperator
 from reddiff_jax.problems import DataTerm, Problem, least_squares
 from reddiff_jax.solvers._control_variates import ControlVariate, variate_twice
-from reddiff_jax.solvers._proximal import check_linear, proximal
+from reddiff_jax.solvers._proximal import proximal
 
 
 class Terms(NamedTuple):
@@ -35,14 +34,6 @@ class Step(Repr, abc.ABC):
 
     gamma: ClassVar[float]  # least noise-aware weight that suits the step, in units of a
     heat: ClassVar[int] = 1  # factor of lam
-
-    def on(self, problem: Problem) -> "Step":
-        """The step that serves a problem.
-
-        Raises:
-            TypeError: If there is none.
-        """
-        return self
 
     def variate(self, chosen: ControlVariate) -> ControlVariate:
         """The control variate."""
@@ -93,19 +84,16 @@ def gradient(terms: Terms, problem: Problem, data_term: DataTerm) -> Image:
 
 @struct.dataclass
 class ProximalStep(Step):
-    """The exact step of a linear measurement; build it with ``proximal_step``."""
+    """The step that solves for the measurement; build it with ``proximal_step``."""
 
     num_cg: int = struct.field(pytree_node=False)
+    num_newton: int = struct.field(pytree_node=False)
 
     gamma = 1e-3
 
-    def on(self, problem: Problem) -> Step:
-        check_linear("proximal_step", problem, "Use rd.optax_step.")
-        return self
-
     def __call__(self, terms: Terms, mu: Image, opt_state: Any, problem: Problem) -> tuple[Image, Any]:
         """``(A^T A + kappa)^-1 (A^T y + kappa (mu - pull))``."""
-        return proximal(problem, mu - terms.pull, terms.kappa, self.num_cg), opt_state
+        return proximal(problem, mu - terms.pull, terms.kappa, self.num_cg, self.num_newton), opt_state
 
 
 @struct.dataclass
@@ -113,13 +101,10 @@ class LangevinStep(Step):
     """The noisy half step, which draws from the posterior; build it with ``langevin_step``."""
 
     num_cg: int = struct.field(pytree_node=False)
+    num_newton: int = struct.field(pytree_node=False)
 
     gamma = 1e-6
     heat = 2
-
-    def on(self, problem: Problem) -> Step:
-        check_linear("sample=True", problem, "Use rd.daps or rd.dps.")
-        return self
 
     def variate(self, chosen: ControlVariate) -> ControlVariate:
         """Returns c = 2: the half step leaves half of the noise."""
@@ -127,23 +112,7 @@ class LangevinStep(Step):
 
     def __call__(self, terms: Terms, mu: Image, opt_state: Any, problem: Problem) -> tuple[Image, Any]:
         """``(A^T A + kappa)^-1 (A^T y + kappa (mu + r eps - (r / 2) eps_hat))``."""
-        return proximal(problem, mu - 0.5 * terms.pull, terms.kappa, self.num_cg), opt_state
-
-
-@struct.dataclass
-class StepByOperator(Step):
-    """One step for linear operators, another for all others."""
-
-    linear: Step
-    nonlinear: Step
-
-    gamma = 0.0  # never asked for: ``on`` gives the step that serves, which has its own
-
-    def on(self, problem: Problem) -> Step:
-        return (self.linear if isinstance(problem.operator, LinearOperator) else self.nonlinear).on(problem)
-
-    def __call__(self, terms: Terms, mu: Image, opt_state: Any, problem: Problem) -> tuple[Image, Any]:
-        return self.on(problem)(terms, mu, opt_state, problem)
+        return proximal(problem, mu - 0.5 * terms.pull, terms.kappa, self.num_cg, self.num_newton), opt_state
 
 
 @functools.cache
@@ -177,33 +146,39 @@ def optax_step(optimizer: optax.GradientTransformation | None = None, *, data_te
     return OptaxStep(as_optimizer(optimizer), data_term)
 
 
-def proximal_step(*, num_cg: int = 10) -> Step:
-    """The exact step for linear operators, which has no rate to choose.
+def proximal_step(*, num_cg: int = 10, num_newton: int = 1) -> Step:
+    """The step that solves for the measurement, which has no rate to choose.
 
-    ``mu <- argmin_x |A x - y|^2 + kappa |x - (mu - r (eps_hat - c eps))|^2``, in closed form in the singular vectors of
-    a SpectralOperator.
+    ``mu <- argmin_x |A(x) - y|^2 + kappa |x - (mu - r (eps_hat - c eps))|^2``: in closed form in the singular vectors
+    of a SpectralOperator and for a ProximalOperator, which moves what was rounded into its bin; by conjugate gradients
+    for other linear operators; by Gauss-Newton steps for all others, in which what was cut off counts only while it is
+    on the wrong side (censored least squares).
 
     Args:
-        num_cg: Steps of conjugate gradients where the operator is no SpectralOperator.
+        num_cg: Steps of conjugate gradients where there is no closed form.
+        num_newton: Gauss-Newton steps for operators that are not linear.
 
     Raises:
-        ValueError: If ``num_cg`` is below 1.
+        ValueError: If ``num_cg`` or ``num_newton`` is below 1.
     """
     check_whole("num_cg", num_cg)
-    return ProximalStep(num_cg)
+    check_whole("num_newton", num_newton)
+    return ProximalStep(num_cg, num_newton)
 
 
-def langevin_step(*, num_cg: int = 10) -> Step:
-    """The noisy half step for linear operators, whose iterates are draws from the posterior; see ``noise_aware``.
+def langevin_step(*, num_cg: int = 10, num_newton: int = 1) -> Step:
+    """The noisy half step, whose iterates are draws from the posterior; see ``noise_aware``.
 
     Args:
         num_cg: As for ``proximal_step``.
+        num_newton: As for ``proximal_step``.
 
     Raises:
-        ValueError: If ``num_cg`` is below 1.
+        ValueError: If ``num_cg`` or ``num_newton`` is below 1.
     """
     check_whole("num_cg", num_cg)
-    return LangevinStep(num_cg)
+    check_whole("num_newton", num_newton)
+    return LangevinStep(num_cg, num_newton)
 
 
 def as_step(step: Step | optax.GradientTransformation | None) -> Step:

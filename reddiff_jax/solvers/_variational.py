@@ -142,7 +142,7 @@ class RedDiff(Solver[RedDiffState]):
     def init(self, key: Key, problem: Problem) -> RedDiffState:
         """Returns the state before the first step."""
         check_single(problem)
-        step, keys, schedule = self.step_rule.on(problem), self.keys(key), self.prior.schedule
+        step, keys, schedule = self.step_rule, self.keys(key), self.prior.schedule
         mu = first_image(self.initial_image, keys.initial, problem, *schedule(self.levels.first(schedule)))
         scale = None
         if self.levels.follow_noise or self.weight.follow_noise:
@@ -186,7 +186,7 @@ class RedDiff(Solver[RedDiffState]):
             raise ValueError("the solver has a sigma_x0, so update needs the noise eps_x0 of that perturbation.")
         else:
             x_0 = state.mu + self.sigma_x0 * eps_x0
-        step = self.step_rule.on(problem)
+        step = self.step_rule
         weight = self._weight(step, state.mu, Scene(problem, self.prior.schedule, state.scale))
         term = prior_term(eps, self.prior, x_0, t, weight, step.variate(self.control_variate), problem.cond)
         terms = scaled(term, x_0, problem, self.reduction, self.obs_weight)

@@ -41,17 +41,14 @@ from reddiff_jax.schedules import Schedule
 from reddiff_jax.solvers._base import scalar
 from reddiff_jax.solvers._control_variates import CONTROL_VARIATE, ControlVariate, variate_projected
 from reddiff_jax.solvers._draws import keys_of_noise
-from reddiff_jax.solvers._initial_images import Init, init_smooth_if_linear
+from reddiff_jax.solvers._initial_images import Init, init_by_operator
 from reddiff_jax.solvers._levels import FallingLevels, check_falling
 from reddiff_jax.solvers._reductions import total
 from reddiff_jax.solvers._steps import (
     LangevinStep,
     Step,
-    StepByOperator,
     as_step,
-    decayed_adam,
     langevin_step,
-    optax_step,
     proximal_step,
 )
 from reddiff_jax.solvers._variational import RedDiff
@@ -83,7 +80,7 @@ def noise_aware(
     sample: bool = False,
     to_timestep: Callable[[Schedule, jax.Array], jax.Array] = Schedule.nearest,
     num_cg: int = 10,
-    init: Init = init_smooth_if_linear,
+    init: Init = init_by_operator,
 ) -> RedDiff:
     """RED-diff that respects the measurement noise, with one setting for all noise levels.
 
@@ -95,8 +92,8 @@ def noise_aware(
 
     Args:
         prior: Diffusion prior.
-        step: How mu moves, as for ``reddiff``; if None the exact proximal step where the operator is linear, and else
-            Adam (b2 = 0.99) at 0.1, decayed to 0.002 by a cosine.
+        step: How mu moves, as for ``reddiff``; ``proximal_step`` if None, which serves operators that are not linear,
+            too.
         lam: Weight of the prior in units of the posterior's, sigma_y^2 / r^2. 1 suits samples (their default) and exact
             priors, if sigma_y is right. For point estimates with a trained network 0.35, their default, is better where
             little is measured.
@@ -111,12 +108,12 @@ def noise_aware(
         sigma_min: Least noise level; the last one is sigma_y / 4, or sigma_y / (4 sqrt(a)) for a > 1, if that is
             larger.
         control_variate: ``variate_projected``, ``variate_published``, ``variate_none`` or a function (eps_hat, z) -> c.
-        sample: Draw from the posterior by ``langevin_step``, as with that step; linear operators only.
+        sample: Draw from the posterior by ``langevin_step``, as with that step.
         to_timestep: Function (schedule, noise level) -> timestep: ``rd.Schedule.nearest``, integers, or
             ``rd.Schedule.fractional`` for priors that take any t.
-        num_cg: Steps of conjugate gradients where a linear operator is no SpectralOperator; a ``step`` has its own.
-        init: Initial image: by default ``init_smooth`` for linear operators and ``init_pinv`` for others; or another,
-            see ``reddiff``.
+        num_cg: Steps of conjugate gradients where there is no closed form; a ``step`` has its own.
+        init: Initial image: by default ``init_smooth`` for linear operators, ``init_middle`` for saturating ones and
+            ``init_pinv`` for others; or another, see ``reddiff``.
 
     Raises:
         TypeError: If an argument is of another type.
@@ -148,7 +145,7 @@ def noise_aware(
     if step is None and sample:
         step = langevin_step(num_cg=num_cg)
     elif step is None:
-        step = StepByOperator(proximal_step(num_cg=num_cg), optax_step(decayed_adam(num_steps)))
+        step = proximal_step(num_cg=num_cg)
     return RedDiff(
         prior=prior,
         levels=FallingLevels(scalar(sigma_max), scalar(sigma_min), to_timestep, num_steps),

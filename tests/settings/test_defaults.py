@@ -129,11 +129,19 @@ def test_samples_are_one_run_of_the_posterior():
 
 
 @pytest.mark.parametrize(
-    ("operator", "noise"), [(rd.hdr(SHAPE), rd.gaussian(0.05)), (rd.denoising(SHAPE), rd.poisson(100.0))]
+    ("operator", "init"),
+    [(rd.hdr(SHAPE), rd.solvers.init_middle), (rd.quantization(SHAPE, 2), rd.solvers.init_pinv)],
+    ids=["hdr", "quantization"],
 )
-def test_where_there_are_no_samples_the_remedy_is_named(operator, noise):
-    with pytest.raises(TypeError, match=r"needs a LinearOperator and Gaussian noise.*Use rd\.daps or rd\.dps"):
-        solver_of(operator, noise, sample=True)
+@pytest.mark.parametrize("sample", [False, True], ids=["point", "sample"])
+def test_what_is_not_linear_starts_where_it_can(operator, init, sample):
+    solver, _ = solver_of(operator, rd.gaussian(0.05), sample=sample)
+    assert getattr(solver, "solver", solver).initial_image is init
+
+
+def test_where_there_are_no_samples_the_remedy_is_named():
+    with pytest.raises(TypeError, match=r"needs Gaussian noise; the problem has Poisson\. Use rd\.daps or rd\.dps"):
+        solver_of(rd.denoising(SHAPE), rd.poisson(100.0), sample=True)
 
 
 def test_a_batch_under_vmap_has_the_settings_of_its_numbers(key):

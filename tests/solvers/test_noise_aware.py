@@ -326,7 +326,7 @@ def test_the_residual_at_the_solution_is_far_below_the_noise():
 
 
 def _kappa(solver, t, scale, problem):
-    step = solver.step_rule.on(problem)
+    step = solver.step_rule
     return solver.weight.of(Scene(problem, SCHEDULE, scale), step.heat * solver.lam, step.gamma, 1.0)(*SCHEDULE(t))[1]
 
 
@@ -649,12 +649,6 @@ def test_noise_that_is_not_gaussian_is_an_error_that_names_the_remedy(key):
     problem = rd.problem(jnp.ones(SMALL), rd.denoising(SMALL), rd.poisson(1.0))
     with pytest.raises(TypeError, match=r"noise_aware needs Gaussian noise.*Poisson.*rd\.likelihood"):
         _noise_aware(_small()[0]).init(key, problem)
-
-
-def test_samples_of_what_is_not_linear_are_an_error_that_names_the_remedy(key):
-    problem = rd.problem(jnp.ones(SMALL), rd.operator(jnp.tanh, SMALL))
-    with pytest.raises(TypeError, match=r"sample=True needs a LinearOperator.*rd\.daps"):
-        _noise_aware(_small()[0], sample=True).init(key, problem)
 
 
 def test_prior_samples_of_another_shape_are_an_error(key):

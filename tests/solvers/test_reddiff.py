@@ -603,9 +603,10 @@ def test_the_published_form_has_a_batch_of_at_least_one():
         rd.reddiff_published(SOLVED, batch_size=0)
 
 
-def test_a_proximal_step_of_what_is_not_linear_is_an_error_that_names_the_remedy(key):
-    with pytest.raises(TypeError, match=r"needs a LinearOperator.*Use rd\.optax_step"):
-        rd.reddiff(SOLVED, rd.proximal_step(), init=rd.solvers.init_zeros).init(key, _problem("nonlinear"))
+@pytest.mark.parametrize("step", [rd.proximal_step, rd.langevin_step])
+def test_a_step_without_gauss_newton_steps_is_an_error(step):
+    with pytest.raises(ValueError, match="num_newton is 0"):
+        step(num_newton=0)
 
 
 # ---- behaviour on a Gaussian
