@@ -9,6 +9,7 @@ from reddiff_jax import operators as operators
 from reddiff_jax import priors as priors
 from reddiff_jax import problems as problems
 from reddiff_jax import repulsion as repulsion
+from reddiff_jax import scans as scans
 from reddiff_jax import schedules as schedules
 from reddiff_jax import solvers as solvers
 from reddiff_jax import weightings as weightings

@@ -286,7 +286,9 @@ OPERATORS = [
     OperatorCase(
         "parallel_ct",
         "parallel_ct",
-        lambda seed: ops.parallel_ct((9, 14, 2), ops.view_angles(20, start=seed), detector_spacing=0.5),
+        lambda seed: ops.parallel_ct(
+            (9, 14, 2), ops.view_angles(20, start=seed), detector_spacing=0.5, center=15.2 + seed, axis=(5, 6.5)
+        ),
         truncation=FBP,
     ),
     OperatorCase(

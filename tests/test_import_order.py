@@ -23,7 +23,7 @@ ORDER = [
     {"operators"},
     {"_ranges"},
     {"priors", "problems", "panels"},
-    {"guidance", "cards", "estimating"},
+    {"guidance", "cards", "estimating", "scans"},
     {"solvers"},
     {"running", "io", "repulsion"},
     {"converting", "exporting", "diagnostics", "progress"},
