@@ -151,15 +151,14 @@ def from_scikit_image(
     values = _checked("from_scikit_image", sinogram, "(D, A)", 2)
     detectors, views = values.shape
     angles = np.linspace(0, 180, views, endpoint=False) if degrees is None else np.asarray(degrees, float)
-    if size is None:
-        size = detectors if circle else math.floor(detectors / math.sqrt(2))
+    side = int(size or (detectors if circle else math.floor(detectors / math.sqrt(2))))
     check_angles(np.deg2rad(angles), views)
     return Sinogram(
         values.T[None],
         np.deg2rad(angles),
-        (size, size),
+        (side, side),
         center=detectors // 2,
-        axis=(size // 2, size // 2),
+        axis=(side // 2, side // 2),
         circle=circle,
     )
 
