@@ -35,8 +35,9 @@ def read_array(path: Path, names: Sequence[str]) -> np.ndarray:
 
 
 def write_array(path: Path, values: np.ndarray) -> None:
-    """Writes an array by the file's suffix."""
+    """Writes pictures (S, H, W) by the file's suffix; one of them as (H, W)."""
     suffix = path.suffix.lower()
+    values = values[0] if len(values) == 1 else values
     if suffix == ".npy":
         np.save(path, values)
     elif suffix == ".npz":
@@ -49,7 +50,7 @@ def write_array(path: Path, values: np.ndarray) -> None:
         import tifffile
 
         values = np.abs(values) if np.iscomplexobj(values) else values
-        tifffile.imwrite(path, np.squeeze(values).astype(np.float32), photometric="minisblack")
+        tifffile.imwrite(path, values.astype(np.float32), photometric="minisblack")
 
 
 def _read_matlab(path: Path, names: Sequence[str]) -> np.ndarray:
