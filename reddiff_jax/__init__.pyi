@@ -57,5 +57,6 @@ from reddiff_jax.schedules import Schedule as Schedule
 from reddiff_jax.settings import default_solver as default_solver
 from reddiff_jax.sharding import shard_vmap as shard_vmap
 from reddiff_jax.solvers import *  # noqa: F403 - the names in its __all__
+from reddiff_jax.volumes import slices as slices
 
 __version__: str

@@ -23,7 +23,7 @@ ORDER = [
     {"operators"},
     {"_ranges"},
     {"priors", "problems", "panels"},
-    {"guidance", "cards", "estimating", "scans"},
+    {"guidance", "cards", "estimating", "scans", "volumes"},
     {"solvers"},
     {"running", "io", "repulsion"},
     {"converting", "exporting", "diagnostics", "progress"},

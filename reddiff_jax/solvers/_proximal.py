@@ -5,17 +5,32 @@ import jax.numpy as jnp
 
 from reddiff_jax._conjugate_gradients import conjugate_gradients
 from reddiff_jax._types import Image
-from reddiff_jax.operators import LinearOperator, SpectralOperator
+from reddiff_jax.operators import EachSlice, LinearOperator, SpectralOperator
 from reddiff_jax.problems import Problem
+from reddiff_jax.solvers._coupling import Coupling
 
 
-def proximal(problem: Problem, x: Image, rho: jax.Array | float, num_cg: int) -> Image:
+def proximal(
+    problem: Problem, x: Image, rho: jax.Array | float, num_cg: int, coupling: Coupling | None = None
+) -> Image:
     """``argmin_v |A v - y|^2 + rho |v - x|^2 = x + (A^T A + rho)^-1 A^T (y - A x)``; the projection for rho -> 0.
 
     It is exact for a SpectralOperator, by its singular vectors; other operators take ``num_cg`` steps of conjugate
-    gradients from x.
+    gradients from x. Slices of a volume have steps of their own, unless a coupling connects them.
     """
-    operator, missing = problem.operator, -problem.residual(x)
+    operator = problem.operator
+    coupled = None if coupling is None else coupling.at(x)
+    if coupled is not None:
+        assert isinstance(operator, LinearOperator)
+        right = operator.adjoint(-problem.residual(x)) - coupled.gradient(x)
+        return x + conjugate_gradients(
+            lambda v: operator.adjoint(operator(v)) + rho * v + coupled.gradient(v), right, num_cg
+        )
+    if isinstance(operator, EachSlice):
+        return operator.map(
+            lambda own, y, each: proximal(Problem(y, own, problem.noise), each, rho, num_cg), problem.y, x
+        )
+    missing = -problem.residual(x)
     if isinstance(operator, SpectralOperator):
         s = operator.singulars
         # At rho = 0 this is the pseudo-inverse, which leaves out singular values that are zero but for rounding.

@@ -15,6 +15,7 @@ from reddiff_jax._types import Image
 from reddiff_jax.operators import LinearOperator
 from reddiff_jax.problems import DataTerm, Problem, least_squares
 from reddiff_jax.solvers._control_variates import ControlVariate, variate_twice
+from reddiff_jax.solvers._coupling import Coupling
 from reddiff_jax.solvers._proximal import check_linear, proximal
 
 
@@ -96,6 +97,7 @@ class ProximalStep(Step):
     """The exact step of a linear measurement; build it with ``proximal_step``."""
 
     num_cg: int = struct.field(pytree_node=False)
+    coupling: Coupling | None = None
 
     gamma = 1e-3
 
@@ -105,7 +107,7 @@ class ProximalStep(Step):
 
     def __call__(self, terms: Terms, mu: Image, opt_state: Any, problem: Problem) -> tuple[Image, Any]:
         """``(A^T A + kappa)^-1 (A^T y + kappa (mu - pull))``."""
-        return proximal(problem, mu - terms.pull, terms.kappa, self.num_cg), opt_state
+        return proximal(problem, mu - terms.pull, terms.kappa, self.num_cg, self.coupling), opt_state
 
 
 @struct.dataclass
@@ -113,6 +115,7 @@ class LangevinStep(Step):
     """The noisy half step, which draws from the posterior; build it with ``langevin_step``."""
 
     num_cg: int = struct.field(pytree_node=False)
+    coupling: Coupling | None = None
 
     gamma = 1e-6
     heat = 2
@@ -127,7 +130,7 @@ class LangevinStep(Step):
 
     def __call__(self, terms: Terms, mu: Image, opt_state: Any, problem: Problem) -> tuple[Image, Any]:
         """``(A^T A + kappa)^-1 (A^T y + kappa (mu + r eps - (r / 2) eps_hat))``."""
-        return proximal(problem, mu - 0.5 * terms.pull, terms.kappa, self.num_cg), opt_state
+        return proximal(problem, mu - 0.5 * terms.pull, terms.kappa, self.num_cg, self.coupling), opt_state
 
 
 @struct.dataclass
@@ -157,6 +160,7 @@ def decayed_adam(num_steps: int) -> optax.GradientTransformation:
 ADAM = optax.adam(0.1, b1=0.9, b2=0.99)
 
 _OPTIMIZER = (optax.GradientTransformation, type(None))
+_COUPLING = "None or what rd.solvers.coupling(lam) gives"
 _NEEDED = "an Optax transformation, such as optax.adam(0.1)"
 
 
@@ -177,7 +181,7 @@ def optax_step(optimizer: optax.GradientTransformation | None = None, *, data_te
     return OptaxStep(as_optimizer(optimizer), data_term)
 
 
-def proximal_step(*, num_cg: int = 10) -> Step:
+def proximal_step(*, num_cg: int = 10, coupling: Coupling | None = None) -> Step:
     """The exact step for linear operators, which has no rate to choose.
 
     ``mu <- argmin_x |A x - y|^2 + kappa |x - (mu - r (eps_hat - c eps))|^2``, in closed form in the singular vectors of
@@ -185,25 +189,31 @@ def proximal_step(*, num_cg: int = 10) -> Step:
 
     Args:
         num_cg: Steps of conjugate gradients where the operator is no SpectralOperator.
+        coupling: Smoothness of a volume across its slices, ``rd.solvers.coupling(lam)``; it takes conjugate gradients.
 
     Raises:
+        TypeError: If ``coupling`` is of another type.
         ValueError: If ``num_cg`` is below 1.
     """
     check_whole("num_cg", num_cg)
-    return ProximalStep(num_cg)
+    check_type("coupling", coupling, (Coupling, type(None)), _COUPLING)
+    return ProximalStep(num_cg, coupling)
 
 
-def langevin_step(*, num_cg: int = 10) -> Step:
+def langevin_step(*, num_cg: int = 10, coupling: Coupling | None = None) -> Step:
     """The noisy half step for linear operators, whose iterates are draws from the posterior; see ``noise_aware``.
 
     Args:
         num_cg: As for ``proximal_step``.
+        coupling: As for ``proximal_step``.
 
     Raises:
+        TypeError: If ``coupling`` is of another type.
         ValueError: If ``num_cg`` is below 1.
     """
     check_whole("num_cg", num_cg)
-    return LangevinStep(num_cg)
+    check_type("coupling", coupling, (Coupling, type(None)), _COUPLING)
+    return LangevinStep(num_cg, coupling)
 
 
 def as_step(step: Step | optax.GradientTransformation | None) -> Step:
