@@ -30,6 +30,19 @@ CenterOption = Annotated[
         show_default="the layout's",
     ),
 ]
+VolumeOption = Annotated[
+    bool,
+    typer.Option(
+        "--volume",
+        help="Inputs are volumes: NIfTI, DICOM files or folders of a series, stacks of TIFF, .npy; for denoise.",
+    ),
+]
+LamZOption = Annotated[
+    float,
+    typer.Option(
+        "--lam-z", help="For scans and volumes: weight of the coupling of neighbouring slices; 0 couples none."
+    ),
+]
 LayoutOption = Annotated[
     str,
     typer.Option(

@@ -38,7 +38,7 @@ from reddiff_jax.cli._pictures import (
 )
 from reddiff_jax.cli._processes import ProcessesOption, ProcessOption, choose_share, parse_batch_size, use_cores
 from reddiff_jax.cli._scans import TASKS as SCAN_TASKS
-from reddiff_jax.cli._scans import AnglesOption, CenterOption, LayoutOption, restore_scans
+from reddiff_jax.cli._scans import AnglesOption, CenterOption, LamZOption, LayoutOption, VolumeOption, restore_scans
 from reddiff_jax.cli._stopping import Stopping
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ def restore(
     angles: AnglesOption = None,
     center: CenterOption = None,
     layout: LayoutOption = "astra",
+    volume: VolumeOption = False,
+    lam_z: LamZOption = 0.0,
     prior: PriorOption = None,
     solver: SolverOption = None,
     settings: Annotated[
@@ -143,8 +145,8 @@ def restore(
 
     With --samples K: NAME_0.png, ..., NAME_mean.png, NAME_std.png (its metadata says what white is), NAME_panel.png.
     """
-    scans = task in SCAN_TASKS
-    check_names(None if scans else task, solver)
+    scans = task in SCAN_TASKS or volume
+    check_names(None if task in SCAN_TASKS else task, solver)
     check_exist(*inputs)
     if settings is not None:
         check_exist(settings)
@@ -170,6 +172,7 @@ def restore(
             mask=mask,
             angles=angles,
             center=center,
+            lam_z=lam_z,
             changes=changes,
             samples=samples,
             batch_size=number or 4,
@@ -187,8 +190,8 @@ def restore(
             processes=processes,
         )
         return
-    if angles is not None or center is not None:
-        raise UserError("angles and center are of scans: --task ct.")
+    if angles is not None or center is not None or lam_z:
+        raise UserError("angles, center and lam-z are of scans: --task ct or mri, or --volume.")
     options = jobs.Options(
         task=task,
         sigma=None if sigma == "auto" else parse_sigma(sigma),

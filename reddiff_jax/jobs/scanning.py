@@ -1,6 +1,7 @@
 """Restoring scans: k-space and sinograms as instruments write them, in the format that came in."""
 
 import enum
+import glob
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,25 +10,32 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from reddiff_jax import scans
 from reddiff_jax.batching import run_many
+from reddiff_jax.estimating import estimate_sigma
 from reddiff_jax.jobs.errors import JobError, with_path
 from reddiff_jax.jobs.events import Event, Failure, Outcome, Report
 from reddiff_jax.masks import key_of
 from reddiff_jax.noise import gaussian
+from reddiff_jax.operators import denoising, each_slice
 from reddiff_jax.priors import Prior, gray_prior, tiled
-from reddiff_jax.problems import Problem
+from reddiff_jax.problems import Problem, pose
 from reddiff_jax.scans.arrays import read_array
+from reddiff_jax.scans.dicom import is_dicom
 from reddiff_jax.scans.files import SUFFIXES, suffix_of
-from reddiff_jax.settings import check_serves, default_settings
+from reddiff_jax.settings import NoiseAwareSettings, Settings, check_serves, default_settings
+from reddiff_jax.solvers import Averaged, RedDiff, Solver, Step, coupling, langevin_step, proximal_step
+from reddiff_jax.volumes import slices
 
-MRI, CT = "mri", "ct"
+MRI, CT, DENOISE = "mri", "ct", "denoise"
 TASKS = (MRI, CT)
-"""What is done with scans."""
+"""Tasks of scans alone; volumes are denoised, too."""
 
 AUTO = "auto"
+_PARTIAL = ".partial_"
 STD = "_std"
 """Ends the name of the file with the standard deviations of several restorations."""
 
@@ -45,11 +53,12 @@ class ScanOptions:
     """How scans are to be restored.
 
     Args (fields):
-        task: "mri" or "ct".
+        task: "mri" or "ct"; or "denoise" of volumes.
         mask: Which points of k-space are measured: a file, or "auto" and None for those that are not 0.
         angles: Of the views of CT: "FIRST:LAST" in degrees, without the last, or a file of degrees.
         center: Index of the detector element where the axis is seen, or "auto" to find it; None: the layout's.
         layout: Whose conventions the sinogram has.
+        lam_z: Weight of the coupling of neighbouring slices, ``solvers.coupling``; with 0 each is restored by itself.
         sigma: Standard deviation of the noise for pixels in [-1, 1]; estimated if None.
         solver: Name of the solver; None: what does the task best.
         changes: Fields of the settings to be replaced.
@@ -65,6 +74,7 @@ class ScanOptions:
     angles: str | None = None
     center: str | None = None
     layout: Layout = Layout.ASTRA
+    lam_z: float = 0.0
     sigma: float | None = None
     solver: str | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -78,9 +88,13 @@ class ScanOptions:
         """Raises JobError for options that do not go together."""
         if self.task == CT and self.angles is None:
             raise JobError("--task ct needs the angles of the views: --angles 0:180, or a file of degrees.")
-        if self.task == MRI and (self.angles is not None or self.center is not None):
-            raise JobError("angles and center are of CT; leave them out for --task mri.")
-        if self.task == CT and self.mask is not None:
+        if self.task not in (*TASKS, DENOISE):
+            raise JobError(f"volumes are restored by --task denoise, scans by mri and ct; the task is {self.task}.")
+        if self.lam_z < 0 or (self.lam_z and self.solver not in (None, "noise_aware")):
+            raise JobError("lam-z must be at least 0, and is of --solver noise_aware, whose step couples the slices.")
+        if self.task != CT and (self.angles is not None or self.center is not None):
+            raise JobError(f"angles and center are of CT; leave them out for --task {self.task}.")
+        if self.task != MRI and self.mask is not None:
             raise JobError("a mask is of MRI; for CT leave out views of the sinogram, and their angles.")
         if min(self.samples, self.batch_size) < 1:
             raise JobError("samples and batch-size must be at least 1.")
@@ -123,7 +137,7 @@ def restore_scans(
     """
     options.check()
     out, outcome = Path(out), Outcome()
-    paths = list(_files(inputs, outcome))
+    paths = list(_files(inputs, outcome, options.task))
     if not paths and not outcome.failures:
         raise JobError(f"there are no files of scans; they end in {', '.join(SUFFIXES)}.")
     used = tiled(prior if channels == 1 else gray_prior(prior), options.tile)
@@ -149,10 +163,12 @@ def restore_scans(
     return outcome
 
 
-def _files(inputs: Iterable[str | Path], outcome: Outcome) -> Iterable[Path]:
-    """The files, and what can be none into the outcome."""
+def _files(inputs: Iterable[str | Path], outcome: Outcome, task: str) -> Iterable[Path]:
+    """The files, for volumes folders of a DICOM series, too; and what can be none into the outcome."""
     for given in map(Path, inputs):
-        if given.is_dir():
+        if given.is_dir() and task == DENOISE and any(map(is_dicom, given.iterdir())):
+            yield given
+        elif given.is_dir():
             yield from sorted(each for each in given.iterdir() if suffix_of(each) in SUFFIXES and _is_whole(each))
         elif suffix_of(given) not in SUFFIXES:
             reason = f"{given} is no file of a scan; those end in {', '.join(SUFFIXES)}."
@@ -170,7 +186,7 @@ def _restore(
     path: Path, target: Path, prior: Prior, options: ScanOptions, report: Report, number: int, total: int
 ) -> None:
     report(Event("look", path.name, number / total, "reading the scan"))
-    scan = _posed_mri(path, options) if options.task == MRI else _posed_ct(path, options)
+    scan = {MRI: _posed_mri, CT: _posed_ct, DENOISE: _posed_volume}[options.task](path, options)
     problems = scan.problems
     if options.sigma is not None:
         problems = [replace(each, noise=gaussian(options.sigma)) for each in problems]
@@ -181,30 +197,63 @@ def _restore(
     settings = settings.changed(options.changes)
     check_serves(settings, problems[0])
     report(Event("settings", path.name, number / total, f"{len(problems)} slices", settings))
-    repeated = [each for each in problems for _ in range(options.samples)]
-    key = key_of(path.name, options.seed)
-    images = []
-    for index, solution in enumerate(run_many(key, settings.solver(prior), repeated, batch_size=options.batch_size)):
+    units = [_coupled(problems)] if options.lam_z else problems
+    batch_size = 1 if options.lam_z else options.batch_size
+    solver = _coupling_solver(settings, prior, options) if options.lam_z else settings.solver(prior)
+    repeated = [each for each in units for _ in range(options.samples)]
+    restored: list[list[jax.Array]] = [[] for _ in problems]  # slice by slice its samples
+    for index, solution in enumerate(
+        run_many(key_of(path.name, options.seed), solver, repeated, batch_size=batch_size)
+    ):
+        first = index // options.samples
         if not bool(solution.finite):
-            raise JobError(f"slice {index // options.samples} diverged; try a larger --sigma.")
-        images.append(scan.images(index // options.samples, solution.x))
+            raise JobError(f"{'the volume' if options.lam_z else f'slice {first}'} diverged; try a larger --sigma.")
+        for offset, x in enumerate(solution.x if options.lam_z else [solution.x]):
+            restored[first + offset].append(x)
         share = (index + 1) / len(repeated)
-        report(Event("step", path.name, (number + share) / total, f"slice {index // options.samples + 1}"))
-    stack = np.stack(images).reshape(len(problems), options.samples, *images[0].shape)
+        report(Event("step", path.name, (number + share) / total, f"{index + 1} of {len(repeated)}"))
+    stack = np.stack([[scan.images(number, x) for x in each] for number, each in enumerate(restored)])  # (S, K, H, W)
     _write(target, scan.finished(stack.mean(axis=1)), scan.like)
     if options.samples > 1:
-        suffix = suffix_of(target)
-        beside = target.with_name(f"{target.name[: -len(suffix)]}{STD}{suffix}")
+        beside = target.with_name(f"{_stem(target)}{STD}{suffix_of(target)}")
         _write(beside, scan.finished(np.abs(stack).std(axis=1, ddof=1)), scan.like)
+
+
+def _coupled(problems: list[Problem]) -> Problem:
+    """The slices as one problem; their noise has one level."""
+    level = float(np.median([float(each.noise.sigma_y) for each in problems]))  # type: ignore[attr-defined]
+    operator = each_slice([each.operator for each in problems])  # type: ignore[misc]
+    return pose(jnp.stack([each.y for each in problems]), operator, gaussian(level))
+
+
+def _coupling_solver(settings: Settings, prior: Prior, options: ScanOptions) -> Solver:
+    """The solver of a volume: noise-aware, with the coupling in its step."""
+    assert isinstance(settings, NoiseAwareSettings)
+    make = langevin_step if settings.sample else proximal_step
+    step = make(num_cg=settings.num_cg, coupling=coupling(options.lam_z))
+    solver = settings.solver(slices(prior, batch=options.batch_size))
+    if isinstance(solver, Averaged):
+        return replace(solver, solver=_with_step(solver.solver, step))
+    return _with_step(solver, step)
+
+
+def _with_step(solver: Solver, step: Step) -> RedDiff:
+    assert isinstance(solver, RedDiff)
+    return replace(solver, step_rule=step)
 
 
 def _write(target: Path, images: np.ndarray, like: Any) -> None:
     """Writes beside the target and renames, so that nothing half written has its name."""
-    suffix = suffix_of(target)
-    partial = target.with_name(f".partial_{target.name[: -len(suffix)]}{suffix}")
-    scans.write_like(partial, images, like)
-    for each in sorted(target.parent.glob(f"{partial.name[: -len(suffix)]}.*")):
-        os.replace(each, target.with_name(each.name.removeprefix(".partial_")))
+    if suffix_of(target) == "":  # a folder, whose files are whole each
+        scans.write_like(target, images, like)
+        return
+    scans.write_like(target.with_name(_PARTIAL + target.name), images, like)
+    for each in target.parent.glob(f"{_PARTIAL}{glob.escape(_stem(target))}.*"):
+        os.replace(each, target.with_name(each.name.removeprefix(_PARTIAL)))
+
+
+def _stem(path: Path) -> str:
+    return path.name[: len(path.name) - len(suffix_of(path))]
 
 
 def _said_of_noise(problems: list[Problem], options: ScanOptions) -> str:
@@ -250,6 +299,25 @@ def _posed_ct(path: Path, options: ScanOptions) -> _Scan:
         lambda index, x: sinogram.to_attenuation(x, white),
         lambda images: images,
         None,
+        said,
+    )
+
+
+def _posed_volume(path: Path, options: ScanOptions) -> _Scan:
+    volume = scans.read_volume(path)
+    limits = volume.limits()
+    pixels = volume.pixels(limits)
+    operator = denoising(pixels.shape[1:])
+    middle = jnp.asarray(pixels[len(pixels) // 2])
+    sigma = float(estimate_sigma(jnp.clip(middle, -1, 1))) if options.sigma is None else options.sigma
+    problems = [pose(jnp.asarray(each), operator, gaussian(sigma)) for each in pixels]
+    unit = f" {volume.unit}" if volume.unit else ""
+    said = f"{len(problems)} slices of {pixels.shape[1]} x {pixels.shape[2]}, {limits[0]:.4g} to {limits[1]:.4g}{unit}"
+    return _Scan(
+        problems,
+        lambda index, x: volume.of_pixels(np.asarray(x)[None], limits)[0],
+        lambda images: images,
+        volume,
         said,
     )
 

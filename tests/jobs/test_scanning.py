@@ -67,6 +67,7 @@ def _psnr(a, b):
     return float(rd.metrics.volume_psnr(np.abs(np.asarray(a)), np.asarray(b)))
 
 
+@pytest.mark.slow
 def test_fastmris_files_are_restored_in_their_units(tmp_path):
     h5py = pytest.importorskip("h5py")
     scan_files.write_fastmri(tmp_path / "a.h5", _kspace(4), crop=12)
@@ -78,6 +79,7 @@ def test_fastmris_files_are_restored_in_their_units(tmp_path):
     assert _psnr(restored / SCALE, truth) > 25  # zero-filled: 20
 
 
+@pytest.mark.slow
 def test_one_coil_of_one_slice_comes_out_as_one_complex_picture(tmp_path):
     np.save(tmp_path / "a.npy", _kspace(1)[0, :, :, 0])
     _restore(tmp_path / "a.npy", tmp_path / "out", MRI)
@@ -109,6 +111,46 @@ def test_a_sinogram_comes_out_as_attenuation_with_its_center_found(tmp_path):
     assert restored.max() == pytest.approx(1, abs=0.15)
 
 
+@pytest.mark.slow
+def test_coupled_slices_of_a_scan_are_one_unknown(tmp_path):
+    stack = np.stack([_sinogram(), _sinogram(), 0.5 * _sinogram()])
+    np.save(tmp_path / "a.npy", stack)
+    rough = []
+    for lam_z in (0.0, 1.0):
+        options = ScanOptions("ct", angles="0:180", lam_z=lam_z, changes=CT.changes)
+        _restore(tmp_path / "a.npy", tmp_path / f"out{lam_z}", options)
+        restored = np.load(tmp_path / f"out{lam_z}" / "a.npy")
+        assert restored.shape == (3, 25, 25)
+        rough.append(float(np.mean(np.diff(restored, axis=0) ** 2)))
+    assert rough[1] < 0.8 * rough[0]
+
+
+def test_a_series_of_dicom_is_denoised_in_hounsfield_units(tmp_path):
+    pytest.importorskip("pydicom")
+    clean = np.round(1000 * np.stack([_disc()] * 3) - 1000)
+    noise = np.random.default_rng(0).normal(0, 60, clean.shape)
+    noisy = np.clip(np.round(clean + noise), -1024, None)  # the file's least number
+    scan_files.write_dicom(tmp_path / "in", noisy, [1, 0, 2])
+    options = ScanOptions("denoise", lam_z=0.5, sigma=2 * 60 / 1200, changes={"num_steps": 5, "num_runs": 1})
+    assert _restore(tmp_path / "in", tmp_path / "out", options).done == ["in"]
+    restored = scans.read_volume(tmp_path / "out" / "in")
+    assert restored.unit == "HU"
+    assert np.abs(restored.values - clean).mean() < 0.8 * np.abs(noisy - clean).mean()
+
+
+@pytest.mark.slow
+def test_nifti_keeps_its_geometry_through_denoising(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    affine = np.diag([-2.0, 2.0, 3.0, 1.0])
+    data = 500 * np.stack([_disc()] * 2, axis=-1)
+    nibabel.save(nibabel.Nifti1Image(data.astype(np.float32), affine), tmp_path / "a.nii.gz")
+    _restore(tmp_path / "a.nii.gz", tmp_path / "out", ScanOptions("denoise", sigma=0.05, changes=MRI.changes))
+    written = nibabel.load(tmp_path / "out" / "a.nii.gz")
+    np.testing.assert_array_equal(written.affine, affine)
+    assert np.abs(written.get_fdata() - data).mean() < 25
+
+
+@pytest.mark.slow
 def test_several_restorations_are_their_mean_and_their_deviation(tmp_path):
     np.save(tmp_path / "a.npy", _sinogram())
     changes = {"num_steps": 3}
@@ -119,6 +161,7 @@ def test_several_restorations_are_their_mean_and_their_deviation(tmp_path):
     assert std.mean() < np.abs(mean).max()
 
 
+@pytest.mark.slow
 def test_what_is_there_is_kept_and_results_are_the_same_again(tmp_path):
     np.save(tmp_path / "a.npy", _sinogram())
     _restore(tmp_path / "a.npy", tmp_path / "out", CT)
@@ -161,6 +204,9 @@ def test_one_bad_file_stops_nothing_but_itself(tmp_path):
         (ScanOptions("mri", angles="0:180"), "angles and center are of CT"),
         (ScanOptions("ct", angles="0:180", mask="m.npy"), "a mask is of MRI"),
         (ScanOptions("mri", samples=0), "at least 1"),
+        (ScanOptions("mri", lam_z=-1.0), "lam-z must be at least 0"),
+        (ScanOptions("mri", lam_z=1.0, solver="dps"), "is of --solver noise_aware"),
+        (ScanOptions("sr4"), "volumes are restored by --task denoise"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(options, message):
