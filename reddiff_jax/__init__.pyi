@@ -10,6 +10,7 @@ from reddiff_jax import plot as plot
 from reddiff_jax import priors as priors
 from reddiff_jax import problems as problems
 from reddiff_jax import repulsion as repulsion
+from reddiff_jax import scans as scans
 from reddiff_jax import schedules as schedules
 from reddiff_jax import solvers as solvers
 from reddiff_jax import weightings as weightings
@@ -63,5 +64,6 @@ from reddiff_jax.schedules import Schedule as Schedule
 from reddiff_jax.settings import default_solver as default_solver
 from reddiff_jax.sharding import shard_vmap as shard_vmap
 from reddiff_jax.solvers import *  # noqa: F403 - the names in its __all__
+from reddiff_jax.volumes import slices as slices
 
 __version__: str

@@ -286,7 +286,9 @@ OPERATORS = [
     OperatorCase(
         "parallel_ct",
         "parallel_ct",
-        lambda seed: ops.parallel_ct((9, 14, 2), ops.view_angles(20, start=seed), detector_spacing=0.5),
+        lambda seed: ops.parallel_ct(
+            (9, 14, 2), ops.view_angles(20, start=seed), detector_spacing=0.5, center=15.2 + seed, axis=(5, 6.5)
+        ),
         truncation=FBP,
     ),
     OperatorCase(
@@ -300,6 +302,12 @@ OPERATORS = [
         ),
         truncation=FBP,
     ),
+    OperatorCase(
+        "each_slice",
+        "each_slice",
+        lambda seed: ops.each_slice([ops.mri(_mask(seed + k, 6, 5), (6, 5, 1)) for k in range(3)], batch=2),
+    ),
+    OperatorCase("each_slice_shared", "each_slice", lambda seed: ops.each_slice(ops.demosaicing((4, 6, 3)), 3)),
     OperatorCase("demosaicing", "demosaicing", lambda seed: ops.demosaicing((9, 14, 3))),
     OperatorCase("demosaicing_tile", "demosaicing", lambda seed: ops.demosaicing((13, 8, 3), pattern=ops.X_TRANS)),
     OperatorCase("varying_blur", "varying_blur", lambda seed: _varying_blur(seed, RGB, B.REFLECT), truncation=CUT),

@@ -38,6 +38,8 @@ from reddiff_jax.cli._pictures import (
     parse_hole,
 )
 from reddiff_jax.cli._processes import ProcessesOption, ProcessOption, choose_share, parse_batch_size, use_cores
+from reddiff_jax.cli._scans import TASKS as SCAN_TASKS
+from reddiff_jax.cli._scans import AnglesOption, CenterOption, LamZOption, LayoutOption, VolumeOption, restore_scans
 from reddiff_jax.cli._stopping import Stopping
 
 if TYPE_CHECKING:
@@ -54,7 +56,10 @@ def restore(
     out: OutOption,
     task: Annotated[
         str | None,
-        typer.Option(help="What to undo; `reddiff-jax info` lists the tasks. Measurement files say it themselves."),
+        typer.Option(
+            help="What to undo; `reddiff-jax info` lists the tasks. Measurement files say it themselves. `mri` and "
+            "`ct` restore scans as instruments write them."
+        ),
     ] = None,
     mask: MaskOption = None,
     hole: HoleOption = "auto",
@@ -77,6 +82,11 @@ def restore(
     white: WhiteOption = None,
     page: PageOption = None,
     bits: BitsOption = None,
+    angles: AnglesOption = None,
+    center: CenterOption = None,
+    layout: LayoutOption = "astra",
+    volume: VolumeOption = False,
+    lam_z: LamZOption = 0.0,
     prior: PriorOption = None,
     solver: SolverOption = None,
     settings: Annotated[
@@ -138,7 +148,8 @@ def restore(
 
     With --samples K: NAME_0.png, ..., NAME_mean.png, NAME_std.png (its metadata says what white is), NAME_panel.png.
     """
-    check_names(task, solver)
+    scans = task in SCAN_TASKS or volume
+    check_names(None if task in SCAN_TASKS else task, solver)
     check_exist(*inputs)
     if settings is not None:
         check_exist(settings)
@@ -149,8 +160,41 @@ def restore(
     from reddiff_jax import jobs
     from reddiff_jax.settings import read_settings
 
-    read = jobs.settings_class(solver, task).read
+    read = jobs.settings_class(solver, None if scans else task).read
     changes = {"num_steps": steps, "lam": lam, "learning_rate": lr, **dict(map(read, set_ or ()))}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if scans:
+        restore_scans(
+            inputs,
+            prior,
+            out=out,
+            layout=layout,
+            sigma=sigma,
+            solver=solver,
+            task=task,
+            mask=mask,
+            angles=angles,
+            center=center,
+            lam_z=lam_z,
+            changes=changes,
+            samples=samples,
+            batch_size=number or 4,
+            seed=seed,
+            tile=tile,
+            overwrite=overwrite,
+            kernel=kernel,
+            white=white,
+            page=page,
+            bits=bits,
+            settings=settings,
+            log=log,
+            tensorboard=tensorboard,
+            film=film,
+            processes=processes,
+        )
+        return
+    if angles is not None or center is not None or lam_z:
+        raise UserError("angles, center and lam-z are of scans: --task ct or mri, or --volume.")
     options = jobs.Options(
         task=task,
         sigma=None if sigma == "auto" else parse_sigma(sigma),
@@ -163,7 +207,7 @@ def restore(
         page=page,
         bits=parse_bits(bits),
         solver=solver,
-        changes={name: value for name, value in changes.items() if value is not None},
+        changes=changes,
         samples=samples,
         batch_size=number,
         seed=seed,

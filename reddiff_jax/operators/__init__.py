@@ -46,6 +46,8 @@ from reddiff_jax.operators.demosaicing import Demosaicing as Demosaicing
 from reddiff_jax.operators.demosaicing import demosaicing as demosaicing
 from reddiff_jax.operators.denoising import Denoising as Denoising
 from reddiff_jax.operators.denoising import denoising as denoising
+from reddiff_jax.operators.each_slice import EachSlice as EachSlice
+from reddiff_jax.operators.each_slice import each_slice as each_slice
 from reddiff_jax.operators.hdr import Hdr as Hdr
 from reddiff_jax.operators.hdr import hdr as hdr
 from reddiff_jax.operators.inpainting import Inpainting as Inpainting
@@ -97,6 +99,7 @@ __all__ = [
     "compressed_sensing",
     "demosaicing",
     "denoising",
+    "each_slice",
     "fan_ct",
     "gaussian_blur",
     "gaussian_sensing",

@@ -1,7 +1,7 @@
 """Computed tomography: line integrals of the picture, along parallel rays or a fan of rays.
 
-Coordinates are pixels with the origin in the middle of the picture, p_x to the right and p_y up: pixel (i, j) lies at
-(j - (W - 1) / 2, (H - 1) / 2 - i). A ray is a line n . p = t.
+Coordinates are pixels with the origin on the axis of rotation, p_x to the right and p_y up: if it is in the middle of
+the picture, as by default, pixel (i, j) lies at (j - (W - 1) / 2, (H - 1) / 2 - i). A ray is a line n . p = t.
 
 Both geometries use Joseph's projector: step from row to row along the ray (from column to column if it is flatter than
 45 degrees) and interpolate linearly between the two nearest pixels. Pixel p then has the weight
@@ -20,7 +20,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
-from reddiff_jax._checks import check_array, check_image_shape, check_positive, check_whole, numbers
+from reddiff_jax._checks import check_array, check_image_shape, check_numbers, check_positive, check_whole, numbers
 from reddiff_jax.operators._base import LinearOperator
 
 _TURN = 2 * math.pi
@@ -44,6 +44,8 @@ class _Tomography(LinearOperator):
 
     angles: jax.Array  # (A,), radians
     scale: jax.Array  # scalar, from line integrals in pixels to y
+    center: jax.Array  # scalar, index of the detector element where the axis of rotation is seen
+    axis: tuple[float, float] = struct.field(pytree_node=False)  # row and column of the axis of rotation
     num_detectors: int = struct.field(pytree_node=False)
     detector_spacing: float = struct.field(pytree_node=False)
     window: RampWindow = struct.field(pytree_node=False)
@@ -80,7 +82,7 @@ class _Tomography(LinearOperator):
         n_x, n_y, t = self._rays(self.angles[:, None], self._detectors(jnp.arange(self.num_detectors))[None, :])
         by_rows = jnp.abs(n_x) >= jnp.abs(n_y)  # (A, D)
         across, along = jnp.where(by_rows, n_x, -n_y), jnp.where(by_rows, -n_y, n_x)
-        middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+        middle_y, middle_x = self.axis
         middle, origin = jnp.where(by_rows, middle_x, middle_y), jnp.where(by_rows, middle_y, middle_x)
 
         # All rays together: a scan over rays instead is several times slower, as they reach all over the picture.
@@ -160,15 +162,15 @@ class _Tomography(LinearOperator):
     def _points(self) -> tuple[Float[Array, "1 W"], Float[Array, "H 1"]]:
         """p_x and p_y of the pixels."""
         height, width, _ = self.in_shape
-        return (jnp.arange(width) - (width - 1) / 2)[None, :], ((height - 1) / 2 - jnp.arange(height))[:, None]
+        return (jnp.arange(width) - self.axis[1])[None, :], (self.axis[0] - jnp.arange(height))[:, None]
 
     def _detectors(self, index: Array) -> Array:
         """Index to position on the detector."""
-        return (index - (self.num_detectors - 1) / 2) * self.detector_spacing
+        return (index - self.center) * self.detector_spacing
 
     def _indices(self, u: Array) -> Array:
         """Position on the detector to index."""
-        return u / self.detector_spacing + (self.num_detectors - 1) / 2
+        return u / self.detector_spacing + self.center
 
 
 @struct.dataclass
@@ -219,9 +221,13 @@ class FanCT(_Tomography):
 
     @property
     def _reach(self) -> float:
-        half = (self.num_detectors - 1) / 2 * self.detector_spacing
-        nearest = self.source_distance - math.hypot(*self.in_shape[:2]) / 2
-        return math.hypot(self._source_to_detector, half) / (nearest * self.detector_spacing)
+        # The steepest ray that meets both the picture and the detector, wherever that has its center.
+        radius = _radius(self.in_shape, self.axis) + 1
+        of_picture = math.tan(math.asin(radius / self.source_distance))
+        of_detector = self.num_detectors * self.detector_spacing / self._source_to_detector
+        slope = math.hypot(1, min(of_picture, of_detector))
+        nearest = self.source_distance - radius + 1
+        return slope * self._source_to_detector / (nearest * self.detector_spacing)
 
     @property
     def _source_to_detector(self) -> float:
@@ -234,15 +240,20 @@ def parallel_ct(
     *,
     num_detectors: int | None = None,
     detector_spacing: float = 1.0,
+    center: float | Float[Array, ""] | None = None,
+    axis: tuple[float, float] | None = None,
     scale: float | Float[Array, ""] | None = None,
     window: RampWindow = RampWindow.RAM_LAK,
 ) -> ParallelCT:
     """Parallel-beam tomography: ``y[a, d] = scale * (integral of x along n_a . p = u_d)``, of shape (A, D, C).
 
-    n_a = (cos angle, sin angle) in coordinates to the right and up, so the view at angle 0 sums the columns; u_d =
-    (d - (D - 1) / 2) detector_spacing. Views over half a turn determine the picture. Few of them are sparse-view
-    tomography, an arc is limited-angle tomography; ``rd.view_angles`` gives the angles. Angles for each image of
-    a batch: ``jax.vmap(lambda a: rd.parallel_ct(in_shape, a))(angles)``.
+    n_a = (cos angle, sin angle) in coordinates to the right and up of the axis of rotation, so the view at angle 0 sums
+    the columns; u_d = (d - center) detector_spacing. Scans of other programs, whose conventions differ:
+    ``rd.scans.from_scikit_image``, ``from_astra`` and ``from_tomopy``.
+
+    Views over half a turn determine the picture. Few of them are sparse-view tomography, an arc is limited-angle
+    tomography; ``rd.view_angles`` gives the angles. Angles for each image of a batch:
+    ``jax.vmap(lambda a: rd.parallel_ct(in_shape, a))(angles)``.
 
     Pictures are in [-1, 1], attenuation is not negative. Line integrals P (in pixels) of an attenuation
     ``(x + 1) / 2 * top`` become a measurement of x by ``y = 2 * scale * P / top - operator(jnp.ones(in_shape))``.
@@ -257,6 +268,9 @@ def parallel_ct(
         num_detectors: D. Default: as many as see the whole picture.
         detector_spacing: Distance of neighbouring rays in pixels. Rays are thin: with more than 1 some pixels are
             hardly seen.
+        center: Index d, which may be a fraction, at which the detector sees the axis of rotation. Default: its middle,
+            (D - 1) / 2. A leaf, so it may be traced; ``rd.scans.find_center`` finds it.
+        axis: Row and column, which may be fractions, of the axis of rotation in the picture. Default: its middle.
         scale: Factor of the line integrals in pixels, positive. Default 1 / max(H, W), so that y is of the order of the
             mean along the ray, and RED-diff's data term (n/m) A^T A has a norm near 1 as in denoising.
         window: Window of the ramp filter of the pseudo-inverse.
@@ -269,14 +283,18 @@ def parallel_ct(
         "Principles of computerized tomographic imaging", section 3.3.
     """
     in_shape, angles, scale, window = _check_common("parallel_ct", in_shape, angles, scale, window)
+    axis = _check_axis("parallel_ct", axis, in_shape)
     _check_positive("parallel_ct", detector_spacing=detector_spacing)
     if num_detectors is None:
-        num_detectors = math.ceil(_diameter(in_shape) / detector_spacing) + 1
+        num_detectors = math.ceil(2 * _reach_of(in_shape, axis) / detector_spacing) + 1
+    num_detectors = _check_number("parallel_ct", num_detectors)
     return ParallelCT(
         in_shape=in_shape,
         angles=angles,
         scale=scale,
-        num_detectors=_check_number("parallel_ct", num_detectors),
+        center=_check_center("parallel_ct", center, num_detectors),
+        axis=axis,
+        num_detectors=num_detectors,
         detector_spacing=float(detector_spacing),
         window=window,
     )
@@ -290,15 +308,17 @@ def fan_ct(
     detector_distance: float = 0.0,
     num_detectors: int | None = None,
     detector_spacing: float | None = None,
+    center: float | Float[Array, ""] | None = None,
+    axis: tuple[float, float] | None = None,
     scale: float | Float[Array, ""] | None = None,
     window: RampWindow = RampWindow.RAM_LAK,
 ) -> FanCT:
     """Fan-beam tomography with a flat detector: ``y[a, d] = scale * (integral of x along a ray)``, shape (A, D, C).
 
-    At an angle b the source is at source_distance (sin b, -cos b) (to the right, up), the detector's middle opposite at
-    -detector_distance (sin b, -cos b), and its elements at u_d = (d - (D - 1) / 2) detector_spacing along
-    (cos b, sin b). From afar this is ``parallel_ct`` at the same angle. A full turn, or half a turn and the angle of
-    the fan, determines the picture.
+    At an angle b the source is at source_distance (sin b, -cos b) (to the right and up of the axis of rotation), the
+    detector's center opposite at -detector_distance (sin b, -cos b), and its elements at u_d = (d - center)
+    detector_spacing along (cos b, sin b). From afar this is ``parallel_ct`` at the same angle. A full turn, or half a
+    turn and the angle of the fan, determines the picture.
 
     The pseudo-inverse is filtered back-projection for flat detectors, an approximation. In less than a full turn, lines
     that are measured twice share their weight smoothly.
@@ -306,10 +326,13 @@ def fan_ct(
     Args:
         in_shape: ``(H, W, C)`` of one image; each channel is measured. What lies beyond the picture is 0.
         angles: ``(A,)`` in radians.
-        source_distance: From the source to the centre, in pixels; the source is outside of the picture's circle.
-        detector_distance: From the centre to the detector in pixels. Default 0: u is measured at the centre.
+        source_distance: From the source to the axis of rotation in pixels; the source is outside of the picture.
+        detector_distance: From the axis to the detector in pixels. Default 0: u is measured at the axis.
         num_detectors: D. Default: as many as see the whole picture.
-        detector_spacing: Distance of neighbouring elements in pixels. Default: 1 pixel at the centre, magnified.
+        detector_spacing: Distance of neighbouring elements in pixels. Default: 1 pixel at the axis, magnified.
+        center: Index d, which may be a fraction, where the ray through the axis of rotation meets the detector.
+            Default: its middle, (D - 1) / 2.
+        axis: Row and column of the axis of rotation in the picture. Default: its middle.
         scale: Factor of the line integrals in pixels, positive. Default 1 / max(H, W); see ``parallel_ct``.
         window: Window of the ramp filter of the pseudo-inverse.
 
@@ -322,11 +345,12 @@ def fan_ct(
         reconstruction from fan-beam projections on less than a short scan".
     """
     in_shape, angles, scale, window = _check_common("fan_ct", in_shape, angles, scale, window)
-    radius = math.hypot(*in_shape[:2]) / 2
+    axis = _check_axis("fan_ct", axis, in_shape)
+    radius = _radius(in_shape, axis)
     if not (math.isfinite(source_distance) and source_distance > radius + 1):
         raise ValueError(
-            f"fan_ct: source_distance is {source_distance} but must exceed {radius + 1:.1f} pixels: half the diagonal "
-            f"of {in_shape[:2]} and one. Is it in another unit than pixels?"
+            f"fan_ct: source_distance is {source_distance} but must exceed {radius + 1:.1f} pixels: from the axis "
+            f"to the farthest corner of {in_shape[:2]}, and one. Is it in another unit than pixels?"
         )
     if not (math.isfinite(detector_distance) and detector_distance >= 0):
         raise ValueError(f"fan_ct: detector_distance is {detector_distance} but must be finite and not negative.")
@@ -335,13 +359,16 @@ def fan_ct(
         detector_spacing = to_detector / source_distance
     _check_positive("fan_ct", detector_spacing=detector_spacing)
     if num_detectors is None:
-        half = to_detector * math.tan(math.asin(_diameter(in_shape) / 2 / source_distance))
+        half = to_detector * math.tan(math.asin(_reach_of(in_shape, axis) / source_distance))
         num_detectors = math.ceil(2 * half / detector_spacing) + 1
+    num_detectors = _check_number("fan_ct", num_detectors)
     return FanCT(
         in_shape=in_shape,
         angles=angles,
         scale=scale,
-        num_detectors=_check_number("fan_ct", num_detectors),
+        center=_check_center("fan_ct", center, num_detectors),
+        axis=axis,
+        num_detectors=num_detectors,
         detector_spacing=float(detector_spacing),
         window=window,
         source_distance=float(source_distance),
@@ -412,9 +439,14 @@ def _window_response(window: RampWindow, frequency: np.ndarray) -> np.ndarray:
             return (1 + np.cos(2 * np.pi * frequency)) / 2
 
 
-def _diameter(in_shape: tuple[int, int, int]) -> float:
-    """Diameter of the circle through the centres of the corner pixels."""
-    return math.hypot(in_shape[0] - 1, in_shape[1] - 1)
+def _reach_of(in_shape: tuple[int, int, int], axis: tuple[float, float]) -> float:
+    """Distance from the axis of rotation to the centre of the farthest pixel."""
+    return math.hypot(*(max(middle, side - 1 - middle) for side, middle in zip(in_shape, axis, strict=False)))
+
+
+def _radius(in_shape: tuple[int, int, int], axis: tuple[float, float]) -> float:
+    """Distance from the axis of rotation to the farthest corner."""
+    return math.hypot(*(max(middle, side - 1 - middle) + 0.5 for side, middle in zip(in_shape, axis, strict=False)))
 
 
 def _check_common(
@@ -457,3 +489,28 @@ def _check_positive(name: str, **lengths: float) -> None:
 
 def _check_number(name: str, num_detectors: int) -> int:
     return check_whole(f"{name}: num_detectors", num_detectors)
+
+
+def _check_axis(name: str, axis: tuple[float, float] | None, in_shape: tuple[int, int, int]) -> tuple[float, float]:
+    """Returns row and column of the axis of rotation, or raises ValueError."""
+    height, width, _ = in_shape
+    if axis is None:
+        return (height - 1) / 2, (width - 1) / 2
+    sizes = np.shape(axis)
+    if sizes != (2,) or not (np.isfinite(axis).all() and 0 <= axis[0] <= height and 0 <= axis[1] <= width):
+        raise ValueError(
+            f"{name}: axis is {axis} but must be the row and the column, in the picture {in_shape[:2]}, of the axis of "
+            "rotation. Where the detector sees it is center."
+        )
+    return float(axis[0]), float(axis[1])
+
+
+def _check_center(name: str, center: float | Array | None, num_detectors: int) -> Array:
+    """Returns the index of the detector element where the axis is seen, or raises ValueError."""
+    if center is None:
+        return jnp.asarray((num_detectors - 1) / 2, dtype=float)
+    needed = f"an index of the {num_detectors} detector elements, 0 to {num_detectors - 1}, where the axis is seen"
+    check_numbers(f"{name}: center", center, lambda x: (x >= 0) & (x <= num_detectors - 1), needed)
+    if np.shape(center) != ():
+        raise ValueError(f"{name}: center has shape {np.shape(center)} but must be one number.")
+    return jnp.asarray(center, dtype=float)

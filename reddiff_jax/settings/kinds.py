@@ -52,6 +52,8 @@ def kind_of(operator: Operator) -> Kind | None:
     """
     if isinstance(operator, ops.Scaled | ops.LinearScaled | ops.SpectralScaled):
         return kind_of(operator.operator)
+    if isinstance(operator, ops.EachSlice):
+        return kind_of(operator.operator)
     if isinstance(operator, ops.Composition | ops.LinearComposition):
         return kind_of(operator.inner if isinstance(operator.outer, _FRAMES) else operator.outer)
     if isinstance(operator, ops.Inpainting):

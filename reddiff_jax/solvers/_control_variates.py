@@ -16,8 +16,12 @@ CONTROL_VARIATE = "a function (eps_hat, eps) -> c, such as rd.solvers.variate_pr
 
 
 def variate_projected(eps_hat: Image, z: Image) -> Float[Array, ""]:
-    """Control variate <eps_hat, z> / <z, z>, over all pixels of the image; its bias is O(1 / n)."""
-    return jnp.sum(eps_hat * z) / jnp.sum(z**2)
+    """Control variate <eps_hat, z> / <z, z>, over all pixels of the image; its bias is O(1 / n).
+
+    Each slice of a volume (D, H, W, C) has its own.
+    """
+    axes, volume = (-3, -2, -1), z.ndim == 4
+    return jnp.sum(eps_hat * z, axis=axes, keepdims=volume) / jnp.sum(z**2, axis=axes, keepdims=volume)
 
 
 def variate_published(eps_hat: Image, z: Image) -> Float[Array, ""]:

@@ -11,7 +11,7 @@ from reddiff_jax._checks import check_callable
 from reddiff_jax._conjugate_gradients import conjugate_gradients
 from reddiff_jax._types import Image, Key
 from reddiff_jax.noise import Gaussian
-from reddiff_jax.operators import LinearOperator, SaturatingOperator
+from reddiff_jax.operators import EachSlice, LinearOperator, SaturatingOperator
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._proximal import check_linear, saturation_margin
 
@@ -78,6 +78,11 @@ def init_smooth(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Arr
         TypeError: If the operator is not linear.
     """
     operator = check_linear("init_smooth", problem, "Use init_pinv.")
+    if isinstance(operator, EachSlice):
+        keys = jax.random.split(key, operator.in_shape[0])
+        return operator.map(
+            lambda own, y, key: init_smooth(key, Problem(y, own, problem.noise), alpha_t, sigma_t), problem.y, keys
+        )
     h, w, _ = operator.in_shape
     probe = jax.random.normal(key, operator.in_shape)
     # Where nothing is measured the initial image is gray; without the floor it would be NaN.

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from reddiff_jax._checks import numbers
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image, Key, Timestep, Timesteps
-from reddiff_jax.operators import LinearOperator, Operator, SpectralOperator
+from reddiff_jax.operators import EachSlice, LinearOperator, Operator, SpectralOperator
 from reddiff_jax.problems import Problem, num_entries
 from reddiff_jax.schedules import Schedule
 from reddiff_jax.solvers._base import LIKELIHOOD, known_sigma_y
@@ -33,6 +33,9 @@ class Scene(NamedTuple):
 
 def mean_squared_row_norm(key: Key, operator: Operator, x: Image) -> Float[Array, ""]:
     """Mean squared norm of the nonzero rows of A, or of its derivative at x; without an SVD one probe estimates it."""
+    if isinstance(operator, EachSlice):
+        keys = jax.random.split(key, operator.in_shape[0])
+        return jnp.mean(operator.map(lambda own, key, each: mean_squared_row_norm(key, own, each), keys, x))
     if isinstance(operator, SpectralOperator):
         squares, count = operator.singulars**2, jnp.sum(operator.singulars > 0)
     else:

@@ -9,19 +9,39 @@ from jaxtyping import Array, Float
 from reddiff_jax._conjugate_gradients import conjugate_gradients
 from reddiff_jax._types import Image
 from reddiff_jax.noise import Gaussian
-from reddiff_jax.operators import LinearOperator, ProximalOperator, SaturatingOperator, SpectralOperator
+from reddiff_jax.operators import EachSlice, LinearOperator, ProximalOperator, SaturatingOperator, SpectralOperator
 from reddiff_jax.problems import Problem
+from reddiff_jax.solvers._coupling import Coupling
 
 _LENGTHS = (1.0, 0.5, 0.25, 0.0)  # of Gauss-Newton's step: the best is taken
 
 
-def proximal(problem: Problem, x: Image, rho: jax.Array | float, num_cg: int, num_newton: int = 1) -> Image:
+def proximal(
+    problem: Problem,
+    x: Image,
+    rho: jax.Array | float,
+    num_cg: int,
+    num_newton: int = 1,
+    coupling: Coupling | None = None,
+) -> Image:
     """``argmin_v |A(v) - y|^2 + rho |v - x|^2``; the projection for rho -> 0.
 
     It is exact for a SpectralOperator, by its singular vectors, and for a ProximalOperator. Other linear operators take
-    ``num_cg`` steps of conjugate gradients from x, all else ``num_newton`` Gauss-Newton steps, each of as many.
+    ``num_cg`` steps of conjugate gradients from x, all else ``num_newton`` Gauss-Newton steps, each of as many. Slices
+    of a volume have steps of their own, unless a coupling connects them.
     """
     operator = problem.operator
+    coupled = None if coupling is None else coupling.at(x)
+    if coupled is not None:
+        linear = check_linear("a coupling", problem, "Leave the coupling out.")
+        right = linear.adjoint(-problem.residual(x)) - coupled.gradient(x)
+        return x + conjugate_gradients(
+            lambda v: linear.adjoint(linear(v)) + rho * v + coupled.gradient(v), right, num_cg
+        )
+    if isinstance(operator, EachSlice):
+        return operator.map(
+            lambda own, y, each: proximal(Problem(y, own, problem.noise), each, rho, num_cg, num_newton), problem.y, x
+        )
     if isinstance(operator, SpectralOperator):
         s = operator.singulars
         # At rho = 0 this is the pseudo-inverse, which leaves out singular values that are zero but for rounding.

@@ -14,6 +14,7 @@ from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image
 from reddiff_jax.problems import DataTerm, Problem, least_squares
 from reddiff_jax.solvers._control_variates import ControlVariate, variate_twice
+from reddiff_jax.solvers._coupling import Coupling
 from reddiff_jax.solvers._proximal import proximal
 
 
@@ -88,12 +89,14 @@ class ProximalStep(Step):
 
     num_cg: int = struct.field(pytree_node=False)
     num_newton: int = struct.field(pytree_node=False)
+    coupling: Coupling | None = None
 
     gamma = 1e-3
 
     def __call__(self, terms: Terms, mu: Image, opt_state: Any, problem: Problem) -> tuple[Image, Any]:
         """``(A^T A + kappa)^-1 (A^T y + kappa (mu - pull))``."""
-        return proximal(problem, mu - terms.pull, terms.kappa, self.num_cg, self.num_newton), opt_state
+        pulled = mu - terms.pull
+        return proximal(problem, pulled, terms.kappa, self.num_cg, self.num_newton, self.coupling), opt_state
 
 
 @struct.dataclass
@@ -102,6 +105,7 @@ class LangevinStep(Step):
 
     num_cg: int = struct.field(pytree_node=False)
     num_newton: int = struct.field(pytree_node=False)
+    coupling: Coupling | None = None
 
     gamma = 1e-6
     heat = 2
@@ -112,7 +116,8 @@ class LangevinStep(Step):
 
     def __call__(self, terms: Terms, mu: Image, opt_state: Any, problem: Problem) -> tuple[Image, Any]:
         """``(A^T A + kappa)^-1 (A^T y + kappa (mu + r eps - (r / 2) eps_hat))``."""
-        return proximal(problem, mu - 0.5 * terms.pull, terms.kappa, self.num_cg, self.num_newton), opt_state
+        pulled = mu - 0.5 * terms.pull
+        return proximal(problem, pulled, terms.kappa, self.num_cg, self.num_newton, self.coupling), opt_state
 
 
 @functools.cache
@@ -126,6 +131,7 @@ def decayed_adam(num_steps: int) -> optax.GradientTransformation:
 ADAM = optax.adam(0.1, b1=0.9, b2=0.99)
 
 _OPTIMIZER = (optax.GradientTransformation, type(None))
+_COUPLING = "None or what rd.solvers.coupling(lam) gives"
 _NEEDED = "an Optax transformation, such as optax.adam(0.1)"
 
 
@@ -146,7 +152,7 @@ def optax_step(optimizer: optax.GradientTransformation | None = None, *, data_te
     return OptaxStep(as_optimizer(optimizer), data_term)
 
 
-def proximal_step(*, num_cg: int = 10, num_newton: int = 1) -> Step:
+def proximal_step(*, num_cg: int = 10, num_newton: int = 1, coupling: Coupling | None = None) -> Step:
     """The step that solves for the measurement, which has no rate to choose.
 
     ``mu <- argmin_x |A(x) - y|^2 + kappa |x - (mu - r (eps_hat - c eps))|^2``: in closed form in the singular vectors
@@ -157,28 +163,35 @@ def proximal_step(*, num_cg: int = 10, num_newton: int = 1) -> Step:
     Args:
         num_cg: Steps of conjugate gradients where there is no closed form.
         num_newton: Gauss-Newton steps for operators that are not linear.
+        coupling: Smoothness of a volume across its slices, ``rd.solvers.coupling(lam)``, for linear operators; it takes
+            conjugate gradients.
 
     Raises:
+        TypeError: If ``coupling`` is of another type.
         ValueError: If ``num_cg`` or ``num_newton`` is below 1.
     """
     check_whole("num_cg", num_cg)
     check_whole("num_newton", num_newton)
-    return ProximalStep(num_cg, num_newton)
+    check_type("coupling", coupling, (Coupling, type(None)), _COUPLING)
+    return ProximalStep(num_cg, num_newton, coupling)
 
 
-def langevin_step(*, num_cg: int = 10, num_newton: int = 1) -> Step:
+def langevin_step(*, num_cg: int = 10, num_newton: int = 1, coupling: Coupling | None = None) -> Step:
     """The noisy half step, whose iterates are draws from the posterior; see ``noise_aware``.
 
     Args:
         num_cg: As for ``proximal_step``.
         num_newton: As for ``proximal_step``.
+        coupling: As for ``proximal_step``.
 
     Raises:
+        TypeError: If ``coupling`` is of another type.
         ValueError: If ``num_cg`` or ``num_newton`` is below 1.
     """
     check_whole("num_cg", num_cg)
     check_whole("num_newton", num_newton)
-    return LangevinStep(num_cg, num_newton)
+    check_type("coupling", coupling, (Coupling, type(None)), _COUPLING)
+    return LangevinStep(num_cg, num_newton, coupling)
 
 
 def as_step(step: Step | optax.GradientTransformation | None) -> Step:
