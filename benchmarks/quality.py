@@ -10,15 +10,15 @@ times). What the result files hold already is not done again, so that the comman
 starts anew.
 
 Pictures are the centres of five photos. Numbers are means over them; SSIM is of pixels in [0, 1]. ``built-in`` is
-RED-diff as the command line has it. Classical methods come from scikit-image and Pillow, with their noise or
-regularisation weight set from sigma_y. Seconds and memory of a step are in benchmarks/cost.py, which needs an idle
-machine.
+RED-diff as the command line has it. Classical methods come from scikit-image and Pillow, with weights chosen on the
+tuning pictures, and trivial ones ask what iterating is good for (benchmarks/_classical.py). Seconds and memory of a
+step are in benchmarks/cost.py, which needs an idle machine.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import reddiff_jax as rd
-from benchmarks import _pictures, _report, _settings
+from benchmarks import _classical, _pictures, _report, _settings
 from reddiff_jax import metrics, tasks, tuning
 from reddiff_jax.settings import SETTINGS, Settings, check_serves
 
@@ -60,60 +60,6 @@ TUNING_TASK = {
 }
 BUDGET = 8
 TUNED = tuple(name for name in SOLVERS if name != "noise_aware")
-
-
-def denoised_by_total_variation(y: np.ndarray, sigma: float) -> np.ndarray:
-    """Chambolle's total variation, its weight the noise's standard deviation."""
-    from skimage.restoration import denoise_tv_chambolle
-
-    return denoise_tv_chambolle(y, weight=sigma, channel_axis=-1) if sigma > 0 else y
-
-
-def baselines(name: str, problem: rd.Problem, sigma: float) -> dict[str, Callable[[], np.ndarray]]:
-    """Classical methods for a task, as functions that return an image."""
-    y = np.asarray(problem.y)
-    operator = problem.operator
-    if isinstance(operator, rd.operators.Inpainting):
-        return {"biharmonic": lambda: _biharmonic(y, np.asarray(operator.mask)[..., 0] == 0, sigma)}
-    if name.startswith(("sr", "bicubic")):
-        return {"bicubic": lambda: _bicubic(y, operator.in_shape)}
-    if name.startswith("deblur"):
-        return {"wiener": lambda: _wiener(y, _kernel(operator), sigma)}
-    return {}
-
-
-def _biharmonic(y: np.ndarray, missing: np.ndarray, sigma: float) -> np.ndarray:
-    from skimage.restoration import inpaint_biharmonic
-
-    return denoised_by_total_variation(inpaint_biharmonic(y, missing, channel_axis=-1), sigma)
-
-
-def _bicubic(y: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    from PIL import Image
-
-    planes = [
-        np.asarray(Image.fromarray(y[..., c]).resize((shape[1], shape[0]), Image.Resampling.BICUBIC))
-        for c in range(y.shape[-1])
-    ]
-    return np.stack(planes, axis=-1)
-
-
-def _wiener(y: np.ndarray, kernel: np.ndarray, sigma: float) -> np.ndarray:
-    from skimage.restoration import wiener
-
-    # Weight of the Laplacian regulariser: the noise's variance, with a floor for the boundary.
-    balance = max(sigma**2, 1e-3)
-    planes = [np.asarray(wiener(y[..., c], kernel, balance, clip=False)) for c in range(y.shape[-1])]
-    return np.stack(planes, axis=-1)
-
-
-def _kernel(operator: rd.Operator) -> np.ndarray:
-    """Point spread function of a blur: its response to one bright pixel in the middle of a large picture."""
-    h, w, c = operator.in_shape
-    impulse = jnp.zeros((h, w, c)).at[h // 2, w // 2].set(1.0)
-    half = min(30, min(h, w) // 2 - 1)
-    response = np.asarray(operator(impulse))[..., 0]
-    return response[h // 2 - half : h // 2 + half + 1, w // 2 - half : w // 2 + half + 1]
 
 
 def pictures(size: int) -> dict[str, np.ndarray]:
@@ -201,8 +147,13 @@ def results(
     stacked, keys = rd.stack(problems), run_keys(len(x))
     if "A+y" not in done:
         yield "A+y", jax.vmap(lambda p: p.operator.pinv(p.y))(stacked), 0
-    for method in set(baselines(name, problems[0], sigma)) - done:
-        yield method, jnp.asarray(np.stack([baselines(name, p, sigma)[method]() for p in problems]), jnp.float32), 0
+    classical = {m: how for m, how in _classical.methods(name, problems[0], prior).items() if m not in done}
+    others = np.stack(list(_pictures.tuning(x.shape[1]).values()))
+    for method, how in classical.items():
+        value = _classical.chosen(how, simulate(name, sigma, others), others)
+        print(f"  {method}: {value}", flush=True)
+        restored = np.stack([how[1](value, problem) for problem in problems])
+        yield method, jnp.asarray(restored, jnp.float32), int(method == "one evaluation")
     if "built-in" not in done and "reddiff" in solvers:
         built_in = _settings.built_in(name, sigma, "reddiff").changed({"num_steps": 100})
         yield "built-in", runs(keys, built_in.solver(prior), stacked).x, built_in.num_evaluations
