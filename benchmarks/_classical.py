@@ -88,7 +88,7 @@ def _interpolated(choice: tuple[str, float], problem: rd.Problem) -> np.ndarray:
 def _wiener(balance: float, problem: rd.Problem) -> np.ndarray:
     from skimage.restoration import wiener
 
-    return _by_plane(problem, lambda plane, kernel: wiener(plane, kernel, balance, clip=False))
+    return _by_plane(problem, lambda plane, kernel: np.asarray(wiener(plane, kernel, balance, clip=False)))
 
 
 def _richardson_lucy(num_iter: int, problem: rd.Problem) -> np.ndarray:
