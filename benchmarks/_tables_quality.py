@@ -211,8 +211,8 @@ def volumes() -> str:
     cases = list(dict.fromkeys(row["case"] for row in result["rows"]))
     note = measured_on(
         result,
-        f"{settings['slices']} slices of {settings['size']} x {settings['size']}, sigma {settings['sigma']}; the truth's "
-        f"roughness is {settings['roughness of the truth']:.3f}",
+        f"{settings['slices']} slices of {settings['size']} x {settings['size']}, sigma {settings['sigma']}; the "
+        f"truth's roughness is {settings['roughness of the truth']:.3f}",
     )
     return markdown(list(rows.values()), ["", *cases]) + note
 

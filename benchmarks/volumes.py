@@ -2,10 +2,10 @@
 
     python -m benchmarks.volumes [--prior PRIOR] [--size 64] [--slices 16]
 
-Axial slices of MNI152 (nilearn), 2 mm apart, as attenuation in [-1, 1]; the prior has seen photos only. Each is measured
-by a few parallel views, at the same angles in all slices, or at angles that are turned from slice to slice by a quarter
-of the gap. The weights of the couplings were chosen on 10 views at the same angles. Roughness is the root mean square
-difference of neighbouring slices.
+Axial slices of MNI152 (nilearn), 2 mm apart, as attenuation in [-1, 1]; the prior has seen photos only. Each is
+measured by a few parallel views, at the same angles in all slices, or at angles that are turned from slice to slice by
+a quarter of the gap. The weights of the couplings were chosen on 10 views at the same angles, of another crop of the
+head. Roughness is the root mean square difference of neighbouring slices.
 """
 
 import argparse
