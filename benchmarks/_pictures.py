@@ -38,8 +38,11 @@ def tuning(size: int = 64) -> dict[str, np.ndarray]:
     return cut
 
 
-def head_slice(size: int = 128) -> np.ndarray:
-    """An axial slice of MNI152, the mean T1 picture of 152 heads in nilearn's wheel, (size, size, 1) in [-1, 1]."""
+def head_slice(size: int = 128, fraction: float = 0.5) -> np.ndarray:
+    """An axial slice of MNI152, the mean T1 picture of 152 heads in nilearn's wheel, (size, size, 1) in [-1, 1].
+
+    Its height is a fraction of the volume's.
+    """
     import importlib.util
 
     import nibabel
@@ -50,7 +53,7 @@ def head_slice(size: int = 128) -> np.ndarray:
     # Only the file is wanted: importing nilearn takes seconds.
     file = Path(spec.origin).parent / "datasets" / "data" / "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
     volume: np.ndarray = nibabel.load(file).get_fdata()  # type: ignore[attr-defined]  # (left to right, back to front, up)
-    return axial(volume, 0.5, size)
+    return axial(volume, fraction, size)
 
 
 def axial(volume: np.ndarray, fraction: float, size: int) -> np.ndarray:

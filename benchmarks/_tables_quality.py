@@ -213,6 +213,23 @@ def medical() -> str:
     return markdown(list(rows.values()), ["", *cases]) + note
 
 
+def volumes() -> str:
+    """PSNR of a volume, and the roughness across its slices."""
+    result = load("volumes")
+    rows: dict[str, dict[str, str]] = {}
+    for row in result["rows"]:
+        cells = rows.setdefault(row["way"], {"": row["way"]})
+        cells[row["case"]] = f"{row['PSNR']:.2f} dB, {row['roughness']:.3f}"
+    settings = result["settings"]
+    cases = list(dict.fromkeys(row["case"] for row in result["rows"]))
+    note = measured_on(
+        result,
+        f"{settings['slices']} slices of {settings['size']} x {settings['size']}, sigma {settings['sigma']}; the "
+        f"truth's roughness is {settings['roughness of the truth']:.3f}",
+    )
+    return markdown(list(rows.values()), ["", *cases]) + note
+
+
 def ablations() -> str:
     """PSNR and LPIPS of each variant, at the end of its run."""
     result = load("ablations")

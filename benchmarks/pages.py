@@ -34,6 +34,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "views": photos.views,
     "headline": quality.headline,
     "medical": quality.medical,
+    "volumes": quality.volumes,
     "memory": speed.memory,
     "net_error_lam": settings.net_error_lam,
     "net_error_least": settings.net_error_least,

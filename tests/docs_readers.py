@@ -1,8 +1,11 @@
 """What a reader of a page has at hand: small stand-ins for pictures, measurements and trained networks."""
 
+import importlib.util
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scan_files
 
 import reddiff_jax as rd
 from reddiff_jax import pictures
@@ -73,4 +76,25 @@ SMALLER = {
 
 def files(folder) -> None:
     """The files that pages read."""
+    _scans(folder)
     pictures.write_picture(folder / "photo.png", np.asarray(variables()["x"]))
+
+
+def _scans(folder) -> None:
+    """Those that need no library of the extra `science`, and where it is installed the others."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:16, :16] - 8
+    disc = (np.hypot(rows, columns) < 5).astype(np.float32)
+    operator = rd.parallel_ct((16, 16, 1), rd.view_angles(30), num_detectors=16, scale=0.05)
+    np.save(folder / "counts.npy", rng.poisson(1e4 * np.exp(-np.asarray(operator(disc[..., None])))[:, :, 0]))
+    np.save(folder / "flat.npy", np.full((2, 16), 1e4))
+    if importlib.util.find_spec("h5py") is not None:
+        maps = np.asarray(rd.coil_maps(4, (16, 16)))
+        kspace = np.asarray(rd.mri(np.ones((16, 16)), (16, 16, 1), coil_maps=maps)(disc[..., None]))
+        scan_files.write_fastmri(folder / "scan.h5", 1e-5 * kspace[None])
+    if importlib.util.find_spec("nibabel") is not None:
+        import nibabel
+
+        nibabel.save(
+            nibabel.Nifti1Image(rng.normal(size=(6, 5, 4)).astype(np.float32), np.eye(4)), folder / "head.nii.gz"
+        )

@@ -11,11 +11,12 @@ from docs_pages import EXAMPLES, PAGES, ROOT, blocks, text
 
 from reddiff_jax import io, settings, tasks
 from reddiff_jax.cli import app
+from reddiff_jax.jobs import scanning
 
 _GROUP = typer.main.get_command(app)
 _CONTEXT = typer.Context(_GROUP)
 COMMANDS = {name: _GROUP.get_command(_CONTEXT, name) for name in _GROUP.list_commands(_CONTEXT)}  # type: ignore[attr-defined]
-KNOWN = {"--task": tasks.TASKS, "--solver": settings.SETTINGS}
+KNOWN = {"--task": {*tasks.TASKS, *scanning.TASKS}, "--solver": settings.SETTINGS}
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 

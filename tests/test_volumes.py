@@ -157,6 +157,14 @@ def test_a_run_comes_to_the_coupled_posterior_mean():
     assert float(jnp.sqrt(jnp.mean((x - mean) ** 2))) < 0.1 * float(np.std(mean))
 
 
+def test_shared_noise_is_the_same_in_all_slices_and_new_in_each_step():
+    solver = rd.noise_aware(rd.slices(_gaussian())).replace(noise=rd.solvers.SameAlong(0))
+    first, second = (solver.noise(jax.random.key(k), (1, *SHAPE), jnp.float32) for k in (0, 1))
+    assert first.shape == (1, *SHAPE)
+    np.testing.assert_array_equal(first, jnp.broadcast_to(first[:, :1], first.shape))
+    assert not np.allclose(first, second)
+
+
 @pytest.mark.slow
 def test_coupled_slices_are_smoother_across(rng):
     problem = _problem()

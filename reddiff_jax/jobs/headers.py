@@ -10,6 +10,7 @@ from reddiff_jax.jobs.inputs import needs_own_mask, own_kernel
 from reddiff_jax.jobs.options import Options
 from reddiff_jax.measurements import Header
 from reddiff_jax.pictures import Form
+from reddiff_jax.scans.files import SUFFIXES, suffix_of
 
 
 def form_of(options: Options, item: Item) -> Form | None:
@@ -29,6 +30,8 @@ def header_of(options: Options, channels: int, item: Item, form: Form | None) ->
         return _header_of_measurement(options, channels, item.path)
     if form is not None:
         return _header_of_picture(options, channels, item, form)
+    if suffix_of(item.path) in SUFFIXES:
+        raise JobError(f"{item.path} is a scan or an array; say what of: --task mri, --task ct, or --volume.")
     raise JobError(f"{item.path} is neither a picture nor a measurement file; give {pictures.FORMATS} or .npz.")
 
 

@@ -10,7 +10,8 @@ import scan_files
 import reddiff_jax as rd
 from reddiff_jax import scans
 from reddiff_jax.cli import _scans
-from reddiff_jax.jobs import JobError, scanning
+from reddiff_jax.jobs import Item, JobError, Options, scanning
+from reddiff_jax.jobs.headers import header_of
 from reddiff_jax.jobs.scanning import Layout, ScanOptions, restore_scans
 
 N, SCALE = 16, 1e-5
@@ -236,6 +237,15 @@ def test_the_number_of_angles_must_be_that_of_the_views(tmp_path):
     options = ScanOptions("ct", angles=str(tmp_path / "angles.txt"))
     outcome = restore_scans([tmp_path / "a.npy"], PRIOR, out=tmp_path / "out", options=options, channels=1)
     assert "7 angles came for 20 views" in outcome.failures[0].reason
+
+
+@pytest.mark.parametrize("name", ["scan.h5", "k.npy", "head.nii.gz"])
+def test_a_scan_without_its_task_is_told_how_to_be_restored(tmp_path, name):
+    np.save(tmp_path / "k.npy", _kspace(1))
+    (tmp_path / name).touch()
+    item = Item(tmp_path / name, name)
+    with pytest.raises(JobError, match="--task mri, --task ct, or --volume"):
+        header_of(Options(task="denoise"), 3, item, None)
 
 
 def test_the_command_line_knows_the_tasks():
