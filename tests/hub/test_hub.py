@@ -160,7 +160,16 @@ def test_a_rounded_copy_is_fetched_if_it_is_asked_for():
 FAILURES = {
     "missing": ("hf:me/nothing", {}, r"hf:me/nothing is not at http.*, or private: check the name, or log in"),
     "gated": ("hf:me/tiny", {"gated": True}, r"hf:me/tiny is gated: accept its terms at http.*/me/tiny and log in"),
-    "wrong": ("hf:me/tiny", {"wrong": True}, r"is not what the hub lists \(another SHA-256\)|damaged"),
+    "wrong weights": (
+        "hf:me/tiny",
+        {"wrong": "safetensors"},
+        r"^diffusion_py.* of hf:me/tiny is not what the hub lists",
+    ),
+    "wrong settings": (
+        "hf:me/tiny",
+        {"wrong": "json"},
+        r"config\.json of hf:me/tiny is not what the hub lists \(another",
+    ),
     "no name": ("hf:tiny", {}, "hf:tiny is no name of a repository: it is hf:owner/name"),
     "odd name": ("hf:me/ti ny", {}, "hf:me/ti ny is no name of a repository|is not at"),
     "path": ("hf:me/../x", {}, "is no name of a repository"),
