@@ -142,6 +142,8 @@ def find_prior(
     if not _is_there(converted):
         with fetched(remote, None) as source:
             _convert(source, converted, remote)
+    with replacing(_licence_file(converted)) as partial:
+        partial.write_text(remote.licence or "", encoding="utf-8")
     with replacing(_reference(store, revision)) as partial:
         partial.write_text(remote.commit, encoding="ascii")
     return converted
@@ -150,6 +152,8 @@ def find_prior(
 def licence_of(folder: Path) -> str | None:
     """Licence of a prior that came from a hub, as the hub says; None if it does not."""
     card = io.read_card(folder)
+    if (beside := _licence_file(folder)).is_file():  # a prior of this package is kept as it came
+        return shown(beside.read_text(encoding="utf-8").strip(), 200) or None
     source = card.get("source")
     found = card.get("license") or (source.get("license") if isinstance(source, dict) else None)
     return found if isinstance(found, str) else None
@@ -219,6 +223,11 @@ def _read_reference(store: Path, revision: str | None) -> str:
     path = store / "revisions" / name
     content = path.read_text(encoding="ascii", errors="replace").strip() if path.is_file() else ""
     return content if _COMMIT.fullmatch(content) else "none"
+
+
+def _licence_file(converted: Path) -> Path:
+    """The file beside a prior in the cache that says which licence the hub states."""
+    return converted.with_name(f"{converted.name}.licence")
 
 
 def _is_there(folder: Path) -> bool:

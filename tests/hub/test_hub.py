@@ -92,6 +92,7 @@ def test_another_commit_is_another_prior(server, folder):
 def test_a_prior_of_this_package_is_taken_as_it_is(server, converted):
     server.add("me/own", converted)
     assert same(rd.load_prior("hf:me/own"), converted)
+    assert hub.licence_of(hub.find_prior("hf:me/own", local_files_only=True)) == "cc-by-4.0"
 
 
 def test_nothing_stays_of_a_download(server, folder, tmp_path):
