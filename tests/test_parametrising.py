@@ -58,6 +58,7 @@ def test_a_linear_renderer_reaches_the_closed_form_in_its_range(key):
     np.testing.assert_allclose(np.asarray(solution.x).ravel(), image, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_pytree_of_unknowns_is_fitted_and_vmapped(key):
     prior = rd.gaussian_prior(jnp.zeros(SHAPE), 0.25, rd.schedules.linear())
     rows, columns = jnp.linspace(-1, 1, 6)[:, None, None], jnp.linspace(-1, 1, 5)[None, :, None]

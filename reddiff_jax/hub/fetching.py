@@ -4,6 +4,7 @@
 prior of this package. ``hf:owner/name/path/to/file.pt`` is one file of it, for ``convert``.
 """
 
+import hashlib
 import logging
 import os
 import re
@@ -35,6 +36,15 @@ _SHARD = re.compile(rf"{diffusers.WEIGHTS}(?:\.\w+)?-\d+-of-\d+\.(?:\w+\.)?(?P<f
 
 
 @dataclass(frozen=True)
+class _Listed:
+    """What a hub says of a file; None where it says nothing."""
+
+    size: int | None  # bytes
+    sha256: str | None  # of large files
+    blob: str | None  # Git's hash of the others
+
+
+@dataclass(frozen=True)
 class _Remote:
     """A repository at one commit."""
 
@@ -42,7 +52,7 @@ class _Remote:
     repository: str  # 'owner/name'
     commit: str
     licence: str | None
-    files: dict[str, tuple[int | None, str | None]]  # by path: bytes and SHA-256, where the hub says them
+    files: dict[str, "_Listed"]  # by path
 
     def origin(self) -> dict[str, Any]:
         """What a card says of it."""
@@ -132,6 +142,8 @@ def find_prior(
     if not _is_there(converted):
         with fetched(remote, None) as source:
             _convert(source, converted, remote)
+    with replacing(_licence_file(converted)) as partial:
+        partial.write_text(remote.licence or "", encoding="utf-8")
     with replacing(_reference(store, revision)) as partial:
         partial.write_text(remote.commit, encoding="ascii")
     return converted
@@ -140,6 +152,8 @@ def find_prior(
 def licence_of(folder: Path) -> str | None:
     """Licence of a prior that came from a hub, as the hub says; None if it does not."""
     card = io.read_card(folder)
+    if (beside := _licence_file(folder)).is_file():  # a prior of this package is kept as it came
+        return shown(beside.read_text(encoding="utf-8").strip(), 200) or None
     source = card.get("source")
     found = card.get("license") or (source.get("license") if isinstance(source, dict) else None)
     return found if isinstance(found, str) else None
@@ -211,6 +225,11 @@ def _read_reference(store: Path, revision: str | None) -> str:
     return content if _COMMIT.fullmatch(content) else "none"
 
 
+def _licence_file(converted: Path) -> Path:
+    """The file beside a prior in the cache that says which licence the hub states."""
+    return converted.with_name(f"{converted.name}.licence")
+
+
 def _is_there(folder: Path) -> bool:
     return (folder / CARD).is_file()
 
@@ -231,7 +250,8 @@ def _look(name: str, repository: str, revision: str | None) -> _Remote:
     if not isinstance(info.sha, str) or not _COMMIT.fullmatch(info.sha):
         raise HubError(f"{endpoint()} names no commit of {name}.")
     files = {
-        each.rfilename: (each.size, each.lfs.sha256 if each.lfs is not None else None) for each in info.siblings or []
+        each.rfilename: _Listed(each.size, each.lfs.sha256 if each.lfs else None, None if each.lfs else each.blob_id)
+        for each in info.siblings or []
     }
     licence = (info.card_data or {}).get("license")
     return _Remote(name, repository, info.sha, licence if isinstance(licence, str) else None, files)
@@ -248,7 +268,7 @@ def fetched(remote: _Remote, file: str | None, weights: str | None = None) -> It
             f"{remote.name} has neither a prior of this package ({CARD}) nor a folder of diffusers "
             f"({diffusers.CONFIG}); it has {_listed(remote.files)}. One file: {remote.name}/FILE."
         )
-    total = sum(remote.files[name][0] or 0 for name in needed)
+    total = sum(remote.files[name].size or 0 for name in needed)
     parent = cache_folder()
     if parent is not None:
         parent.mkdir(parents=True, exist_ok=True)
@@ -267,11 +287,15 @@ def fetched(remote: _Remote, file: str | None, weights: str | None = None) -> It
 
 
 def _compare(remote: _Remote, name: str, path: Path) -> None:
-    size, digest = remote.files[name]
-    if size is not None and path.stat().st_size != size:
-        raise HubError(f"{name} of {remote.name} was cut off: {path.stat().st_size:,} of {size:,} bytes; try again.")
-    if digest is not None and sha256_of(path) != digest:
-        raise HubError(f"{name} of {remote.name} is not what the hub lists (another SHA-256); try again.")
+    listed, size = remote.files[name], path.stat().st_size
+    if listed.size is not None and size != listed.size:
+        raise HubError(f"{name} of {remote.name} was cut off: {size:,} of {listed.size:,} bytes; try again.")
+    differs = listed.sha256 is not None and sha256_of(path) != listed.sha256
+    if listed.blob is not None:  # only small files have one, so that they fit into memory
+        content = path.read_bytes()
+        differs |= hashlib.sha1(b"blob %d\0" % size + content, usedforsecurity=False).hexdigest() != listed.blob
+    if differs:
+        raise HubError(f"{name} of {remote.name} is not what the hub lists (another hash); try again.")
 
 
 def wanted_files(names: list[str], weights: str | None = None) -> list[str]:

@@ -42,7 +42,9 @@ ROUND_TRIPS = {
 }
 
 
-@pytest.mark.parametrize("name", ROUND_TRIPS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in ("diffusers", "residual") else pytest.mark.slow) for n in ROUND_TRIPS]
+)
 def test_what_is_written_is_read_back(name, tmp_path):
     net, file, options, fields = ROUND_TRIPS[name]
     prior = prior_of(net, **fields)
@@ -57,6 +59,7 @@ def test_what_is_written_is_read_back(name, tmp_path):
 
 
 @pytest.mark.oracle
+@pytest.mark.slow
 def test_diffusers_opens_what_is_written(tmp_path):
     torch, diffusers = pytest.importorskip("torch"), oracles.diffusers()
     prior = prior_of(DIFFUSERS, rd.schedules.cosine(200))

@@ -22,7 +22,7 @@ class Repository:
     licence: str | None = "cc-by-4.0"
     gated: bool = False
     cut: bool = False  # half of each file arrives
-    wrong: bool = False  # other bytes arrive than are listed
+    wrong: str = ""  # how the names of files end of which other bytes arrive than are listed
 
 
 @dataclass
@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
                 **(
                     {"lfs": {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 100}}
                     if path.endswith(("safetensors", "bin"))
-                    else {}
+                    else {"blobId": hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()}
                 ),
             }
             for path, content in repository.files.items()
@@ -133,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._error(403, "GatedRepo", "Access to this model is restricted")
         content = repository.files[path]
         digest = hashlib.sha256(content).hexdigest()
-        sent = bytes(len(content)) if repository.wrong else content
+        sent = bytes(len(content)) if repository.wrong and path.endswith(repository.wrong) else content
         self.send_response(200)
         self.send_header("X-Repo-Commit", repository.commit)
         self.send_header("ETag", f'"{digest}"')

@@ -92,6 +92,7 @@ def test_another_commit_is_another_prior(server, folder):
 def test_a_prior_of_this_package_is_taken_as_it_is(server, converted):
     server.add("me/own", converted)
     assert same(rd.load_prior("hf:me/own"), converted)
+    assert hub.licence_of(hub.find_prior("hf:me/own", local_files_only=True)) == "cc-by-4.0"
 
 
 def test_nothing_stays_of_a_download(server, folder, tmp_path):
@@ -160,7 +161,16 @@ def test_a_rounded_copy_is_fetched_if_it_is_asked_for():
 FAILURES = {
     "missing": ("hf:me/nothing", {}, r"hf:me/nothing is not at http.*, or private: check the name, or log in"),
     "gated": ("hf:me/tiny", {"gated": True}, r"hf:me/tiny is gated: accept its terms at http.*/me/tiny and log in"),
-    "wrong": ("hf:me/tiny", {"wrong": True}, r"is not what the hub lists \(another SHA-256\)|damaged"),
+    "wrong weights": (
+        "hf:me/tiny",
+        {"wrong": "safetensors"},
+        r"^diffusion_py.* of hf:me/tiny is not what the hub lists",
+    ),
+    "wrong settings": (
+        "hf:me/tiny",
+        {"wrong": "json"},
+        r"config\.json of hf:me/tiny is not what the hub lists \(another",
+    ),
     "no name": ("hf:tiny", {}, "hf:tiny is no name of a repository: it is hf:owner/name"),
     "odd name": ("hf:me/ti ny", {}, "hf:me/ti ny is no name of a repository|is not at"),
     "path": ("hf:me/../x", {}, "is no name of a repository"),

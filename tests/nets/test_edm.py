@@ -87,9 +87,7 @@ def _state(module) -> dict[str, np.ndarray]:
 
 @pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n in ("adm_classes", "ncsnpp") else pytest.mark.slow) for n in NETWORKS]
-)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n == "ncsnpp" else pytest.mark.slow) for n in NETWORKS])
 def test_output_equals_the_published_networks(name, published, rng):
     torch = pytest.importorskip("torch")
     options, net = NETWORKS[name]
@@ -187,6 +185,7 @@ def test_options_and_parts_that_do_not_belong_to_it_are_refused(tmp_path):
         convert(tmp_path / "c.pt", tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_the_preconditioned_network_leaves_a_picture_without_noise_as_it_is(key):
     net = SongUNet(model_channels=16, channel_mult=(1, 2), **ONE)
     params = jax.tree.map(lambda leaf: 0.1 * jnp.ones(leaf.shape), parameter_shapes(net))
