@@ -82,8 +82,13 @@ def check_exist(*paths: Path | None) -> None:
 def check_found(inputs: "Sequence[Path]", *, out: Path | None = None, measured: bool = True) -> "list[Item]":
     """Returns what there is to work on, or exits if there is nothing: before a prior is loaded."""
     from reddiff_jax import jobs
+    from reddiff_jax.jobs.errors import attempt
+    from reddiff_jax.jobs.headers import check_kind
 
     items, failures = jobs.find_inputs(inputs, out=out, measured=measured)
+    if measured and all(wrong := [attempt(check_kind, item) for item in items]):
+        failures += [jobs.Failure(item.name, str(error)) for item, error in zip(items, wrong, strict=True)]
+        items = []
     if not items:
         conclude_with(failures, FAILED)
     return items

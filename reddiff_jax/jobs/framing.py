@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
-from scipy.fft import next_fast_len
 
 from reddiff_jax import tasks
 from reddiff_jax.measurements import Header, Measurement
@@ -90,6 +89,8 @@ def frame_header(header: Header, kernel: np.ndarray | None = None, *, exact: boo
     """
     task = tasks.by_name(header.task)
     if kernel is not None:
+        from scipy.fft import next_fast_len  # which is slow to import
+
         sides = [size + sum(pair) for size, pair in zip(header.y_shape[:2], reach(kernel), strict=True)]
         sides = [next_fast_len(side, real=True) if exact else _round_up(side) for side in sides]
         in_shape = (sides[0], sides[1], header.y_shape[2])

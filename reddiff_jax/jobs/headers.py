@@ -26,10 +26,17 @@ def header_of(options: Options, channels: int, item: Item, form: Form | None) ->
     Raises:
         ValueError: If it cannot be restored so, in one line.
     """
+    check_kind(item)
     if item.path.suffix == measurements.SUFFIX:
         return _header_of_measurement(options, channels, item.path)
-    if form is not None:
-        return _header_of_picture(options, channels, item, form)
+    assert form is not None
+    return _header_of_picture(options, channels, item, form)
+
+
+def check_kind(item: Item) -> None:
+    """Raises JobError for a file that, by its name, is neither a picture nor a measurement file."""
+    if item.path.suffix.lower() in pictures.SUFFIXES or item.path.suffix == measurements.SUFFIX:
+        return
     if suffix_of(item.path) in SUFFIXES:
         raise JobError(f"{item.path} is a scan or an array; say what of: --task mri, --task ct, or --volume.")
     raise JobError(f"{item.path} is neither a picture nor a measurement file; give {pictures.FORMATS} or .npz.")

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
-from scipy.fft import next_fast_len
 
 from reddiff_jax import kernels
 from reddiff_jax._checks import (
@@ -136,6 +135,8 @@ def _is_mean(spectrum: Complex[Array, "F G #C"]) -> bool:
 
 def _fft_size(in_shape: tuple[int, int, int], kernel_shape: tuple[int, int]) -> tuple[int, int]:
     """The smallest sizes of the padded picture that transforms are quick for."""
+    from scipy.fft import next_fast_len  # a tenth of the time of ``import reddiff_jax.operators``
+
     height, width = (n + k - 1 for n, k in zip(in_shape[:2], kernel_shape, strict=True))
     return next_fast_len(height, real=True), next_fast_len(width, real=True)  # type: ignore[return-value]
 

@@ -362,7 +362,7 @@ def _example(task: Task, channels: int, draw: bool) -> Problem:
     if task.draw is not None and not task.array_shapes(shape):
         return jax.eval_shape(pose, task.operator(shape, {}))
     arrays = task.draw or (lambda key, shape: {"mask": jnp.ones((*shape[:2], 1))})
-    return jax.eval_shape(lambda key: pose(task.operator(shape, dict(arrays(key, shape)))), jax.random.key(0))
+    return jax.eval_shape(lambda: pose(task.operator(shape, dict(arrays(jax.random.key(0), shape)))))
 
 
 @cache

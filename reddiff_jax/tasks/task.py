@@ -96,7 +96,8 @@ class Task:
         """Names and shapes of what ``simulate`` draws."""
         if self.draw is None:
             return {}
-        drawn = jax.eval_shape(lambda key: dict(self.draw(key, in_shape)), jax.random.key(0))  # type: ignore[misc]
+        # A key made outside would be computed, which starts the backend.
+        drawn = jax.eval_shape(lambda: dict(self.draw(jax.random.key(0), in_shape)))  # type: ignore[misc]
         return {name: array.shape for name, array in drawn.items()}
 
     def in_shape(self, y_shape: Shape, channels: int = 3) -> Shape:

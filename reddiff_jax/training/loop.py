@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 from flax import linen as nn
 
 from reddiff_jax.schedules import Schedule
@@ -67,6 +66,8 @@ def train(
         on_save: Called with the state after each checkpoint.
         stop: Asked after each update; once it says True a checkpoint is written, and the state of then is returned.
     """
+    import orbax.checkpoint as ocp  # which takes a third of a second, that commands without training do not need
+
     options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
     with ocp.CheckpointManager(Path(checkpoints).absolute(), options=options) as manager:
         state = init_state(net, config, crops.channels, params)

@@ -85,6 +85,12 @@ def test_a_file_of_another_kind(denoise, tmp_path):
     assert_one_line(denoise(tmp_path / "a.txt"), "neither a picture nor a measurement file")
 
 
+def test_files_of_other_kinds_alone_are_told_before_a_prior_is_looked_for(denoise, tmp_path):
+    (tmp_path / "a.txt").write_text("not a picture")
+    result = denoise(tmp_path / "a.txt", "--prior", tmp_path / "nowhere")
+    assert_one_line(result, "neither a picture nor a measurement file")
+
+
 @pytest.mark.slow
 def test_one_bad_file_among_good_ones(denoise, photos, tmp_path):
     out = tmp_path / "out"
