@@ -4,6 +4,10 @@ from reddiff_jax.solvers._base import Solver as Solver
 from reddiff_jax.solvers._control_variates import variate_none as variate_none
 from reddiff_jax.solvers._control_variates import variate_projected as variate_projected
 from reddiff_jax.solvers._control_variates import variate_published as variate_published
+from reddiff_jax.solvers._draws import Carried as Carried
+from reddiff_jax.solvers._draws import Fresh as Fresh
+from reddiff_jax.solvers._draws import NoiseSource as NoiseSource
+from reddiff_jax.solvers._draws import carried_noise as carried_noise
 from reddiff_jax.solvers._initial_images import init_given as init_given
 from reddiff_jax.solvers._initial_images import init_middle as init_middle
 from reddiff_jax.solvers._initial_images import init_noise as init_noise
