@@ -75,7 +75,8 @@ def carried_noise(share: jax.Array | float) -> Carried:
     ``z_k = sqrt(1 - b) eps_hat_{k-1} + sqrt(b) fresh``. With b = 1 all noise is fresh, with b = 0 and nothing measured
     a run is DDIM. Where nothing is measured, a Gaussian prior of variance C and a fixed level r end with the variance
     ``J^2 r^2 b / (1 - q^2)``, ``J = C / (C + r^2)``, ``q = J + sqrt(1 - b) (1 - J)``: C / 2 for b = 1
-    and C for b -> 0, at low levels. So the image keeps more texture. With exact data steps b below 0.5 makes blurs diverge.
+    and C for b -> 0, at low levels. So the image keeps more texture. With exact data steps b below 0.5 makes blurs
+    diverge.
 
     Args:
         share: b, the fresh share of the variance, from 0 to 1.
