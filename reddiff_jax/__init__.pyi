@@ -54,6 +54,7 @@ from reddiff_jax.problems import least_squares as least_squares
 from reddiff_jax.problems import likelihood as likelihood
 from reddiff_jax.problems import measure as measure
 from reddiff_jax.problems import problem as problem
+from reddiff_jax.problems import robust as robust
 from reddiff_jax.problems import unconditional as unconditional
 from reddiff_jax.repulsion import repulsive as repulsive
 from reddiff_jax.running import Solution as Solution

@@ -6,7 +6,11 @@ from reddiff_jax.solvers._control_variates import variate_projected as variate_p
 from reddiff_jax.solvers._control_variates import variate_published as variate_published
 from reddiff_jax.solvers._coupling import Coupling as Coupling
 from reddiff_jax.solvers._coupling import coupling as coupling
+from reddiff_jax.solvers._draws import Carried as Carried
+from reddiff_jax.solvers._draws import Fresh as Fresh
+from reddiff_jax.solvers._draws import NoiseSource as NoiseSource
 from reddiff_jax.solvers._draws import SameAlong as SameAlong
+from reddiff_jax.solvers._draws import carried_noise as carried_noise
 from reddiff_jax.solvers._initial_images import init_given as init_given
 from reddiff_jax.solvers._initial_images import init_middle as init_middle
 from reddiff_jax.solvers._initial_images import init_noise as init_noise

@@ -1,12 +1,14 @@
 """Keys of all that RED-diff draws, and the source of its noise."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+import abc
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
+from reddiff_jax._checks import check_numbers
+from reddiff_jax._repr import Repr
 from reddiff_jax._types import Key
 
 
@@ -32,13 +34,20 @@ def keys_of_noise(key: Key) -> Keys:
     return Keys(initial, probe, x_0, key, t)
 
 
-NoiseSource = Callable[[Key, tuple[int, ...], object], jax.Array]
-"""``(key, shape (K, H, W, C), dtype) -> standard normal noise``."""
+@struct.dataclass
+class NoiseSource(Repr, abc.ABC):
+    """Where the noise of the prior term comes from."""
+
+    carries: ClassVar[bool] = False  # whether the state keeps what the network predicted last
+
+    @abc.abstractmethod
+    def __call__(self, key: Key, shape: tuple[int, ...], dtype: Any, last: jax.Array | None) -> jax.Array:
+        """Standard normal noise (K, H, W, C); ``last`` is the (H, W, C) noise that is kept, if it carries."""
 
 
-@dataclass(frozen=True)
-class SameAlong:
-    """Noise source: the same noise in all slices of a volume (D, H, W, C), anew in each step.
+@struct.dataclass
+class SameAlong(NoiseSource):
+    """The same noise in all slices of a volume (D, H, W, C), anew in each step.
 
     What the prior does to noise is then the same in neighbouring slices, so that less of it flickers from one to the
     next. ``solver.replace(noise=rd.solvers.SameAlong(0))``.
@@ -47,15 +56,56 @@ class SameAlong:
         axis: Of the slices, 0, 1 or 2.
     """
 
-    axis: int = 0
+    axis: int = struct.field(pytree_node=False, default=0)
 
-    def __call__(self, key: Key, shape: tuple[int, ...], dtype: object) -> jax.Array:
+    def __call__(self, key: Key, shape: tuple[int, ...], dtype: Any, last: jax.Array | None) -> jax.Array:
         """Noise of shape (K, D, H, W, C)."""
         one = list(shape)
         one[1 + self.axis] = 1  # behind the timesteps
-        return jnp.broadcast_to(jax.random.normal(key, tuple(one), dtype), shape)  # type: ignore[arg-type]
+        return jnp.broadcast_to(jax.random.normal(key, tuple(one), dtype), shape)
 
 
-def fresh(key: Key, shape: tuple[int, ...], dtype: object) -> jax.Array:
-    """Noise source: independent noise in each step."""
-    return jax.random.normal(key, shape, dtype)  # type: ignore[arg-type]
+@struct.dataclass
+class Fresh(NoiseSource):
+    """Independent noise in each step."""
+
+    def __call__(self, key: Key, shape: tuple[int, ...], dtype: Any, last: jax.Array | None) -> jax.Array:
+        """Draws."""
+        return jax.random.normal(key, shape, dtype)
+
+
+@struct.dataclass
+class Carried(NoiseSource):
+    """``sqrt(1 - b) last + sqrt(b) z``; build it with ``carried_noise``."""
+
+    share: jax.Array  # scalar b, of the variance
+
+    carries = True
+
+    def __call__(self, key: Key, shape: tuple[int, ...], dtype: Any, last: jax.Array | None) -> jax.Array:
+        """Mixes the last prediction with fresh noise."""
+        assert last is not None
+        kept = jnp.sqrt(1 - self.share).astype(dtype) * last[None]  # (1, H, W, C)
+        return kept + jnp.sqrt(self.share).astype(dtype) * jax.random.normal(key, shape, dtype)
+
+
+def carried_noise(share: jax.Array | float) -> Carried:
+    """Noise source that keeps a part of what the network predicted in the step before.
+
+    ``z_k = sqrt(1 - b) eps_hat_{k-1} + sqrt(b) fresh``. With b = 1 all noise is fresh, with b = 0 and nothing measured
+    a run is DDIM. Where nothing is measured, a Gaussian prior of variance C and a fixed level r end with the variance
+    ``J^2 r^2 b / (1 - q^2)``, ``J = C / (C + r^2)``, ``q = J + sqrt(1 - b) (1 - J)``: C / 2 for b = 1
+    and C for b -> 0, at low levels. So the image keeps more texture. With exact data steps b below 0.5 makes blurs
+    diverge.
+
+    Args:
+        share: b, the fresh share of the variance, from 0 to 1.
+
+    Raises:
+        ValueError: If it is not from 0 to 1.
+
+    Source:
+        The noise of FLAIR (arXiv 2506.02680); DiffPIR's zeta (arXiv 2305.08995) is a relative.
+    """
+    check_numbers("carried_noise: share", share, lambda b: (b >= 0) & (b <= 1), "from 0 to 1")
+    return Carried(jnp.asarray(share, dtype=float))

@@ -10,7 +10,7 @@ from reddiff_jax._conjugate_gradients import conjugate_gradients
 from reddiff_jax._types import Image
 from reddiff_jax.noise import Gaussian
 from reddiff_jax.operators import EachSlice, LinearOperator, ProximalOperator, SaturatingOperator, SpectralOperator
-from reddiff_jax.problems import Problem
+from reddiff_jax.problems import Problem, Robust
 from reddiff_jax.solvers._coupling import Coupling
 
 _LENGTHS = (1.0, 0.5, 0.25, 0.0)  # of Gauss-Newton's step: the best is taken
@@ -23,12 +23,14 @@ def proximal(
     num_cg: int,
     num_newton: int = 1,
     coupling: Coupling | None = None,
+    outliers: Robust | None = None,
 ) -> Image:
     """``argmin_v |A(v) - y|^2 + rho |v - x|^2``; the projection for rho -> 0.
 
     It is exact for a SpectralOperator, by its singular vectors, and for a ProximalOperator. Other linear operators take
-    ``num_cg`` steps of conjugate gradients from x, all else ``num_newton`` Gauss-Newton steps, each of as many. Slices
-    of a volume have steps of their own, unless a coupling connects them.
+    ``num_cg`` steps of conjugate gradients from x, all else ``num_newton`` Gauss-Newton steps, each of as many. With
+    ``outliers`` the squares are theirs, and each Gauss-Newton step has the weights of its start. Slices of a volume
+    have steps of their own, unless a coupling connects them.
     """
     operator = problem.operator
     coupled = None if coupling is None else coupling.at(x)
@@ -40,22 +42,26 @@ def proximal(
         )
     if isinstance(operator, EachSlice):
         return operator.map(
-            lambda own, y, each: proximal(Problem(y, own, problem.noise), each, rho, num_cg, num_newton), problem.y, x
+            lambda own, y, each: proximal(
+                Problem(y, own, problem.noise), each, rho, num_cg, num_newton, outliers=outliers
+            ),
+            problem.y,
+            x,
         )
-    if isinstance(operator, SpectralOperator):
+    if outliers is None and isinstance(operator, SpectralOperator):
         s = operator.singulars
         # At rho = 0 this is the pseudo-inverse, which leaves out singular values that are zero but for rounding.
         used = (s > operator.rcond * jnp.max(s)) | (rho > 0)
         missing = operator.Ut(-problem.residual(x))
         return x + operator.V(jnp.where(used, s / jnp.where(used, s**2 + rho, 1.0), 0.0) * missing)
-    if isinstance(operator, ProximalOperator):
+    if outliers is None and isinstance(operator, ProximalOperator):
         return operator.proximal(x, problem.y, rho).astype(x.dtype)
-    if isinstance(operator, LinearOperator):
+    if outliers is None and isinstance(operator, LinearOperator):
         missing = operator.adjoint(-problem.residual(x))
         return x + conjugate_gradients(lambda v: operator.adjoint(operator(v)) + rho * v, missing, num_cg)
     v = x
     for _ in range(num_newton):
-        v = _gauss_newton(problem, v, x, rho, num_cg)
+        v = _gauss_newton(problem, v, x, rho, num_cg, outliers)
     return v
 
 
@@ -72,11 +78,15 @@ def saturation_margin(problem: Problem) -> Float[Array, ""] | float:
     return 3 * problem.noise.sigma_y if isinstance(problem.noise, Gaussian) else 0.0
 
 
-def _gauss_newton(problem: Problem, v: Image, x: Image, rho: jax.Array | float, num_cg: int) -> Image:
+def _gauss_newton(
+    problem: Problem, v: Image, x: Image, rho: jax.Array | float, num_cg: int, outliers: Robust | None = None
+) -> Image:
     """One Gauss-Newton step from v: A is replaced by its tangent at v."""
     measure, y, used = _smooth(problem)
     y_hat, tangent = jax.linearize(measure, v)
     weight = used(y_hat)
+    if outliers is not None:
+        weight = weight * outliers.weight(problem, y_hat - y)
 
     def adjoint(y: Array) -> Image:
         # Of complex measurements linear_transpose gives the plain transpose; the adjoint conjugates twice.
@@ -87,6 +97,8 @@ def _gauss_newton(problem: Problem, v: Image, x: Image, rho: jax.Array | float, 
 
     def cost(length: float) -> Float[Array, ""]:
         moved = v + length * step
+        if outliers is not None:
+            return outliers.loss(problem, problem.residual(moved)) + rho * jnp.sum((moved - x) ** 2)
         return 2 * problem.misfit(moved) + rho * jnp.sum((moved - x) ** 2)
 
     # A tangent that holds only nearby may point too far.

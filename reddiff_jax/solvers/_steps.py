@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from reddiff_jax._checks import check_callable, check_type, check_whole
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Image
-from reddiff_jax.problems import DataTerm, Problem, least_squares
+from reddiff_jax.problems import DataTerm, Problem, Robust, least_squares
 from reddiff_jax.solvers._control_variates import ControlVariate, variate_twice
 from reddiff_jax.solvers._coupling import Coupling
 from reddiff_jax.solvers._proximal import proximal
@@ -90,13 +90,14 @@ class ProximalStep(Step):
     num_cg: int = struct.field(pytree_node=False)
     num_newton: int = struct.field(pytree_node=False)
     coupling: Coupling | None = None
+    outliers: Robust | None = None
 
     gamma = 1e-3
 
     def __call__(self, terms: Terms, mu: Image, opt_state: Any, problem: Problem) -> tuple[Image, Any]:
         """``(A^T A + kappa)^-1 (A^T y + kappa (mu - pull))``."""
-        pulled = mu - terms.pull
-        return proximal(problem, pulled, terms.kappa, self.num_cg, self.num_newton, self.coupling), opt_state
+        pulled, options = mu - terms.pull, (self.num_cg, self.num_newton, self.coupling, self.outliers)
+        return proximal(problem, pulled, terms.kappa, *options), opt_state
 
 
 @struct.dataclass
@@ -152,7 +153,9 @@ def optax_step(optimizer: optax.GradientTransformation | None = None, *, data_te
     return OptaxStep(as_optimizer(optimizer), data_term)
 
 
-def proximal_step(*, num_cg: int = 10, num_newton: int = 1, coupling: Coupling | None = None) -> Step:
+def proximal_step(
+    *, num_cg: int = 10, num_newton: int = 1, coupling: Coupling | None = None, data_term: Robust | None = None
+) -> Step:
     """The step that solves for the measurement, which has no rate to choose.
 
     ``mu <- argmin_x |A(x) - y|^2 + kappa |x - (mu - r (eps_hat - c eps))|^2``: in closed form in the singular vectors
@@ -162,18 +165,22 @@ def proximal_step(*, num_cg: int = 10, num_newton: int = 1, coupling: Coupling |
 
     Args:
         num_cg: Steps of conjugate gradients where there is no closed form.
-        num_newton: Gauss-Newton steps for operators that are not linear.
+        num_newton: Gauss-Newton steps for operators that are not linear, and for all with a ``data_term``.
         coupling: Smoothness of a volume across its slices, ``rd.solvers.coupling(lam)``, for linear operators; it takes
             conjugate gradients.
+        data_term: ``rd.robust()`` where y has outliers; the squared residual if None.
 
     Raises:
-        TypeError: If ``coupling`` is of another type.
-        ValueError: If ``num_cg`` or ``num_newton`` is below 1.
+        TypeError: If ``coupling`` is of another type, or ``data_term`` another data term.
+        ValueError: If ``num_cg`` or ``num_newton`` is below 1, or for a coupling with a data term.
     """
+    check_type("data_term", data_term, (Robust, type(None)), "rd.robust() or None; optax_step takes any data term")
     check_whole("num_cg", num_cg)
     check_whole("num_newton", num_newton)
     check_type("coupling", coupling, (Coupling, type(None)), _COUPLING)
-    return ProximalStep(num_cg, num_newton, coupling)
+    if coupling is not None and data_term is not None:
+        raise ValueError("coupling and data_term cannot be combined: a coupling's step has squared residuals only.")
+    return ProximalStep(num_cg, num_newton, coupling, data_term)
 
 
 def langevin_step(*, num_cg: int = 10, num_newton: int = 1, coupling: Coupling | None = None) -> Step:

@@ -19,7 +19,7 @@ from reddiff_jax.priors import Prior
 from reddiff_jax.problems import Problem, check_single, num_entries
 from reddiff_jax.solvers._base import Solver
 from reddiff_jax.solvers._control_variates import ControlVariate, variate_published
-from reddiff_jax.solvers._draws import Keys, NoiseSource, fresh
+from reddiff_jax.solvers._draws import Fresh, Keys, NoiseSource
 from reddiff_jax.solvers._initial_images import Init, first_image
 from reddiff_jax.solvers._levels import Levels, Scene, mean_squared_row_norm
 from reddiff_jax.solvers._reductions import Reduction
@@ -46,6 +46,7 @@ class RedDiffState(Repr):
     step: jax.Array  # int32, number of steps done
     scale: jax.Array | None = None  # a = tr(A A^T) / m, where levels or weight follow the noise
     perturbed: jax.Array | None = None  # (H, W, C), the copy of mu that the published code returns
+    eps_last: jax.Array | None = None  # (H, W, C), the noise that a source carries
 
 
 def prior_term(
@@ -130,7 +131,7 @@ class RedDiff(Solver[RedDiffState]):
     reduction: Reduction = struct.field(pytree_node=False)
     initial_image: Init = struct.field(pytree_node=False)
     keys: Callable[[Key], Keys] = struct.field(pytree_node=False)
-    noise: NoiseSource = struct.field(pytree_node=False, default=fresh)
+    noise: NoiseSource = Fresh()
     sigma_x0: jax.Array | None = None  # scalar; None draws nothing
     returns_perturbed: bool = struct.field(pytree_node=False, default=False)
 
@@ -150,13 +151,16 @@ class RedDiff(Solver[RedDiffState]):
             # What needs the noise says so before the first step.
             self._weight(step, mu, Scene(problem, schedule, scale))
         perturbed = mu if self.returns_perturbed else None
-        return RedDiffState(mu, step.init(mu), jnp.zeros((), jnp.int32), scale, perturbed)
+        eps_last = None
+        if self.noise.carries:
+            eps_last = jax.random.normal(jax.random.fold_in(keys.eps, 1), mu.shape, mu.dtype)
+        return RedDiffState(mu, step.init(mu), jnp.zeros((), jnp.int32), scale, perturbed, eps_last)
 
     def step(self, key: Key, state: RedDiffState, problem: Problem) -> tuple[RedDiffState, RedDiffInfo]:
         """Draws a timestep and noise, and updates mu."""
         keys, shape, dtype = self.keys(key), state.mu.shape, state.mu.dtype
         t = self.levels(keys.t, state.step, Scene(problem, self.prior.schedule, state.scale))  # (K,)
-        eps = self.noise(keys.eps, (*t.shape, *shape), dtype)
+        eps = self.noise(keys.eps, (*t.shape, *shape), dtype, state.eps_last)
         eps_x0 = None if self.sigma_x0 is None else jax.random.normal(keys.x_0, shape, dtype)
         return self.update(eps, t, state, problem, eps_x0)
 
@@ -192,7 +196,12 @@ class RedDiff(Solver[RedDiffState]):
         terms = scaled(term, x_0, problem, self.reduction, self.obs_weight)
         mu, opt_state = step(terms, state.mu, state.opt_state, problem)
         perturbed = x_0 if self.returns_perturbed else None
-        new = RedDiffState(mu.astype(state.mu.dtype), opt_state, state.step + 1, state.scale, perturbed)
+        eps_last = None
+        if self.noise.carries:
+            alpha_t, sigma_t = self.prior.schedule(t[0])
+            # The control variate is 1, so that this is eps_hat.
+            eps_last = (eps[0] + alpha_t / sigma_t * terms.pull).astype(eps.dtype)
+        new = RedDiffState(mu.astype(state.mu.dtype), opt_state, state.step + 1, state.scale, perturbed, eps_last)
         return new, info_of(terms, t, problem)
 
     def estimate(self, state: RedDiffState) -> Image:

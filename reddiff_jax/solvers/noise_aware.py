@@ -35,12 +35,12 @@ from typing import NamedTuple
 import jax
 import optax
 
-from reddiff_jax._checks import check_callable, check_non_negative, check_positive, check_whole
+from reddiff_jax._checks import check_callable, check_non_negative, check_positive, check_type, check_whole
 from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.schedules import Schedule
 from reddiff_jax.solvers._base import scalar
-from reddiff_jax.solvers._control_variates import CONTROL_VARIATE, ControlVariate, variate_projected
-from reddiff_jax.solvers._draws import keys_of_noise
+from reddiff_jax.solvers._control_variates import CONTROL_VARIATE, ControlVariate, variate_projected, variate_published
+from reddiff_jax.solvers._draws import Fresh, NoiseSource, keys_of_noise
 from reddiff_jax.solvers._initial_images import Init, init_by_operator
 from reddiff_jax.solvers._levels import FallingLevels, check_falling
 from reddiff_jax.solvers._reductions import total
@@ -77,6 +77,7 @@ def noise_aware(
     sigma_max: jax.Array | float | None = None,
     sigma_min: jax.Array | float = 0.02,
     control_variate: ControlVariate = variate_projected,
+    noise: NoiseSource | None = None,
     sample: bool = False,
     to_timestep: Callable[[Schedule, jax.Array], jax.Array] = Schedule.nearest,
     num_cg: int = 10,
@@ -108,6 +109,8 @@ def noise_aware(
         sigma_min: Least noise level; the last one is sigma_y / 4, or sigma_y / (4 sqrt(a)) for a > 1, if that is
             larger.
         control_variate: ``variate_projected``, ``variate_published``, ``variate_none`` or a function (eps_hat, z) -> c.
+        noise: Where the noise comes from: fresh in each step if None, or ``carried_noise``, which needs
+            ``control_variate=variate_published``.
         sample: Draw from the posterior by ``langevin_step``, as with that step.
         to_timestep: Function (schedule, noise level) -> timestep: ``rd.Schedule.nearest``, integers, or
             ``rd.Schedule.fractional`` for priors that take any t.
@@ -125,6 +128,10 @@ def noise_aware(
         half step is a relative of the split Gibbs sampler PnP-DM (Wu et al. 2024, arXiv 2405.18782).
     """
     check_prior("noise_aware", prior)
+    noise = Fresh() if noise is None else noise
+    check_type("noise", noise, NoiseSource, "a noise source, such as rd.solvers.carried_noise(0.8)")
+    if noise.carries and control_variate is not variate_published:
+        raise ValueError("carried noise needs control_variate=rd.solvers.variate_published, c = 1; give both.")
     step = None if step is None else as_step(step)
     check_callable("control_variate", control_variate, CONTROL_VARIATE)
     check_callable("to_timestep", to_timestep, "a function (schedule, level) -> t, such as rd.Schedule.nearest")
@@ -157,4 +164,5 @@ def noise_aware(
         reduction=total,
         initial_image=init,
         keys=keys_of_noise,
+        noise=noise,
     )

@@ -124,3 +124,44 @@ def test_the_middle_of_what_cuts_nothing_off_is_an_error_that_names_the_remedy()
     problem = rd.problem(jnp.zeros(SHAPE), ops.denoising(SHAPE))
     with pytest.raises(TypeError, match=r"needs a SaturatingOperator; Denoising.*Use init_pinv"):
         rd.solvers.init_middle(jax.random.key(0), problem, jnp.ones(()), jnp.ones(()))
+
+
+# ---- outliers
+
+
+def test_without_outliers_the_robust_step_is_that_of_squares(rng):
+    problem = rd.problem(jnp.asarray(rng.normal(size=GRAY), jnp.float32), ops.denoising(GRAY), rd.gaussian(0.1))
+    x = problem.y + jnp.asarray(rng.uniform(-0.2, 0.2, GRAY), jnp.float32)
+    np.testing.assert_allclose(proximal(problem, x, 0.5, 20, 1, rd.robust()), proximal(problem, x, 0.5, 20), atol=1e-6)
+
+
+def test_an_outlier_pulls_less_the_further_out_it_is():
+    def pulled(distance):
+        problem = rd.problem(jnp.full(GRAY, distance), ops.denoising(GRAY), rd.gaussian(0.01))
+        return float(proximal(problem, jnp.zeros(GRAY), 1.0, 5, 1, rd.robust())[0, 0, 0])
+
+    assert pulled(0.02) == pytest.approx(0.01, rel=1e-4)
+    # Weight (0.027 / d)^2, so that the step is d w / (w + 1).
+    for distance in (0.5, 1.0):
+        weight = (0.027 / distance) ** 2
+        assert pulled(distance) == pytest.approx(distance * weight / (weight + 1), rel=1e-4)
+
+
+@pytest.mark.parametrize("complex_valued", [False, True], ids=["real", "complex"])
+def test_the_robust_gradient_is_that_of_half_its_loss(complex_valued, rng):
+    matrix = jnp.asarray(rng.normal(size=(20, 36)) + 1j * complex_valued * rng.normal(size=(20, 36)))
+    matrix = matrix if complex_valued else matrix.real
+    problem = rd.problem(matrix @ jnp.zeros(36), rd.operator(lambda x: matrix @ x.reshape(-1), GRAY), rd.gaussian(0.5))
+    term, x = rd.robust(), jnp.asarray(rng.normal(size=GRAY), matrix.real.dtype)
+    expected = jax.grad(lambda x: 0.5 * term.loss(problem, problem.residual(x)))(x)
+    np.testing.assert_allclose(term(problem, x), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_robust_limit_of_nothing_is_an_error():
+    with pytest.raises(ValueError, match="robust: limit is 0"):
+        rd.robust(0.0)
+
+
+def test_other_data_terms_of_the_proximal_step_are_refused():
+    with pytest.raises(TypeError, match=r"data_term is .* but must be rd\.robust\(\)"):
+        rd.proximal_step(data_term=rd.likelihood)
