@@ -20,7 +20,9 @@ import jax.numpy as jnp
 import reddiff_jax as rd
 from reddiff_jax import jobs
 
-OPTIONS = jobs.Options(task="denoise", sigma=0.1, changes={"num_steps": 6}, batch_size=4, seed=3, exact_sizes=True)
+OPTIONS = jobs.Options(
+    task="denoise", sigma=0.1, solver="noise_aware", changes={"num_steps": 6}, batch_size=4, seed=3, exact_sizes=True
+)
 
 
 def predict(x_t, t, cond):

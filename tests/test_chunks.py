@@ -67,6 +67,7 @@ def two_at_once(monkeypatch):
     monkeypatch.setitem(_chunks._PIXELS_AT_ONCE, jax.default_backend(), 2 * PIXELS)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_at_once")
 @pytest.mark.parametrize("steps_per_call", [None, 2])
 def test_a_batch_in_chunks_gives_what_run_gives_and_is_traced_once(steps_per_call):
@@ -87,6 +88,7 @@ def test_a_batch_in_chunks_gives_what_run_gives_and_is_traced_once(steps_per_cal
         np.testing.assert_allclose(found.info.residual[i], expected.info.residual, atol=ROUNDING)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_at_once")
 def test_what_empty_places_share_a_batch_with_is_the_same_bits():
     problems, keys = [masked_problem(i) for i in range(5)], [jax.random.key(i) for i in range(5)]
@@ -132,6 +134,8 @@ def test_no_more_devices_are_taken_than_make_an_end_sooner(monkeypatch):
     assert sizes == {1: 1, 2: 2, 8: 8, 9: 5, 16: 8, 17: 6}
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("num_devices", [1, 2, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("steps_per_call", [2, pytest.param(None, marks=pytest.mark.slow)])
 def test_runs_divided_among_devices_give_what_their_mean_gives(num_devices, steps_per_call):

@@ -95,6 +95,7 @@ def test_each_slice_is_measured_by_its_operator(own, rng):
     np.testing.assert_array_equal(operator.observed[..., 0], masks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("edge", [None, 0.2])
 @pytest.mark.parametrize("axis", [0, 2])
 def test_the_coupling_is_the_gradient_of_its_sum(axis, edge, rng):
@@ -159,7 +160,7 @@ def test_a_run_comes_to_the_coupled_posterior_mean():
 
 def test_shared_noise_is_the_same_in_all_slices_and_new_in_each_step():
     solver = rd.noise_aware(rd.slices(_gaussian())).replace(noise=rd.solvers.SameAlong(0))
-    first, second = (solver.noise(jax.random.key(k), (1, *SHAPE), jnp.float32) for k in (0, 1))
+    first, second = (solver.noise(jax.random.key(k), (1, *SHAPE), jnp.float32, None) for k in (0, 1))
     assert first.shape == (1, *SHAPE)
     np.testing.assert_array_equal(first, jnp.broadcast_to(first[:, :1], first.shape))
     assert not np.allclose(first, second)
@@ -182,6 +183,7 @@ def test_the_default_solver_takes_volumes():
     assert jax.eval_shape(rd.run, jax.random.key(0), solver, problem).x.shape == SHAPE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("call", "message"),
     [

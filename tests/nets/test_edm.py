@@ -85,6 +85,7 @@ def _state(module) -> dict[str, np.ndarray]:
     return {name: tensor.detach().numpy() for name, tensor in module.state_dict().items()}
 
 
+@pytest.mark.slow
 @pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n == "ncsnpp" else pytest.mark.slow) for n in NETWORKS])
@@ -128,6 +129,7 @@ def test_a_file_under_ema_becomes_a_prior_of_any_schedule(name, published, tmp_p
     np.testing.assert_allclose(other.denoise(other.schedule(t)[0] * x, t), theirs, atol=1e-3)  # of eps and back
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("net", "count"),
     [

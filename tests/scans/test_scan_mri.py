@@ -112,6 +112,7 @@ def test_prewhitened_noise_is_independent_and_of_level_1(rng):
     assert scans.noise_level(whitened) == pytest.approx(1, rel=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("real", [True, False])
 @pytest.mark.parametrize("coils", [1, COILS])
 def test_the_truth_explains_the_posed_problem(coils, real):

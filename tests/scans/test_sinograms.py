@@ -88,6 +88,7 @@ def test_tomopys_order_of_axes_is_turned_to_slices_first(rng):
     assert again.center == 7.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("center", [31.0, 33.7])
 @pytest.mark.parametrize("fan", [{}, {"source_distance": 80.0, "detector_distance": 10.0}])
 def test_a_detector_that_is_off_restores_like_one_that_is_not(center, fan):

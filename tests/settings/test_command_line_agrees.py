@@ -58,7 +58,7 @@ def test_both_have_the_same_solver(photo, prior, task, sigma):
 
 
 @each_case
-def test_both_restore_the_same_bits(photo, prior, task, sigma, monkeypatch):
+def test_both_restore_the_same_picture(photo, prior, task, sigma, monkeypatch):
     path, problem = measured(photo, task, sigma)
     written, write = [], pictures.write_picture
 
@@ -73,7 +73,8 @@ def test_both_restore_the_same_bits(photo, prior, task, sigma, monkeypatch):
     run = jax.jit(jax.vmap(rd.run, in_axes=(0, None, 0)))  # as the command line has it: a batch
     key = jax.random.fold_in(key_of("a", 3), 0)
     x = run(key[None], rd.default_solver(prior, problem), rd.stack([problem])).x[0]
-    np.testing.assert_array_equal(written[0], tasks.by_name(task).result(np.asarray(x)))
+    # Averaged runs are divided among devices: their mean is of the same numbers, but for float32 rounding.
+    np.testing.assert_allclose(written[0], tasks.by_name(task).result(np.asarray(x)), atol=1e-6)
 
 
 def test_a_users_own_mask_of_pixels_has_the_settings_of_pixels(photo, prior, rng):

@@ -105,6 +105,6 @@ def test_the_settings_average_points_and_make_one_run_of_a_sample():
     ]
 
 
-def test_the_settings_are_one_long_run_where_the_step_is_adams():
+def test_what_is_cut_off_is_restored_by_short_runs_from_the_middle_of_what_it_may_be():
     settings = default_settings(tasks.example("hdr"), "noise_aware")
-    assert (settings.num_steps, settings.num_runs, settings.init) == (100, 1, "pinv")
+    assert (settings.num_steps, settings.num_runs, settings.init) == (25, 4, "middle")

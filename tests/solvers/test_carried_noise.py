@@ -40,6 +40,7 @@ def test_with_no_noise_fresh_and_nothing_measured_it_is_ddim(key):
     np.testing.assert_allclose(solver.estimate(state), sampler.estimate(expected), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.3, 0.8, 1.0])
 def test_the_stationary_variance_is_in_closed_form(share, key):
     shape, variance = (64, 64, 1), 0.3

@@ -59,6 +59,7 @@ def _at_index(means, x_t, t, cond):
     return _velocity(means, x_t, FLOW(t)[1], cond)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2], ids=["gaussian", "mixture"])
 @pytest.mark.parametrize("make", FIELDS.values(), ids=FIELDS)
 def test_every_direction_and_sign_of_a_velocity_is_the_same_prior(make, count):
@@ -94,6 +95,7 @@ def _cases():
             yield pytest.param(case, count, id=f"{case.name}-{name}", marks=[] if quick else [pytest.mark.slow])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("case", "count"), list(_cases()))
 def test_every_solver_has_the_same_posterior_by_a_velocity_field_and_by_the_noise(case, count):
     with jax.enable_x64(True):

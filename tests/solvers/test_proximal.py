@@ -32,6 +32,7 @@ def test_no_level_is_nearer_than_the_bin_that_is_taken(rho, rng):
     np.testing.assert_allclose(taken, costs.min(0), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [1, 2, 5])
 def test_what_was_rounded_is_moved_to_the_nearest_point_of_its_bin(bits, rng):
     truth, x = (jnp.asarray(rng.uniform(-1.2, 1.2, SHAPE), jnp.float32) for _ in range(2))
@@ -70,6 +71,7 @@ def test_what_was_cut_off_is_censored_least_squares(rng):
     np.testing.assert_allclose(proximal(problem, x, rho, 5), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("complex_valued", [False, True], ids=["real", "complex"])
 def test_gauss_newton_of_a_linear_map_is_its_proximal_step(complex_valued, rng):
     matrix = jnp.asarray(rng.normal(size=(20, 36)) + 1j * complex_valued * rng.normal(size=(20, 36)))
@@ -132,13 +134,15 @@ def test_the_middle_of_what_cuts_nothing_off_is_an_error_that_names_the_remedy()
 def test_without_outliers_the_robust_step_is_that_of_squares(rng):
     problem = rd.problem(jnp.asarray(rng.normal(size=GRAY), jnp.float32), ops.denoising(GRAY), rd.gaussian(0.1))
     x = problem.y + jnp.asarray(rng.uniform(-0.2, 0.2, GRAY), jnp.float32)
-    np.testing.assert_allclose(proximal(problem, x, 0.5, 20, 1, rd.robust()), proximal(problem, x, 0.5, 20), atol=1e-6)
+    np.testing.assert_allclose(
+        proximal(problem, x, 0.5, 20, outliers=rd.robust()), proximal(problem, x, 0.5, 20), atol=1e-6
+    )
 
 
 def test_an_outlier_pulls_less_the_further_out_it_is():
     def pulled(distance):
         problem = rd.problem(jnp.full(GRAY, distance), ops.denoising(GRAY), rd.gaussian(0.01))
-        return float(proximal(problem, jnp.zeros(GRAY), 1.0, 5, 1, rd.robust())[0, 0, 0])
+        return float(proximal(problem, jnp.zeros(GRAY), 1.0, 5, outliers=rd.robust())[0, 0, 0])
 
     assert pulled(0.02) == pytest.approx(0.01, rel=1e-4)
     # Weight (0.027 / d)^2, so that the step is d w / (w + 1).
