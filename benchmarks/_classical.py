@@ -36,7 +36,10 @@ def methods(task: str, problem: rd.Problem, prior: rd.Prior) -> Mapping[str, Met
     if task.startswith(("sr", "bicubic")):
         found["interpolation"] = (list(itertools.product(FILTERS, TV)), _interpolated)
     if task.startswith("deblur"):
-        found |= {"wiener": (BALANCES, _wiener), "richardson_lucy": (ITERATIONS, _richardson_lucy)}
+        found |= {
+            "wiener": (BALANCES, _wiener),
+            "richardson_lucy": (list(itertools.product(ITERATIONS, TV)), _richardson_lucy),
+        }
     return found
 
 
@@ -91,17 +94,16 @@ def _wiener(balance: float, problem: rd.Problem) -> np.ndarray:
     return _by_plane(problem, lambda plane, kernel: np.asarray(wiener(plane, kernel, balance, clip=False)))
 
 
-def _richardson_lucy(num_iter: int, problem: rd.Problem) -> np.ndarray:
+def _richardson_lucy(choice: tuple[int, float], problem: rd.Problem) -> np.ndarray:
     from skimage.restoration import richardson_lucy
 
-    if num_iter == 0:
-        return np.asarray(problem.y)
+    num_iter, weight = choice
 
     def restore(plane: np.ndarray, kernel: np.ndarray) -> np.ndarray:
         counts = np.clip((plane + 1) / 2, 1e-3, None)  # it is made for what is not negative
-        return 2 * richardson_lucy(counts, kernel, num_iter=num_iter, clip=False) - 1
+        return 2 * richardson_lucy(counts, kernel, num_iter=num_iter, clip=False, filter_epsilon=1e-6) - 1
 
-    return _by_plane(problem, restore)
+    return _without_noise(np.asarray(problem.y) if num_iter == 0 else _by_plane(problem, restore), weight)
 
 
 def _by_plane(problem: rd.Problem, restore: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
