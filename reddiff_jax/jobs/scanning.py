@@ -191,7 +191,8 @@ def _restore(
     if options.sigma is not None:
         problems = [replace(each, noise=gaussian(options.sigma)) for each in problems]
     report(Event("decided", path.name, number / total, f"{path}: {scan.said}, {_said_of_noise(problems, options)}"))
-    settings = default_settings(problems[0], options.solver)
+    # Tweedie's formula, the default for noise alone, has no step that a coupling could be part of.
+    settings = default_settings(problems[0], NoiseAwareSettings.name if options.lam_z else options.solver)
     if options.samples > 1 and "sample" not in options.changes:
         settings = settings.drawing()
     settings = settings.changed(options.changes)
