@@ -23,6 +23,7 @@ def solved():
     return rd.best_of(jax.random.key(0), SOLVER, _problem(0), 5)
 
 
+@pytest.mark.slow
 def test_the_restart_with_the_smallest_residual_is_returned(solved):
     solution, residuals = solved
     assert residuals.shape == (5,)

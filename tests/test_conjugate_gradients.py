@@ -33,6 +33,7 @@ def _orthonormal(rng, rows):
     return np.linalg.qr(rng.normal(size=(16, 16)))[0][:rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.0, 1.0], ids=["explained", "unexplained"])
 @pytest.mark.parametrize(
     "make",

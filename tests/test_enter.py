@@ -52,6 +52,7 @@ def test_a_class_with_the_four_parts_runs_as_if_it_were_a_solver(prior, problems
     np.testing.assert_allclose(restored, np.stack(expected), atol=1e-6)  # float32, batched or not
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compiled_is_called_in_python_and_that_is_said_once(prior, problems, key):
     keys, said = jax.random.split(key, 3), []
     contestant = _contestant("in_numpy", prior, said)
@@ -135,6 +136,7 @@ def test_the_command_refuses_before_anything_is_measured(capsys, tmp_path):
 FEW = ["--tables", "posterior", "--dims", "--repeats", "2", "--samples", "20"]
 
 
+@pytest.mark.slow
 def test_posterior_rows_are_kept_and_printed_beside_the_committed_ones(capsys, tmp_path):
     command = [f"{FILE}:pinv", *FEW, "--out", str(tmp_path)]
     assert enter.main(command) == 0

@@ -98,6 +98,7 @@ def test_a_prior_of_known_pictures_changes_little():
     np.testing.assert_allclose(by_prior(flat, noisy(0.1), jnp.ones((64, 64))), 0.1, rtol=0.01)
 
 
+@pytest.mark.slow
 def test_a_batch_is_a_vmap_and_jit_changes_nothing():
     ys = jnp.stack([noisy(0.05), noisy(0.2)])
     batch = jax.vmap(rd.estimate_sigma)(ys)

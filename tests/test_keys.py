@@ -31,6 +31,7 @@ every_draw = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @every_draw
 @pytest.mark.parametrize("implementation", ["rbg", pytest.param("unsafe_rbg", marks=pytest.mark.slow)])
 def test_an_item_does_not_depend_on_its_batch(draw, implementation):

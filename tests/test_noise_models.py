@@ -363,6 +363,7 @@ def test_counts_beyond_whole_numbers_of_32_bits_are_not_clipped(key):
     np.testing.assert_allclose(y, 64.795, atol=5 * 5e-4)  # sigma is 1 / (2 sqrt(photons)) = 5e-4
 
 
+@pytest.mark.slow
 def test_counts_at_small_rates_are_those_of_jax(key):
     rates = jnp.asarray([0.0, 3.0, 1000.0, 1e8])
     counts = rd.poisson(1.0, low=0.0, high=1.0).sample(key, rates)

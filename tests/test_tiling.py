@@ -69,6 +69,7 @@ def test_attention_makes_tiles_smaller():
     assert math.prod(many.size) < math.prod(few.size)
 
 
+@pytest.mark.slow
 def test_multiply_adds_are_those_of_the_fit():
     from reddiff_jax.nets import multiply_adds
 

@@ -149,6 +149,7 @@ def _published(make) -> dict:
     return {"control_variate": rd.solvers.variate_published} if make is rd.proximal_step else {}
 
 
+@pytest.mark.slow
 def test_a_run_comes_to_the_coupled_posterior_mean():
     problem = _problem()
     step = rd.proximal_step(num_cg=40, coupling=rd.solvers.coupling((SIGMA / SPREAD) ** 2))

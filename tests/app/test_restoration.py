@@ -64,6 +64,7 @@ def test_options_that_make_no_sense_are_an_error(photo):
     assert "mask" in restoration.error
 
 
+@pytest.mark.slow
 def test_it_ends_when_it_is_stopped_and_when_nobody_listens(photo):
     restoration = Restoration(Form(photo, "denoise", sigma="0.1"), Loaded(PRIOR), seconds=600)
     events = restoration.events()

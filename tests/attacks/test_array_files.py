@@ -61,6 +61,7 @@ except measurements.MeasurementError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_file_that_unpacks_to_a_thousand_times_its_size_is_not_unpacked(tmp_path):
     header, length = says(shape=(4_000, 4_000, 3)), 4 * 4_000 * 4_000 * 3
     path = tmp_path / "a.npz"

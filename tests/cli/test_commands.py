@@ -180,6 +180,7 @@ def test_info_tells_more_of_what_is_named(invoke, what, parts):
     assert all(part in result.stdout for part in parts)
 
 
+@pytest.mark.slow
 def test_info_shows_the_card_of_a_prior_in_a_folder(invoke, prior_folder):
     assert "num_parameters" in invoke("info", prior_folder).stdout
 

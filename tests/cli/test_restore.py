@@ -52,6 +52,7 @@ def test_measure_of_one_picture_does_not_depend_on_the_others(invoke, measured, 
     assert (one.y == measurements.read_measurement(measured / "b.npz").y).all()
 
 
+@pytest.mark.slow
 def test_restore_takes_task_and_sigma_from_measurement_files(restored):
     assert "sr4, sigma 0.05" in restored.stdout
     assert "--solver noise_aware --steps 4 --set lam=0.35" in restored.stdout
@@ -68,6 +69,7 @@ def test_restore_equals_the_library_call(restored, prior_folder, measured):
         assert abs(pixels(restored.out / f"{name}.png") - expected).max() <= 1  # 8-bit rounding
 
 
+@pytest.mark.slow
 def test_pictures_do_not_depend_on_batch_size_or_order(restore, restored, measured, tmp_path):
     for name in "cb":
         restore(measured / f"{name}.npz", "--out", tmp_path / "alone", *OPTIONS, "--batch-size", 1)
@@ -132,6 +134,7 @@ def test_an_input_is_never_overwritten(restore, photos):
     assert "would be overwritten" in result.stderr
 
 
+@pytest.mark.slow
 def test_several_samples_are_draws_from_the_posterior_where_there_is_a_way(restore, measured, tmp_path):
     result = restore(measured / "a.npz", "--out", tmp_path / "out", *OPTIONS, "--samples", 2)
     assert result.exit_code == 0, result.output
@@ -161,6 +164,7 @@ def test_samples_differ_and_the_first_is_the_single_one(restore, restored, measu
     assert abs(pixels(tmp_path / "out" / "a_std.png")[..., 0] / 255 * white - spread).max() < 2 / 255
 
 
+@pytest.mark.slow
 def test_what_an_own_mask_hides_has_no_influence(restore, photos, tmp_path):
     mask = np.ones((32, 32, 1), np.float32)
     mask[8:16, 8:16] = -1
@@ -220,6 +224,7 @@ def test_pictures_of_several_shapes_and_sub_folders(restore, photos, tmp_path):
     assert pixels(tmp_path / "out" / "a.png").shape == (32, 32, 3)
 
 
+@pytest.mark.slow
 def test_a_turned_photo_is_restored_upright(restore, tmp_path):
     from PIL import Image
 

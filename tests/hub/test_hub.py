@@ -89,6 +89,7 @@ def test_another_commit_is_another_prior(server, folder):
     assert (first.name, second.name) == ("1" * 40, "3" * 40)
 
 
+@pytest.mark.slow
 def test_a_prior_of_this_package_is_taken_as_it_is(server, converted):
     server.add("me/own", converted)
     assert same(rd.load_prior("hf:me/own"), converted)

@@ -136,6 +136,7 @@ def restored(photos, tmp_path_factory):
     return contents(out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", [1, 3, 5])
 def test_a_full_disk_leaves_nothing_half_written_and_the_job_continues(photos, restored, tmp_path, monkeypatch, room):
     out, calls, sync = tmp_path / "out", [], os.fsync

@@ -98,6 +98,7 @@ def test_barts_pairs_come_out_as_pairs(tmp_path):
     assert np.squeeze(read_cfl(tmp_path / "out" / "a.cfl")).shape == (N, N)
 
 
+@pytest.mark.slow
 def test_a_sinogram_comes_out_as_attenuation_with_its_center_found(tmp_path):
     import tifffile
 

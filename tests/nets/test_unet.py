@@ -134,6 +134,7 @@ def test_parameters_are_those_of_the_published_state_dict(adm, params_of):
     assert jax.tree.map(jnp.shape, params_of(module)) == jax.tree.map(jnp.shape, parameter_shapes(net))
 
 
+@pytest.mark.slow
 def test_jit_of_vmap_equals_a_loop(images, redrawn):
     net = UNet(**TINY)
     params = redrawn(net)

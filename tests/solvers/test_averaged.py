@@ -31,6 +31,7 @@ def _posterior_mean(problem):
     return (mask * np.asarray(problem.y, float) / SIGMA_Y**2 + 0.1 / VARIANCE) / precision
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [rd.noise_aware, *(pytest.param(make, marks=pytest.mark.slow) for make in (rd.reddiff, rd.ddrm))],

@@ -174,6 +174,7 @@ def test_the_proximal_step_solves_for_the_curvature_of_both_terms(name, count):
     np.testing.assert_allclose(jax.tree.leaves(info), jax.tree.leaves(same), rtol=1e-12)  # float64
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 @every_linear
 @reductions_slowly
@@ -634,6 +635,7 @@ def test_descending_timesteps_fit_the_measurement_best(sweeps):
     assert sweeps["descending"][0] < 0.2 * min(sweeps["random"][0], sweeps["ascending"][0])
 
 
+@pytest.mark.slow
 def test_descending_timesteps_keep_the_most_of_the_priors_deviation(sweeps):
     assert sweeps["descending"][1] > 3 * max(sweeps["random"][1], sweeps["ascending"][1])
 

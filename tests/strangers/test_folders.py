@@ -493,6 +493,7 @@ def test_a_result_that_vanishes_while_it_is_written_is_one_failure(tmp_path, mon
     assert "is not there as it was written" in outcome.failures[0].reason
 
 
+@pytest.mark.slow
 def test_a_result_that_cannot_be_read_is_one_failure(tmp_path, monkeypatch):
     for name in ("a.png", "b.png"):
         write(tmp_path / "in" / name)

@@ -67,6 +67,7 @@ def test_floating_point_pixels_are_not_rounded(photo, mask):
     np.testing.assert_allclose(x[mask], y[mask], atol=1e-6)  # float32 through the scale of a file, and back
 
 
+@pytest.mark.slow
 def test_a_gray_array_stays_one(photo, mask):
     assert rd.restore(photo[..., 0], mask=mask, **GIVEN).shape == (SIZE, SIZE)
 

@@ -87,6 +87,7 @@ def test_every_pixel_that_was_seen_comes_back_bit_for_bit(folder):
     np.testing.assert_array_equal(restored[~hole(folder)], given[~hole(folder)])
 
 
+@pytest.mark.slow
 def test_holes_are_filled_in(folder):
     original = write(folder, "again")
     restored = pixels(folder / "out" / "a.png")[hole(folder)].astype(int)
