@@ -49,6 +49,7 @@ def _component(k):
 # ---- by a classifier
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("t", TIMESTEPS)
 @pytest.mark.parametrize("label", range(NUM_CLASSES))
 def test_the_exact_classifier_at_scale_1_gives_the_class_its_own_prediction(label, t):

@@ -29,6 +29,7 @@ def problem():
     return rd.problem(jnp.zeros(SHAPE), rd.inpainting(MASK), rd.gaussian(0.05))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", OPERATORS, ids=lambda case: case.name)
 def test_operators_are_readable(case):
     if case.requires and not importlib.util.find_spec(case.requires):

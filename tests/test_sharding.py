@@ -73,6 +73,7 @@ def alone(blurred):
     return plain(*blurred)
 
 
+@pytest.mark.slow
 def test_a_sharded_batch_is_the_batch_of_one_device(blurred, alone, sharded):
     x = sharded(*blurred).x
     assert len(x.sharding.device_set) == 8

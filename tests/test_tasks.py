@@ -18,6 +18,7 @@ def arrays(task, key, shape=SHAPE):
     return {"mask": np.ones((*shape[:2], 1))} if task.draw is None else task.simulate(key, shape)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PICTURES)
 def test_shape_of_the_picture_follows_from_the_measurement(name, key):
     task = tasks.TASKS[name]
@@ -142,6 +143,7 @@ def test_operators_at_full_size_need_memory_for_a_few_pictures_only(name, key):
     assert compiled.memory_analysis().temp_size_in_bytes <= 40 * picture
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_has_the_operator_of_the_task(name, key):
     example = tasks.example(name)

@@ -80,6 +80,7 @@ def test_a_damaged_result_does_not_count_as_done_and_is_not_overwritten(damage, 
     assert (sorted(each.name for each in path.iterdir()) if path.is_dir() else path.read_bytes()) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [_cut, _empty, _edit, _flip])
 def test_overwrite_restores_a_damaged_result(damage, copied):
     path = copied / "out" / "0.png"

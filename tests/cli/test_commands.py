@@ -165,6 +165,7 @@ def test_info_gives_an_overview_in_a_few_lines(invoke):
     assert len(result.stdout.splitlines()) <= 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "parts"),
     [

@@ -64,6 +64,7 @@ def same(prior, folder: Path) -> bool:
 # ---- what is fetched
 
 
+@pytest.mark.slow
 def test_a_folder_of_diffusers_is_converted_once_and_then_read_offline(server, folder, converted, monkeypatch):
     server.add("me/tiny", folder)
     assert same(rd.load_prior("hf:me/tiny"), converted)

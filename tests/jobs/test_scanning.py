@@ -89,6 +89,7 @@ def test_one_coil_of_one_slice_comes_out_as_one_complex_picture(tmp_path):
     assert _psnr(restored[None] / SCALE, _disc()[None]) > 25
 
 
+@pytest.mark.slow
 def test_barts_pairs_come_out_as_pairs(tmp_path):
     from reddiff_jax.scans.bart import read_cfl, write_cfl
 

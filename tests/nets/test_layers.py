@@ -89,6 +89,7 @@ def test_new_residual_block_is_the_identity(key):
     np.testing.assert_array_equal(output, x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("window", "strides", "padding"), [(3, 1, 1), (1, 1, "SAME"), (4, 1, (1, 2)), (3, 2, 1)])
 def test_convolution_has_the_gradients_of_jax_s_own(window, strides, padding, key):
     padding = padding if isinstance(padding, str) else (padding, padding)

@@ -90,6 +90,7 @@ def test_areas_of_the_samples_fill_the_disc(golden):
     assert float(operator.density().sum()) == pytest.approx(np.pi**3, rel=0.01)
 
 
+@pytest.mark.slow
 @installed
 @pytest.mark.parametrize("coils", [0, 4])
 def test_gridding_shows_a_smooth_picture(coils):

@@ -20,6 +20,7 @@ def test_every_task_is_of_a_kind_and_every_kind_has_a_task():
     assert {name for name, kind in kinds.items() if kind == Kind.INPAINT_PIXELS} == SCATTERED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [32, 64, pytest.param(256, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", MASKS)
 def test_the_masks_of_the_tasks_are_told_apart(name, size):

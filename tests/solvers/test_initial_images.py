@@ -26,6 +26,7 @@ def _slopes(x):
     return jnp.concatenate([jnp.diff(x, axis=0).ravel(), jnp.diff(x, axis=1).ravel()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mask", "blocks", "coils"])
 def test_it_solves_the_normal_equations(name, rng):
     operator = {

@@ -564,6 +564,7 @@ OPTIMIZERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_any_optax_optimizer_lowers_the_misfit(make, key):
     solver = rd.reddiff(SOLVED, make(), num_steps=30, init=rd.solvers.init_noise)
