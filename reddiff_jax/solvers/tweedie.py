@@ -119,7 +119,7 @@ class Tweedie(Solver[TweedieState]):
 def tweedie(prior: Prior, *, num_steps: int = NUM_VIEWS) -> Tweedie:
     """The posterior mean E[x | y] of a picture with white noise: the best that a denoiser can do in squared error.
 
-    It costs one evaluation of the network, or one a view (benchmarks/denoising.py). It draws no samples: for texture,
+    It costs one evaluation of the network, or one a view (benchmarks/views.py). It draws no samples: for texture,
     and for how sure a restoration is, use ``rd.noise_aware(prior, sample=True)``.
 
     Args:
