@@ -24,9 +24,11 @@ SOLVER_CASES = [
         "repulsive",
         "sds",
         "sds_var",
+        "parametrised",  # of pictures of one size
     )
 ]
-OPERATOR_CASES = [c for c in OPERATORS if c.name not in EXTRA_CASES]
+# Slices of volumes need a prior of volumes: tests/test_volumes.py.
+OPERATOR_CASES = [c for c in OPERATORS if c.name not in EXTRA_CASES and c.factory != "each_slice"]
 
 every_solver = pytest.mark.parametrize("solver_case", SOLVER_CASES, ids=lambda case: case.name)
 every_operator = pytest.mark.parametrize("operator_case", OPERATOR_CASES, ids=lambda case: case.name)
@@ -57,4 +59,6 @@ def make_solver(case: SolverCase, operator_case: OperatorCase) -> rd.Solver:
     """The solver, with a prior for the operator's pictures."""
     shape = make_operator(operator_case).in_shape
     solver = case.make(rd.gaussian_prior(jnp.zeros(shape), 0.25, rd.schedules.linear()))
-    return solver if operator_case.has_pinv else solver.replace(initial_image=rd.solvers.init_zeros)
+    if operator_case.has_pinv or not hasattr(solver, "initial_image"):
+        return solver
+    return solver.replace(initial_image=rd.solvers.init_zeros)

@@ -600,14 +600,14 @@ def test_a_point_estimate_does_not():
 
 
 @pytest.mark.slow
-def test_an_operator_that_is_not_linear_gets_the_decayed_optimizer():
+def test_an_operator_that_is_not_linear_gets_gauss_newton_steps():
     prior, operator = rd.gaussian_prior(jnp.zeros(SMALL), 0.1, SCHEDULE), rd.operator(jnp.tanh, SMALL)
     problem = rd.problem(jnp.full(SMALL, 0.4), operator, rd.gaussian(0.02))
-    solvers = [_noise_aware(prior, *optimizer, init=rd.solvers.init_zeros, gamma=0.03) for optimizer in ((), (_ADAM,))]
-    first, second = (rd.run(jax.random.key(0), solver, problem).x for solver in solvers)
+    solvers = [_noise_aware(prior, *step, init=rd.solvers.init_zeros) for step in ((), (rd.proximal_step(),), (_ADAM,))]
+    first, second, by_adam = (rd.run(jax.random.key(0), solver, problem).x for solver in solvers)
     assert np.array_equal(first, second)
-    # Adam's last steps are 0.002 long.
-    np.testing.assert_allclose(first, np.arctanh(0.4), atol=0.03)
+    for x in (first, by_adam):
+        np.testing.assert_allclose(x, np.arctanh(0.4), atol=0.03)  # Adam's last steps are 0.002 long
 
 
 def test_the_prior_is_weighed_by_the_squared_noise_over_the_squared_level():
