@@ -45,6 +45,7 @@ def test_a_case_that_lacks_a_rival_is_not_counted():
     assert own == {"goal": own["goal"], "cases": 0}
 
 
+@pytest.mark.slow
 def test_what_was_measured_without_tuning_has_the_settings_that_the_methods_have_now():
     rows = json.loads((_report.RESULTS / "noise_aware.json").read_text())["rows"]
     fixed = [

@@ -36,6 +36,7 @@ def test_what_is_no_picture_is_measured_of_gray_and_coloured_ones(name, key):
         assert operator.out_shape
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if tasks.TASKS[name].luminance])
 def test_one_channel_operators_see_the_luminance(name, key, rng):
     task = tasks.TASKS[name]
@@ -90,6 +91,7 @@ def test_drawn_arrays_depend_on_the_key(name):
     assert any((first[each] != other[each]).any() for each in first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if tasks.TASKS[name].kernel])
 def test_a_blur_is_the_convolution_with_its_kernel(name, key):
     task, x = tasks.TASKS[name], jax.random.uniform(key, SHAPE, minval=-1)

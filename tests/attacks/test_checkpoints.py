@@ -39,6 +39,7 @@ def refused(path, content: bytes, megabytes: int = 256) -> str:
 # ---- amplification
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [1, 60])
 def test_a_size_is_no_way_to_copy_a_text(rounds, tmp_path):
     # torch.Size of a memoised megabyte of text: 17 bytes of program for a tuple of a million.

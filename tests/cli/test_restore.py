@@ -183,6 +183,7 @@ def test_what_an_own_mask_hides_has_no_influence(restore, photos, tmp_path):
     assert (out / "a.png").read_bytes() == (out / "scribbled" / "a.png").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("said", "taken"),
     [(("--sigma", 0), 0.0023), pytest.param(("--sigma", 0.1), 0.1, marks=pytest.mark.slow)],

@@ -103,6 +103,7 @@ def solver_of(operator, noise=None, *, sample=False):
     return rd.default_solver(prior(), problem, sample=sample), problem
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operator", [rd.operator(mine, SHAPE), rd.linear_operator(lambda x: x[::2], SHAPE)])
 @pytest.mark.parametrize("noise", [rd.gaussian(0.1), rd.poisson(100.0)])
 def test_an_operator_of_ones_own_has_a_default(operator, noise, key):

@@ -49,6 +49,7 @@ class _Screen(io.StringIO):
         return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seen", [True, False])
 def test_what_was_decided_is_said_where_somebody_sees_it(photo, mask, monkeypatch, seen):
     screen = _Screen() if seen else io.StringIO()
