@@ -13,6 +13,8 @@ from reddiff_jax.operators._base import SpectralScaled as SpectralScaled
 from reddiff_jax.operators._base import compose as compose
 from reddiff_jax.operators._base import measurement as measurement
 from reddiff_jax.operators._base import scale as scale
+from reddiff_jax.operators._tomography import RampWindow as RampWindow
+from reddiff_jax.operators._tomography import view_angles as view_angles
 from reddiff_jax.operators.blur import CircularBlur as CircularBlur
 from reddiff_jax.operators.blur import PaddedBlur as PaddedBlur
 from reddiff_jax.operators.blur import SeparableBlur as SeparableBlur
@@ -33,10 +35,8 @@ from reddiff_jax.operators.cropping import crop as crop
 from reddiff_jax.operators.cropping import pad as pad
 from reddiff_jax.operators.ct import FanCT as FanCT
 from reddiff_jax.operators.ct import ParallelCT as ParallelCT
-from reddiff_jax.operators.ct import RampWindow as RampWindow
 from reddiff_jax.operators.ct import fan_ct as fan_ct
 from reddiff_jax.operators.ct import parallel_ct as parallel_ct
-from reddiff_jax.operators.ct import view_angles as view_angles
 from reddiff_jax.operators.custom import FunctionOperator as FunctionOperator
 from reddiff_jax.operators.custom import LinearFunctionOperator as LinearFunctionOperator
 from reddiff_jax.operators.custom import linear_operator as linear_operator

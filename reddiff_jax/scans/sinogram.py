@@ -11,8 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from reddiff_jax.noise import gaussian
-from reddiff_jax.operators import FanCT, ParallelCT, fan_ct, parallel_ct
-from reddiff_jax.operators.ct import RampWindow
+from reddiff_jax.operators import FanCT, ParallelCT, RampWindow, fan_ct, parallel_ct
 from reddiff_jax.problems import Problem, pose
 from reddiff_jax.scans.errors import ScanError
 from reddiff_jax.scans.rotation import check_angles, find_center

@@ -177,10 +177,10 @@ def test_stop_ends_a_restoration_and_the_next_one_begins(visit, tmp_path):
     tab.click("#restore")
     tab.wait_for_function("document.querySelector('#status progress') !== null", timeout=PATIENCE)
     tab.click("#stop")
-    _wait(tab, "stopped.")
+    assert "restored" not in _wait(tab, "stopped.")
     _choose(tab, "Remove noise")
     tab.click("#restore")
-    _wait(tab, "restored.")
+    assert "stopped" not in _wait(tab, "restored.")
 
 
 def test_samples_show_their_spread(visit, tmp_path):

@@ -10,11 +10,11 @@ import pytest
 from skimage.transform import radon
 
 import reddiff_jax.operators as ops
-from reddiff_jax.operators import ct
+from reddiff_jax.operators import _tomography
 
 FULL = 2 * math.pi
 measure = jax.jit(lambda operator, x: operator(x))
-_ray_weights = jax.jit(ct._ray_weights)
+_ray_weights = jax.jit(_tomography.ray_weights)
 invert = jax.jit(lambda operator, x: operator.pinv(operator(x)))
 
 
@@ -134,9 +134,9 @@ def test_a_missing_wedge_is_missed():
     assert _psnr(invert(limited, x), x) < _psnr(invert(whole, x), x) - 10
 
 
-@pytest.mark.parametrize("window", ct.RampWindow)
+@pytest.mark.parametrize("window", _tomography.RampWindow)
 def test_windows_pass_the_mean_and_never_rise(window):
-    response = ct._window_response(window, np.linspace(0, 0.5, 20))
+    response = _tomography.window_response(window, np.linspace(0, 0.5, 20))
     assert response[0] == 1
     assert (np.diff(response) <= 0).all()
 
