@@ -7,7 +7,10 @@ import subprocess
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RESULTS = Path(__file__).parent / "results"
 MAX_BYTES = 500_000  # of a committed picture
@@ -68,6 +71,16 @@ def read(name: str, *, settings: dict[str, Any], out: Path | None = None) -> lis
     earlier, now = json.loads(path.read_text()), environment()
     same = all(earlier["environment"].get(each) == now[each] for each in ("commit", "device", "cpu", "jax"))
     return earlier["rows"] if same and earlier["settings"] == json.loads(json.dumps(settings)) else []
+
+
+def write_figure(figure: "Figure", path: Path) -> None:
+    """Writes a figure of ``rd.plot`` as a picture for the repository, and closes it."""
+    from matplotlib import pyplot
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+    shrink_picture(path)
 
 
 def shrink_picture(path: Path, width: int = 1100, *, suffix: str = ".png") -> Path:

@@ -9,33 +9,23 @@ import argparse
 import json
 from pathlib import Path
 
+import reddiff_jax as rd
 from benchmarks import _report
 from reddiff_jax import io
 
 
 def draw(folders: list[Path], out: Path) -> Path:
     """Draws priors side by side; one whose card has no curves stays empty."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(
-        1, len(folders), figsize=(5.5 * len(folders), 4), sharey=True, squeeze=False, layout="constrained"
-    )
-    for axis, folder in zip(axes[0], folders, strict=True):
+    charts = {}
+    for folder in folders:
         card = json.loads((folder / io.CARD).read_text())
-        for name, points in card["training"].get("curves", {}).items():
-            style = {"color": "black", "linewidth": 2} if name == "training" else {}
-            axis.plot([int(step) for step in points], list(points.values()), label=name, **style)
-        axis.set(xlabel="updates", yscale="log", title=card["name"])
-        axis.legend(fontsize="small", ncols=2)
-    axes[0, 0].set_ylabel("noise-prediction loss")
-    out.mkdir(parents=True, exist_ok=True)
+        curves = card["training"].get("curves", {})
+        charts[card["name"]] = {
+            name: ([int(step) for step in points], list(points.values())) for name, points in curves.items()
+        }
+    figure = rd.plot.lines(charts, xlabel="updates", ylabel="noise-prediction loss", ylog=True, bold="training")
     path = out / "curves.png"
-    figure.savefig(path, dpi=100)
-    pyplot.close(figure)
-    _report.shrink_picture(path)
+    _report.write_figure(figure, path)
     return path
 
 
