@@ -241,7 +241,9 @@ class Group:
             log.add(slots, step, scalars)
         if work.film is not None:
             self._film(units, step, estimate)
-        said = describe_step(step, num_steps, {name: values[present] for name, values in scalars.items()})
+        # A method's numbers tell nothing about a photo: they are said to those who ask for a log.
+        told = {name: values[present] for name, values in scalars.items()} if work.logs else {}
+        said = describe_step(step, num_steps, told)
         steps_done = len(present) * self.steps_of_sample * step / num_steps
         left = (time.perf_counter() - self.began) / steps_done * max(0.0, work.steps_left - steps_done)
         work.report(Event("step", self.name, done, said, left=left))
