@@ -2,7 +2,8 @@
 
     python -m benchmarks.curves [--prior PRIOR ...]
 
-Writes results/curves.png: for each prior the training loss, and the loss of the validation pictures by timestep.
+Writes results/curves.png: for each prior the training loss and the loss of the validation pictures by timestep, or
+what else its card calls ``curves_of``.
 """
 
 import argparse
@@ -13,17 +14,22 @@ import reddiff_jax as rd
 from benchmarks import _report
 from reddiff_jax import io
 
+LOSS = "noise-prediction loss"
+
 
 def draw(folders: list[Path], out: Path) -> Path:
     """Draws priors side by side; one whose card has no curves stays empty."""
-    charts = {}
-    for folder in folders:
+    from matplotlib import pyplot
+
+    figure = pyplot.figure(figsize=(5.5 * len(folders), 4), layout="constrained")
+    (parts,) = figure.subfigures(1, len(folders), squeeze=False)
+    for part, folder in zip(parts, folders, strict=True):
         card = json.loads((folder / io.CARD).read_text())
-        curves = card["training"].get("curves", {})
-        charts[card["name"]] = {
-            name: ([int(step) for step in points], list(points.values())) for name, points in curves.items()
-        }
-    figure = rd.plot.lines(charts, xlabel="updates", ylabel="noise-prediction loss", ylog=True, bold="training")
+        curves, what = card["training"].get("curves", {}), card["training"].get("curves_of", LOSS)
+        lines = {name: ([int(step) for step in points], list(points.values())) for name, points in curves.items()}
+        rd.plot.lines(
+            {card["name"]: lines}, xlabel="updates", ylabel=what, ylog=what == LOSS, bold="training", figure=part
+        )
     path = out / "curves.png"
     _report.write_figure(figure, path)
     return path
