@@ -92,8 +92,8 @@ def film(images: Any, *, steps: Sequence[int] | None = None, num: int = 8) -> "F
     """A run as a strip of pictures, what ``rd.run(..., record=...)`` recorded.
 
     Args:
-        images: ``solution.recorded``, (T, H, W, C) in [-1, 1].
-        steps: The step of each, for its title; numbers from 1 if None.
+        images: ``solution.record`` of ``rd.run(..., record=lambda state, info: state.mu)``, (T, H, W, C) in [-1, 1].
+        steps: The step of each, for its title, such as ``record_every * np.arange(1, T + 1)``; numbers from 1 if None.
         num: Pictures shown, evenly spaced, the last one included.
 
     Raises:
@@ -331,6 +331,7 @@ def _draw_coverage(axis: "Axes", truth: np.ndarray, samples: np.ndarray, where: 
     if not levels or not truth.size:
         raise ValueError(f"plot.coverage: {len(samples)} samples of {truth.size} pixels have no intervals; draw more.")
     inside = diagnostics.coverage(jnp.asarray(truth), jnp.asarray(samples), levels=levels)
+    axis.axis("on")
     axis.plot([0, 1], [0, 1], color="gray", linewidth=1)
     axis.plot(levels, np.asarray(inside), "o-")
     axis.set(

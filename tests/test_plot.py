@@ -96,6 +96,13 @@ def test_samples_show_mean_spread_error_and_coverage(x, rng):
     np.testing.assert_allclose(inside, rd.diagnostics.coverage(x, draws, levels=list(levels)), atol=1e-6)
 
 
+def test_the_coverage_beside_samples_has_its_frame_and_labels(x, rng):
+    figure = rd.plot.samples(x + 0.1 * rng.normal(size=(9, *SHAPE)).astype(np.float32), x)
+    (axis,) = [axis for axis in figure.axes if axis.get_title() == "coverage"]
+    assert axis.axison
+    assert axis.get_xlabel() == "interval's level"
+
+
 def test_samples_without_the_truth_show_what_is_known(x, rng):
     draws = x + 0.1 * rng.normal(size=(3, *SHAPE)).astype(np.float32)
     assert _titles(rd.plot.samples(draws))[:2] == ["a sample", "mean"]

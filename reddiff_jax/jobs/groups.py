@@ -60,6 +60,7 @@ class Group:
         self.given_up: set[str] = set()
         self.num_left = len(to_do)
         self.steps_of_sample = self.solver.num_steps * h * w
+        self.steps_to_do = self.steps_of_sample * sum(self.num_units_of[plan.item.name] for plan in to_do)
         self.began = 0.0  # the batch under way
 
     def restore(self) -> None:
