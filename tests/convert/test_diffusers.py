@@ -425,13 +425,6 @@ def test_a_folder_without_weights_lists_what_it_has(folder, tmp_path):
         find_files(tmp_path)
 
 
-def test_a_latent_pipeline_is_no_prior_of_images(folder, tmp_path):
-    shutil.copytree(folder, tmp_path / "unet")
-    (tmp_path / "vqvae").mkdir()
-    with pytest.raises(CheckpointError, match="a pipeline with vqvae/ diffuses latents"):
-        find_files(tmp_path)
-
-
 def test_options_that_the_configuration_tells_are_refused(folder, tmp_path):
     with pytest.raises(CheckpointError, match="leave out --head-channels and --attention-order"):
         convert(folder, tmp_path / "out", head_channels=8, new_attention_order=True)
