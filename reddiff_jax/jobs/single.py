@@ -117,8 +117,9 @@ def restore(
             if not isinstance(prior, Prior | Latent):
                 tell(Event("look", _NAME, 0.0, "loading the prior"))
                 prior = load_prior(prior)
-            channels = channels or (image_channels(prior) or 3)
-            outcome = restore_files([path], prior, out=out, options=options, channels=channels, report=tell)
+            loaded: Any = prior
+            channels = channels or image_channels(loaded) or 3
+            outcome = restore_files([path], loaded, out=out, options=options, channels=channels, report=tell)
         if outcome.failures:
             reason = outcome.failures[0].reason.removeprefix(f"{path}: ").replace(f"{inputs}/", "")
             raise JobError(reason)
