@@ -3,6 +3,7 @@
 from reddiff_jax.nets import configs
 from reddiff_jax.nets.autoencoders import AutoencoderKL, AutoencoderTiny, VQModel
 from reddiff_jax.nets.classifier import EncoderUNet, Pool
+from reddiff_jax.nets.conditional_unet import ConditionalUNet
 from reddiff_jax.nets.cost import AutoencoderNet, Net, multiply_adds, parameter_count, parameter_shapes, tensor_count
 from reddiff_jax.nets.diffusers_unet import DiffusersUNet
 from reddiff_jax.nets.edm import DhariwalUNet, SongUNet
@@ -14,6 +15,7 @@ __all__ = [
     "AutoencoderKL",
     "AutoencoderNet",
     "AutoencoderTiny",
+    "ConditionalUNet",
     "DhariwalUNet",
     "DiffusersUNet",
     "EncoderUNet",

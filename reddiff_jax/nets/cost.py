@@ -10,14 +10,16 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 from reddiff_jax._keys import key_from
 from reddiff_jax.nets.autoencoders import AutoencoderKL, AutoencoderTiny, VQModel
 from reddiff_jax.nets.classifier import EncoderUNet
+from reddiff_jax.nets.conditional_unet import ConditionalUNet
 from reddiff_jax.nets.diffusers_unet import DiffusersUNet
 from reddiff_jax.nets.edm import DhariwalUNet, SongUNet
 from reddiff_jax.nets.kernel_wizard import KernelWizard
 from reddiff_jax.nets.residual_unet import ResidualUNet
 from reddiff_jax.nets.unet import UNet
 
-Net = UNet | EncoderUNet | DiffusersUNet | ResidualUNet | DhariwalUNet | SongUNet
+Net = UNet | EncoderUNet | DiffusersUNet | ConditionalUNet | ResidualUNet | DhariwalUNet | SongUNet
 AutoencoderNet = AutoencoderKL | AutoencoderTiny | VQModel
+_TOKENS = 77  # of CLIP's text encoder
 _Any = Net | AutoencoderNet | KernelWizard
 
 
@@ -62,6 +64,8 @@ def _inputs(net: _Any, size: int | None) -> tuple[jax.ShapeDtypeStruct, ...]:
     if isinstance(net, AutoencoderNet):
         return (image,)
     index = jax.ShapeDtypeStruct((), jnp.int32)
+    if isinstance(net, ConditionalUNet):
+        return image, index, jax.ShapeDtypeStruct((_TOKENS, net.cross_attention_dim), jnp.float32)
     return (image, index, index) if not isinstance(net, EncoderUNet) and net.takes_label else (image, index)
 
 
