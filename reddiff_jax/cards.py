@@ -39,6 +39,7 @@ from reddiff_jax._text import shown
 from reddiff_jax.nets import (
     AutoencoderKL,
     AutoencoderTiny,
+    ConditionalUNet,
     DhariwalUNet,
     DiffusersUNet,
     EncoderUNet,
@@ -56,6 +57,7 @@ NETS: dict[str, type[nn.Module]] = {
     "UNet": UNet,
     "EncoderUNet": EncoderUNet,
     "DiffusersUNet": DiffusersUNet,
+    "ConditionalUNet": ConditionalUNet,
     "ResidualUNet": ResidualUNet,
     "DhariwalUNet": DhariwalUNet,
     "SongUNet": SongUNet,
@@ -82,6 +84,7 @@ _RULES_OF_NETS: dict[str, Mapping[str, Rule]] = {
     "UNet": rules.UNET,
     "EncoderUNet": rules.ENCODER_UNET,
     "DiffusersUNet": rules.DIFFUSERS_UNET,
+    "ConditionalUNet": rules.CONDITIONAL_UNET,
     "ResidualUNet": rules.RESIDUAL_UNET,
     "DhariwalUNet": rules.DHARIWAL_UNET,
     "SongUNet": rules.SONG_UNET,

@@ -15,7 +15,7 @@ from reddiff_jax.converting import diffusers, edm, guided_diffusion, residual_un
 from reddiff_jax.converting.checkpoint import Checkpoint, describe_file, read_checkpoint
 from reddiff_jax.converting.errors import CheckpointError
 from reddiff_jax.latents import latent
-from reddiff_jax.nets import AutoencoderNet, DiffusersUNet, EncoderUNet, Net
+from reddiff_jax.nets import AutoencoderNet, ConditionalUNet, DiffusersUNet, EncoderUNet, Net
 from reddiff_jax.priors import NetPrior
 from reddiff_jax.schedules import Schedule
 
@@ -216,7 +216,7 @@ def _plan_folder(
     return _Plan(source, net, params, table, description, prediction, beside, found)
 
 
-def _read_autoencoder(folder: Path, files: diffusers.Files, unet: DiffusersUNet) -> _Autoencoder:
+def _read_autoencoder(folder: Path, files: diffusers.Files, unet: DiffusersUNet | ConditionalUNet) -> _Autoencoder:
     source = read_checkpoint(files.weights)
     with _said_of(folder):
         config, name = diffusers.read_json(files.config), files.config.relative_to(folder).as_posix()

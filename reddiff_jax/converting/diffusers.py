@@ -18,8 +18,22 @@ from reddiff_jax import _rules, schedules
 from reddiff_jax._rules import Rule, list_of, number, one_of, record, show_value, whole
 from reddiff_jax.converting.errors import CheckpointError
 from reddiff_jax.converting.parameters import fill, shorten, target
-from reddiff_jax.nets import AutoencoderKL, AutoencoderNet, AutoencoderTiny, DiffusersUNet, VQModel
-from reddiff_jax.nets.rules import AUTOENCODER_KL, AUTOENCODER_TINY, DIFFUSERS_UNET, VQ_MODEL, num_blocks
+from reddiff_jax.nets import (
+    AutoencoderKL,
+    AutoencoderNet,
+    AutoencoderTiny,
+    ConditionalUNet,
+    DiffusersUNet,
+    VQModel,
+)
+from reddiff_jax.nets.rules import (
+    AUTOENCODER_KL,
+    AUTOENCODER_TINY,
+    CONDITIONAL_UNET,
+    DIFFUSERS_UNET,
+    VQ_MODEL,
+    num_blocks,
+)
 from reddiff_jax.schedules import Schedule
 
 CONFIG, SCHEDULER = "config.json", "scheduler_config.json"
@@ -48,6 +62,21 @@ _DEFAULTS = {
     **{f"{name}Scheduler": {**_LATENT_BETAS, "beta_schedule": "scaled_linear"} for name in ("LCM", "TCD")},
 }
 FLOW = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
+# What UNet2DConditionModel may say, and what of it is no other network.
+_FIXED_CONDITIONAL = {
+    "mid_block_type": one_of("UNetMidBlock2DCrossAttn"),
+    "act_fn": one_of("silu"),
+    "transformer_layers_per_block": one_of(1),
+    "mid_block_scale_factor": one_of(1, 1.0),
+    "resnet_out_scale_factor": one_of(1, 1.0),
+    "resnet_time_scale_shift": one_of("default"),
+    "time_embedding_type": one_of("positional"),
+    "attention_type": one_of("default"),
+    "conv_in_kernel": one_of(3),
+    "conv_out_kernel": one_of(3),
+}
+# Heads of an embedding that is not there, dropout in training, and the precision of a softmax, which is float32 here.
+_HARMLESS_CONDITIONAL = {"addition_embed_type_num_heads", "dropout", "upcast_attention"}
 AUTOENCODER_FOLDERS = ("vae", "vqvae", "movq")
 _AUTOENCODERS: dict[str, tuple[type[AutoencoderNet], Mapping[str, Rule], float]] = {
     # The network, its rules, and the scale of latents where none is said.
@@ -201,7 +230,9 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def choose_net(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], num_timesteps: int) -> DiffusersUNet:
+def choose_net(
+    config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], num_timesteps: int
+) -> DiffusersUNet | ConditionalUNet:
     """The network that a config.json describes.
 
     Args:
@@ -217,9 +248,12 @@ def choose_net(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], num
             f"{CONFIG} is of an {config['_class_name']}, which is no prior by itself; give the folder of the whole "
             "pipeline, with its unet/ and scheduler/."
         )
+    if config.get("_class_name") == "UNet2DConditionModel":
+        return _choose_conditional(config, tensors)
     if config.get("_class_name") != "UNet2DModel":
         raise CheckpointError(
-            f"{CONFIG} is of {show_value(config.get('_class_name'))}; only UNet2DModel can be converted."
+            f"{CONFIG} is of {show_value(config.get('_class_name'))}; only UNet2DModel and UNet2DConditionModel can be "
+            "converted."
         )
     config = dict(config)
     for name in ("down_block_types", "up_block_types"):
@@ -227,12 +261,7 @@ def choose_net(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], num
             config[name] = [kind.removeprefix("UNetRes") if isinstance(kind, str) else kind for kind in config[name]]
     _check_known(config, {*DIFFUSERS_UNET, *_HARMLESS}, CONFIG)
     net = DiffusersUNet(**_arguments(_checked(config, DIFFUSERS_UNET, CONFIG)))
-    levels, downs, ups = map(len, (net.block_out_channels, net.down_block_types, net.up_block_types))
-    if not levels == downs == ups:
-        raise CheckpointError(
-            f"{CONFIG} has {levels} block_out_channels, {downs} down_block_types and {ups} up_block_types; each level "
-            "needs one of each."
-        )
+    _check_levels(net, tensors)
     if net.freq_shift >= net.block_out_channels[0] // 2:
         raise CheckpointError(f"{CONFIG} says freq_shift={net.freq_shift}, but its first width is too small for that.")
     if net.time_embedding_type == "learned" and (net.num_train_timesteps or 0) < num_timesteps:
@@ -240,16 +269,41 @@ def choose_net(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], num
             f"{CONFIG} has learned embeddings of {net.num_train_timesteps or 0} timesteps (num_train_timesteps), but "
             f"the schedule has {num_timesteps}."
         )
+    return net
+
+
+def _choose_conditional(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> ConditionalUNet:
+    """The network of a text-conditional pipeline."""
+    known = {*CONDITIONAL_UNET, *_FIXED_CONDITIONAL, *_HARMLESS, *_HARMLESS_CONDITIONAL}
+    _check_known(config, known, CONFIG)
+    _checked(config, _FIXED_CONDITIONAL, CONFIG)
+    net = ConditionalUNet(**_arguments(_checked(config, CONDITIONAL_UNET, CONFIG)))
+    _check_levels(net, tensors)
+    heads = net.attention_head_dim
+    if isinstance(heads, tuple) and len(heads) != len(net.block_out_channels):
+        raise CheckpointError(
+            f"{CONFIG} has {len(heads)} numbers in attention_head_dim, but {len(net.block_out_channels)} levels."
+        )
+    return net
+
+
+def _check_levels(net: DiffusersUNet | ConditionalUNet, tensors: Mapping[str, np.ndarray]) -> None:
+    """Raises CheckpointError unless levels have all that they need, and the weights are enough tensors for them."""
+    levels, downs, ups = map(len, (net.block_out_channels, net.down_block_types, net.up_block_types))
+    if not levels == downs == ups:
+        raise CheckpointError(
+            f"{CONFIG} has {levels} block_out_channels, {downs} down_block_types and {ups} up_block_types; each level "
+            "needs one of each."
+        )
     blocks = levels * (2 * net.layers_per_block + 1)
     if _TENSORS_OF_A_BLOCK * blocks > len(tensors):
         raise CheckpointError(
             f"{CONFIG} describes {blocks} residual blocks, but the weights are {len(tensors)} tensors."
         )
-    return net
 
 
 def choose_autoencoder(
-    config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], unet: DiffusersUNet, file: str
+    config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], unet: DiffusersUNet | ConditionalUNet, file: str
 ) -> tuple[AutoencoderNet, float, float]:
     """The autoencoder that a config.json describes, and scale and shift of its latents.
 
@@ -281,7 +335,7 @@ def choose_autoencoder(
     if not channels == unet.in_channels == unet.out_channels:
         raise CheckpointError(
             f"{file} has latents of {channels} channels, but the unet takes {unet.in_channels} and predicts "
-            f"{unet.out_channels}; this converter knows unconditional models, where all three agree."
+            f"{unet.out_channels}; this converter knows models where all three agree."
         )
     return net, beside.get("scaling_factor", default_scale), beside.get("shift_factor") or 0.0
 
@@ -304,7 +358,9 @@ def _arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
-def to_params(tensors: Mapping[str, np.ndarray], net: DiffusersUNet | AutoencoderNet) -> dict[str, Any]:
+def to_params(
+    tensors: Mapping[str, np.ndarray], net: DiffusersUNet | ConditionalUNet | AutoencoderNet
+) -> dict[str, Any]:
     """Maps a state dict to the parameters of a network, one to one; see ``parameters.fill``."""
     return fill(net, tensors, remedy=f"Check that {CONFIG} and the weights belong together.", target=_target)
 

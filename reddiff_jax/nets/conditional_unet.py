@@ -77,7 +77,10 @@ class ConditionalUNet(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x_t: Float[Array, "H W C"], t: Float[Array, ""] | Int[Array, ""], context: Float[Array, "T D"]
+        self,
+        x_t: Float[Array, "H W C"],
+        t: Float[Array, ""] | Int[Array, ""],
+        context: Float[Array, "T D"] | None = None,
     ) -> Float[Array, "H W C2"]:
         """Runs the network.
 
@@ -90,7 +93,7 @@ class ConditionalUNet(nn.Module):
             ValueError: For a size, channel count or context that does not fit.
         """
         check_image(self, x_t)
-        self._check_context(context)
+        context = self._checked(context)
         widths, style = self.block_out_channels, self._style()
         heads = self.attention_head_dim
         heads = heads if isinstance(heads, tuple) else (heads,) * len(widths)
@@ -124,12 +127,18 @@ class ConditionalUNet(nn.Module):
         h = nn.silu(style.norm("conv_norm_out")(h))
         return Conv(self.out_channels, (3, 3), padding=1, kernel_init=nn.initializers.zeros, name="conv_out")(h)
 
-    def _check_context(self, context: jax.Array) -> None:
+    def _checked(self, context: jax.Array | None) -> jax.Array:
+        if context is None:
+            raise ValueError(
+                "this ConditionalUNet attends to a text: give the problem its tokens (T, "
+                f"{self.cross_attention_dim}), rd.problem(..., cond=tokens)."
+            )
         if jnp.ndim(context) != 2 or context.shape[-1] != self.cross_attention_dim:
             raise ValueError(
                 f"context has shape {jnp.shape(context)} but this ConditionalUNet attends to (T, "
                 f"{self.cross_attention_dim}) tokens, as CLIP's text encoder gives them; pass them as cond."
             )
+        return context
 
     def _style(self) -> Style:
         return Style(

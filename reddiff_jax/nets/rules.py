@@ -6,9 +6,10 @@ Tracing a network takes milliseconds a block, and a number in a file asks for an
 from collections.abc import Mapping
 from typing import Any
 
-from reddiff_jax._rules import Rule, list_of, number, one_of, record, whole
+from reddiff_jax._rules import Rule, either, list_of, number, one_of, record, whole
 from reddiff_jax.nets.autoencoders import DOWN_ENCODER_BLOCKS, UP_DECODER_BLOCKS
 from reddiff_jax.nets.classifier import Pool
+from reddiff_jax.nets.conditional_unet import CROSS_DOWN_BLOCKS, CROSS_UP_BLOCKS
 from reddiff_jax.nets.diffusers_unet import ACTIVATIONS, DOWN_BLOCKS, UP_BLOCKS
 
 MAX_LEVELS, MAX_LAYERS, MAX_WIDTH, MAX_BLOCKS = 10, 32, 2**13, 128
@@ -93,6 +94,23 @@ DIFFUSERS_UNET = {
     "class_embed_type": one_of(None, "timestep"),
     "num_class_embeds": _LABELS,
     "num_train_timesteps": whole(1, 100_000).or_null(),
+}
+CONDITIONAL_UNET = {
+    "in_channels": _CHANNELS,
+    "out_channels": _CHANNELS,
+    "center_input_sample": _BOOLEAN,
+    "freq_shift": number(0, MAX_WIDTH),
+    "flip_sin_to_cos": _BOOLEAN,
+    "down_block_types": list_of(one_of(*CROSS_DOWN_BLOCKS), 1, MAX_LEVELS),
+    "up_block_types": list_of(one_of(*CROSS_UP_BLOCKS), 1, MAX_LEVELS),
+    "block_out_channels": list_of(whole(1, MAX_WIDTH), 1, MAX_LEVELS),
+    "layers_per_block": whole(1, MAX_LAYERS),
+    "downsample_padding": one_of(0, 1),
+    "norm_num_groups": whole(1, MAX_WIDTH),
+    "norm_eps": number(1e-12, 1),
+    "cross_attention_dim": whole(1, MAX_WIDTH),
+    "attention_head_dim": either(whole(1, MAX_WIDTH), list_of(whole(1, MAX_WIDTH), 1, MAX_LEVELS)),
+    "use_linear_projection": _BOOLEAN,
 }
 _DIFFUSERS_AUTOENCODER = {
     "in_channels": _CHANNELS,

@@ -313,7 +313,7 @@ def differs(**changes) -> dict:
 
 
 CONFIGS = {
-    "other_class": ({"_class_name": "UNet2DConditionModel"}, '"UNet2DConditionModel"; only UNet2DModel'),
+    "other_class": ({"_class_name": "UNet1DModel"}, '"UNet1DModel"; only UNet2DModel'),
     "other_down_block": (
         {"down_block_types": ["SkipDownBlock2D"] * 2},
         'down_block_types="SkipDownBlock2D"; .* "DownBlock2D" or "AttnDownBlock2D"',

@@ -1,9 +1,11 @@
 """Pipelines that diffuse latents: network and autoencoder are read together, and restore a picture."""
 
 import json
+import shutil
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from checkpoint_files import write_safetensors
@@ -14,7 +16,8 @@ import reddiff_jax as rd
 from reddiff_jax import io
 from reddiff_jax.cli import app
 from reddiff_jax.converting import CheckpointError, convert
-from reddiff_jax.nets import AutoencoderKL, AutoencoderTiny, DiffusersUNet, VQModel, parameter_count
+from reddiff_jax.converting.diffusers import choose_net
+from reddiff_jax.nets import AutoencoderKL, AutoencoderTiny, ConditionalUNet, DiffusersUNet, VQModel, parameter_count
 
 UNET = {
     "block_out_channels": (8, 16),
@@ -151,6 +154,56 @@ def test_other_commands_refuse_it_in_one_line(command, converted, tmp_path):
     result = CliRunner().invoke(app, [command, *words, "--prior", str(converted), "--out", str(tmp_path / "o")])
     assert result.exit_code != 0
     assert "is a prior of latents, which serves restore and not this command" in result.output.replace("\n", " ")
+
+
+CONDITIONAL = {
+    "block_out_channels": (8, 8),
+    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+    "layers_per_block": 1,
+    "norm_num_groups": 4,
+    "cross_attention_dim": 6,
+    "attention_head_dim": (1, 2),
+}
+# What diffusers writes beside it.
+BESIDE = {"mid_block_type": "UNetMidBlock2DCrossAttn", "act_fn": "silu", "conv_in_kernel": 3, "dropout": 0.0}
+
+
+def test_a_pipeline_with_a_text_condition_is_read(tmp_path, key):
+    folder = write_pipeline(tmp_path / "pipeline")
+    shutil.rmtree(folder / "unet")
+    write_part(folder / "unet", "UNet2DConditionModel", ConditionalUNet(**CONDITIONAL), {**CONDITIONAL, **BESIDE})
+    convert(folder, tmp_path / "out")
+    latent = rd.load_prior(tmp_path / "out")
+    assert latent.prior.net == ConditionalUNet(**CONDITIONAL)
+    tokens = jnp.ones((5, 6))
+    eps = jax.eval_shape(latent.prior.eps, jnp.zeros((4, 4, 4)), 10, tokens)
+    assert eps.shape == (4, 4, 4)
+    problem = rd.problem(jnp.zeros((8, 8, 3)), rd.denoising((8, 8, 3)), rd.gaussian(0.1))
+    solver = rd.default_solver(latent, problem)
+    with pytest.raises(ValueError, match=r"attends to a text: give the problem its tokens \(T, 6\), rd.problem"):
+        jax.eval_shape(lambda: rd.run(key, solver, problem))
+    posed = problem.replace(cond=tokens)
+    assert jax.eval_shape(lambda: rd.run(key, solver, posed)).x.shape == (8, 8, 3)
+
+
+CONDITIONS = {
+    "added": ({"addition_embed_type": "text_time"}, r"does not know \(addition_embed_type\)"),
+    "layers": (
+        {"transformer_layers_per_block": [1, 2]},
+        r"transformer_layers_per_block=\[1, 2\]; this converter knows 1",
+    ),
+    "heads": ({"attention_head_dim": [1, 1, 1]}, "3 numbers in attention_head_dim, but 2 levels"),
+    "kind": ({"attention_head_dim": "8"}, 'attention_head_dim="8"; this converter knows .*, or a list'),
+}
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_other_networks_with_a_text_are_refused_by_name(name):
+    changes, said = CONDITIONS[name]
+    config = json.loads(json.dumps({"_class_name": "UNet2DConditionModel", **CONDITIONAL, **BESIDE, **changes}))
+    with pytest.raises(CheckpointError, match=said):
+        choose_net(config, state_dict(ConditionalUNet(**CONDITIONAL), empty=True), 1000)
 
 
 REFUSED = {

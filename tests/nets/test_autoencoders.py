@@ -54,9 +54,20 @@ STABLE_DIFFUSION = AutoencoderKL(
 @pytest.mark.oracle
 @pytest.mark.parametrize("name", CONFIGS)
 def test_encoder_and_decoder_are_diffusers(name, params_of, rng):
+    check_parity(*CONFIGS[name], params_of, rng)
+
+
+@pytest.mark.slow
+@pytest.mark.oracle
+@pytest.mark.timeout(1200)
+def test_stable_diffusions_autoencoder_is_diffusers_at_full_size(params_of, rng):
+    fields = ("down_block_types", "up_block_types", "block_out_channels", "layers_per_block")
+    check_parity(AutoencoderKL, {name: getattr(STABLE_DIFFUSION, name) for name in fields}, params_of, rng)
+
+
+def check_parity(kind, config, params_of, rng):
     import torch
 
-    kind, config = CONFIGS[name]
     theirs = getattr(oracles.diffusers(), kind.__name__)(**config)
     net, params = kind(**config), params_of(theirs)
     assert jax.tree.map(jnp.shape, params) == jax.tree.map(lambda leaf: leaf.shape, parameter_shapes(net))
