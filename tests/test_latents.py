@@ -77,8 +77,9 @@ def equivariant(solver):
     return solver.replace(**changes)
 
 
-# Those whose noise is given, whose renderer is, or that only denoise pixels.
-OTHERS = ("parametrised", "perturb_and_optimise", "tweedie", "latent_solver")
+# Those whose noise is given, whose renderer is, that only denoise pixels, or learn a deviation of each pixel, which is
+# another family in another basis.
+OTHERS = ("parametrised", "perturb_and_optimise", "tweedie", "latent_solver", "reddiff_var")
 TAKING_THE_OPERATOR = [case for case in SOLVERS if case.factory not in OTHERS]
 QUICK = ("reddiff", "noise_aware_sample", "ddrm", "dps")
 

@@ -51,9 +51,12 @@ class LatentSolver(Solver[LatentState]):
         return LatentState(inner, state.in_shape), info
 
     def estimate(self, state: LatentState) -> Image:
-        """Returns the decoded picture."""
+        """Returns the decoded picture; of a solver of particles that of each."""
         h, w, channels = state.in_shape
-        return serving(self.latent.autoencoder, channels).decode(self.solver.estimate(state.inner))[:h, :w]
+        z, decode = self.solver.estimate(state.inner), serving(self.latent.autoencoder, channels).decode
+        for _ in range(z.ndim - 3):
+            decode = jax.vmap(decode)
+        return decode(z)[..., :h, :w, :]
 
 
 def latent_solver(solver: Solver, latent: Latent) -> LatentSolver:
