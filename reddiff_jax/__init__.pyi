@@ -15,6 +15,9 @@ from reddiff_jax import schedules as schedules
 from reddiff_jax import solvers as solvers
 from reddiff_jax import weightings as weightings
 from reddiff_jax._tree import stack as stack
+from reddiff_jax.autoencoders import autoencoder as autoencoder
+from reddiff_jax.autoencoders import linear_autoencoder as linear_autoencoder
+from reddiff_jax.autoencoders import net_autoencoder as net_autoencoder
 from reddiff_jax.batching import run_many as run_many
 from reddiff_jax.batching import run_with_progress as run_with_progress
 from reddiff_jax.converting.saving import save_safetensors as save_safetensors
@@ -29,6 +32,8 @@ from reddiff_jax.hub import load_prior as load_prior
 from reddiff_jax.io import load_classifier as load_classifier
 from reddiff_jax.io import save_prior as save_prior
 from reddiff_jax.jobs.single import restore as restore
+from reddiff_jax.latents import Latent as Latent
+from reddiff_jax.latents import latent as latent
 from reddiff_jax.noise import *  # noqa: F403 - the names in its __all__
 from reddiff_jax.operators import *  # noqa: F403 - the names in its __all__
 from reddiff_jax.parametrising import parametrised as parametrised

@@ -124,6 +124,17 @@ def list_of(rule: Rule, low: int, high: int) -> Rule:
     )
 
 
+def either(first: Rule, second: Rule) -> Rule:
+    """What obeys one of two rules."""
+
+    def parts(value: Any) -> Iterator[tuple[str, Any, Rule]]:
+        rule = first if first.allows(value) else second
+        return iter(()) if rule.parts is None else rule.parts(value)
+
+    needed = f"{first.needed}, or {second.needed}"
+    return Rule(lambda value: first.allows(value) or second.allows(value), needed, parts)
+
+
 def tuple_of(*rules: Rule) -> Rule:
     """A list of as many entries as there are rules, one for each."""
     return Rule(

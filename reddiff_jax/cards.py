@@ -25,6 +25,8 @@ from reddiff_jax._rules import (
     anything,
     check,
     hexadecimal,
+    list_of,
+    number,
     one_of,
     read_json,
     record,
@@ -34,7 +36,19 @@ from reddiff_jax._rules import (
     whole,
 )
 from reddiff_jax._text import shown
-from reddiff_jax.nets import DhariwalUNet, DiffusersUNet, EncoderUNet, ResidualUNet, SongUNet, UNet, rules
+from reddiff_jax.nets import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    ConditionalUNet,
+    DhariwalUNet,
+    DiffusersUNet,
+    EncoderUNet,
+    ResidualUNet,
+    SongUNet,
+    UNet,
+    VQModel,
+    rules,
+)
 
 CARD = "card.json"
 WEIGHTS = "weights"
@@ -43,9 +57,15 @@ NETS: dict[str, type[nn.Module]] = {
     "UNet": UNet,
     "EncoderUNet": EncoderUNet,
     "DiffusersUNet": DiffusersUNet,
+    "ConditionalUNet": ConditionalUNet,
     "ResidualUNet": ResidualUNet,
     "DhariwalUNet": DhariwalUNet,
     "SongUNet": SongUNet,
+}
+AUTOENCODERS: dict[str, type[nn.Module]] = {
+    "AutoencoderKL": AutoencoderKL,
+    "AutoencoderTiny": AutoencoderTiny,
+    "VQModel": VQModel,
 }
 PREDICTIONS = {
     "eps": priors.from_eps,
@@ -64,14 +84,27 @@ _RULES_OF_NETS: dict[str, Mapping[str, Rule]] = {
     "UNet": rules.UNET,
     "EncoderUNet": rules.ENCODER_UNET,
     "DiffusersUNet": rules.DIFFUSERS_UNET,
+    "ConditionalUNet": rules.CONDITIONAL_UNET,
     "ResidualUNet": rules.RESIDUAL_UNET,
     "DhariwalUNet": rules.DHARIWAL_UNET,
     "SongUNet": rules.SONG_UNET,
+    "AutoencoderKL": rules.AUTOENCODER_KL,
+    "AutoencoderTiny": rules.AUTOENCODER_TINY,
+    "VQModel": rules.VQ_MODEL,
 }
 # Names below the folder, none of which leads out of it.
 _FILE = re.compile(rf"{WEIGHTS}(/(?!\.)[A-Za-z0-9_.-]+)+")
 _FILE_NAME = Rule(lambda name: type(name) is str and _FILE.fullmatch(name) is not None, f"a path below {WEIGHTS}/")
 _STORED = record({"bytes": whole(0, 2**50), "sha256": hexadecimal(64)})
+_FACTOR, _OFFSET = number(1e-6, 1e6), number(-1e6, 1e6)
+_AUTOENCODER = record(
+    {
+        "architecture": record({}),
+        "scale": list_of(_FACTOR, 1, 1024),  # one number, or one a channel
+        "shift": list_of(_OFFSET, 1, 1024),
+        "gain": _FACTOR,
+    }
+)
 _CARD = record(
     {
         "architecture": record({}),
@@ -84,6 +117,7 @@ _CARD = record(
         "name": text().or_null(),
         "value_range": anything(),
         "versions": table_of(text(100)),
+        "autoencoder": _AUTOENCODER,
         "files": table_of(_STORED, names=_FILE_NAME),
         _SEAL: hexadecimal(64),
     },
@@ -172,8 +206,9 @@ def check_files(folder: Path, card: Mapping[str, Any]) -> None:
 def describe_net(net: nn.Module) -> dict[str, Any]:
     """The configuration of a network as JSON values."""
     name = type(net).__name__
-    if NETS.get(name) is not type(net):
-        raise TypeError(f"a card cannot describe {name}; it knows {', '.join(NETS)}.")
+    known = {**NETS, **AUTOENCODERS}
+    if known.get(name) is not type(net):
+        raise TypeError(f"a card cannot describe {name}; it knows {', '.join(known)}.")
     fields = (field for field in net.__dataclass_fields__ if field not in _RUNTIME_FIELDS)
     values = {field: getattr(net, field) for field in fields}
     return {
@@ -182,23 +217,29 @@ def describe_net(net: nn.Module) -> dict[str, Any]:
     }
 
 
-def net_from_card(architecture: Mapping[str, Any], *, dtype: Any = jnp.float32, remat: bool = False) -> nn.Module:
-    """Builds the network that a card describes.
+def net_from_card(
+    architecture: Mapping[str, Any],
+    *,
+    dtype: Any = jnp.float32,
+    remat: bool = False,
+    kinds: Mapping[str, type[nn.Module]] = NETS,
+) -> nn.Module:
+    """Builds the network that a card describes, one of ``kinds``: of priors, or ``AUTOENCODERS``.
 
     Raises:
         ValueError: If the architecture is unknown, has unknown fields or impossible values, or is too deep.
     """
     given = dict(architecture)
     name = given.pop("type", None)
-    if not isinstance(name, str) or name not in NETS:
-        raise ValueError(f"unknown architecture {shown(repr(name))}; known are {', '.join(NETS)}.")
+    if not isinstance(name, str) or name not in kinds:
+        raise ValueError(f"unknown architecture {shown(repr(name))}; known are {', '.join(kinds)}.")
     known = _RULES_OF_NETS[name]
     if unknown := sorted(given.keys() - known.keys()):
         raise ValueError(f"the card's architecture does not fit {name}: it has no field {shown(unknown[0])}.")
     for refusal in rules.architecture(known).refusals(given):
         raise ValueError(f"the card's architecture does not fit {name}: {refusal}.")
     fields = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
-    net = NETS[name](**fields, dtype=dtype, remat=remat)
+    net = kinds[name](**fields, dtype=dtype, remat=remat)
     if (blocks := rules.num_blocks(net)) > rules.MAX_BLOCKS:
         raise ValueError(
             f"the card's architecture does not fit {name}: {blocks} residual blocks are more than the "

@@ -60,9 +60,14 @@ class ClassifierFree(Prior):
     scale: jax.Array  # () or (T,)
     unconditional: Prior | None
     null_label: int | None = struct.field(pytree_node=False)
+    null: jax.Array | None = None  # tokens of the empty text
 
     def eps(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:
-        """Predicts the noise in ``x_t`` of the class ``cond``."""
+        """Predicts the noise in ``x_t`` of the class or text ``cond``."""
+        if self.null is not None:
+            eps_null = self.prior.eps(x_t, t, self.null)
+            scale = self.scale[jnp.asarray(t)] if self.scale.ndim else self.scale
+            return eps_null + scale * (self.prior.eps(x_t, t, cond) - eps_null)
         label, num_classes = _label("classifier_free", cond), _num_classes(self.prior)
         if num_classes is not None:
             _check_class("cond", label, num_classes)
@@ -138,6 +143,7 @@ def classifier_free(
     *,
     unconditional: Prior | None = None,
     null_label: int | None = None,
+    null: jax.Array | None = None,
 ) -> ClassifierFree:
     """Guides a conditional prior to the class ``Problem.cond`` without a classifier.
 
@@ -153,9 +159,11 @@ def classifier_free(
             paper's w is this scale minus 1. Traced.
         unconditional: The unconditional prior, of the same schedule.
         null_label: The label that stands for any class, instead.
+        null: The condition that stands for none, instead: of a network that attends to a text
+            (``rd.nets.ConditionalUNet``) the tokens of the empty one, (T, D). ``cond`` is then tokens, too.
 
     Raises:
-        ValueError: If neither or both of ``unconditional`` and ``null_label`` are given, the schedules differ, the
+        ValueError: If not one of ``unconditional``, ``null_label`` and ``null`` is given, the schedules differ, the
             network has no such label, or the scale has neither shape. When called: if there is no label.
         TypeError: If the label is not one integer, when called.
 
@@ -163,9 +171,10 @@ def classifier_free(
         Ho & Salimans 2022 (arXiv 2207.12598), eq. 6.
     """
     check_prior("classifier_free", prior)
-    if (unconditional is None) == (null_label is None):
+    if sum(each is not None for each in (unconditional, null_label, null)) != 1:
         raise ValueError(
-            "classifier_free needs either unconditional=prior or null_label=index; they predict without a class."
+            "classifier_free needs either unconditional=prior, null_label=index or null=tokens; they predict without a "
+            "class or text."
         )
     if unconditional is not None:
         check_prior("classifier_free", unconditional, "unconditional")
@@ -179,6 +188,7 @@ def classifier_free(
         scale=_scale(scale, prior.schedule),
         unconditional=unconditional,
         null_label=null_label,
+        null=None if null is None else jnp.asarray(null),
     )
 
 

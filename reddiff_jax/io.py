@@ -15,10 +15,13 @@ from flax import linen as nn
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 from reddiff_jax import priors
+from reddiff_jax._checks import check_type
 from reddiff_jax._files import replacing_folder
 from reddiff_jax._text import shown
 from reddiff_jax._versions import versions
+from reddiff_jax.autoencoders import NetAutoencoder, net_autoencoder
 from reddiff_jax.cards import (
+    AUTOENCODERS,
     CARD,
     DTYPES,
     FORMAT,
@@ -34,6 +37,7 @@ from reddiff_jax.cards import (
     seal,
     write_card,
 )
+from reddiff_jax.latents import Latent
 from reddiff_jax.nets import EncoderUNet, parameter_shapes
 from reddiff_jax.priors import NetPrior
 from reddiff_jax.schedules import Schedule
@@ -101,8 +105,8 @@ def load_prior(
     dtype: Any = jnp.float32,
     remat: bool = False,
     sharding: Placement | None = None,
-) -> NetPrior:
-    """Loads a prior from its folder.
+) -> Any:
+    """Loads a prior from its folder; one of latents comes with its autoencoder, as a ``Latent``.
 
     Args:
         folder: Folder written by ``save_prior``, ``reddiff-jax train`` or the converter, or the name of a bundled
@@ -111,6 +115,9 @@ def load_prior(
         remat: Recompute activations in backward passes.
         sharding: Where the arrays go, the first device if None: ``NamedSharding(mesh, PartitionSpec())`` replicates
             them, ``along_largest_axis(mesh, "d")`` splits them. Each device reads its own share from the disk.
+
+    Returns:
+        A ``NetPrior``, or a ``Latent`` for ``rd.latent_solver`` and ``rd.default_solver``.
 
     Raises:
         FileNotFoundError: If there is no prior in the folder.
@@ -121,12 +128,23 @@ def load_prior(
     if card["prediction"] == LOGITS:
         raise ValueError(f"{folder} holds a classifier, not a prior; load it with io.load_classifier.")
     net, stored = _restore(folder, card, dtype=dtype, remat=remat, sharding=sharding)
-    return NetPrior(
+    prior = NetPrior(
         schedule=Schedule(**stored["schedule"]),
         params=stored["params"],
         net=net,
         to_eps=PREDICTIONS[card["prediction"]],
     )
+    if "autoencoder" not in card:
+        return prior
+    described = card["autoencoder"]
+    of_latents = net_autoencoder(
+        net_from_card(described["architecture"], dtype=dtype, remat=remat, kinds=AUTOENCODERS),  # type: ignore[arg-type]
+        stored["autoencoder"],
+        scale=_one_or_all(described["scale"]),
+        shift=_one_or_all(described["shift"]),
+        gain=described["gain"],
+    )
+    return Latent(prior, of_latents)
 
 
 def load_classifier(
@@ -154,13 +172,17 @@ def load_classifier(
     return net, stored["params"], Schedule(**stored["schedule"])  # type: ignore[return-value]
 
 
+def _one_or_all(values: list[float]) -> Any:
+    return values[0] if len(values) == 1 else np.asarray(values)
+
+
 def save_prior(
-    prior: NetPrior, folder: str | Path, *, card: dict[str, Any] | None = None, dtype: Any = jnp.float32
+    prior: NetPrior | Latent, folder: str | Path, *, card: dict[str, Any] | None = None, dtype: Any = jnp.float32
 ) -> None:
     """Writes a prior to a folder, which appears only when complete and must not exist.
 
     Args:
-        prior: A network prior whose network is one of this package's.
+        prior: A network prior whose network is one of this package's; or a ``Latent`` of one, with such an autoencoder.
         folder: Where to.
         card: What else the JSON card should say: training data, licences, source, hardware.
         dtype: Type in which parameters are stored; bfloat16 halves the size.
@@ -170,7 +192,14 @@ def save_prior(
         TypeError: If the network is not one that a card can describe.
         ValueError: If a weight is not finite.
     """
-    _save(prior.net, prior.params, prior.schedule, _name_of_prediction(prior.to_eps), Path(folder), card or {}, dtype)
+    of_latents: Any = None
+    if isinstance(prior, Latent):
+        of_latents, prior = prior.autoencoder, prior.prior  # type: ignore[assignment]
+        check_type("save_prior: autoencoder", of_latents, NetAutoencoder, "a network: what rd.net_autoencoder gives")
+    check_type("save_prior: prior", prior, NetPrior, "a NetPrior, such as rd.load_prior(), or a Latent of one")
+    network: Any = prior
+    prediction = _name_of_prediction(network.to_eps)
+    _save(network.net, network.params, network.schedule, prediction, Path(folder), card or {}, dtype, of_latents)
 
 
 def save_classifier(
@@ -215,9 +244,13 @@ def _restore(
     num_timesteps = int(card["schedule"]["num_timesteps"])
     stored_dtype = jnp.dtype(card["stored_dtype"])
     table = jax.ShapeDtypeStruct((num_timesteps,), jnp.float32)
-    params = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, stored_dtype), _shapes_of(folder, net))
-    _check_size(folder, card, params)
-    abstract = _placed({"params": params, "schedule": {"alphas": table, "sigmas": table}}, sharding)
+    needed: dict[str, Any] = {"params": _shapes_of(folder, net)}
+    if "autoencoder" in card:
+        architecture = card["autoencoder"]["architecture"]
+        needed["autoencoder"] = _shapes_of(folder, net_from_card(architecture, kinds=AUTOENCODERS))
+    needed = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, stored_dtype), needed)
+    _check_size(folder, card, needed)
+    abstract = _placed({**needed, "schedule": {"alphas": table, "sigmas": table}}, sharding)
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             # Checked before reading: if Orbax stops halfway it leaves coroutines behind, which warn later.
@@ -233,7 +266,14 @@ def _restore(
 
 
 def _save(
-    net: nn.Module, params: Any, schedule: Schedule, prediction: str, folder: Path, card: dict[str, Any], dtype: Any
+    net: nn.Module,
+    params: Any,
+    schedule: Schedule,
+    prediction: str,
+    folder: Path,
+    card: dict[str, Any],
+    dtype: Any,
+    of_latents: NetAutoencoder | None = None,
 ) -> None:
     import shutil
 
@@ -256,10 +296,15 @@ def _save(
         "versions": versions(),
     }
     net_from_card(json.loads(json.dumps(described["architecture"])))  # what cannot be read back is not written
-    arrays = {
+    arrays: dict[str, Any] = {
         "params": jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params),
         "schedule": {"alphas": jnp.asarray(schedule.alphas), "sigmas": jnp.asarray(schedule.sigmas)},
     }
+    if of_latents is not None:
+        described["autoencoder"] = _describe_autoencoder(of_latents)
+        net_from_card(json.loads(json.dumps(described["autoencoder"]["architecture"])), kinds=AUTOENCODERS)
+        arrays["autoencoder"] = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), of_latents.params)
+        described["num_parameters"] += sum(leaf.size for leaf in jax.tree.leaves(of_latents.params))
     for name, count in _not_finite(arrays):
         raise ValueError(
             f"{count:,} numbers of {name} are not finite in {jnp.dtype(dtype).name}; nothing was written. Take weights "
@@ -278,6 +323,20 @@ def _save(
         if marker.exists():  # Orbax writes the path on this machine into it
             marker.write_text("Checkpoint commit was successful\n")
         write_card(partial, described)
+
+
+def _describe_autoencoder(autoencoder: NetAutoencoder) -> dict[str, Any]:
+    """The card's entry: the network, and the numbers that belong to it."""
+
+    def listed(value: jax.Array | None, neutral: float) -> list[float]:
+        return [neutral] if value is None else np.ravel(np.asarray(value, float)).tolist()
+
+    return {
+        "architecture": describe_net(autoencoder.net),
+        "scale": listed(autoencoder.scale, 1.0),
+        "shift": listed(autoencoder.shift, 0.0),
+        "gain": float(autoencoder.gain),
+    }
 
 
 def _shapes_of(folder: Path, net: nn.Module) -> Any:

@@ -14,7 +14,7 @@ from reddiff_jax._ranges import check_dtype, check_floating, warn_of_image, warn
 from reddiff_jax._repr import Repr
 from reddiff_jax._types import Condition, Image, Key
 from reddiff_jax.noise import Noise, gaussian
-from reddiff_jax.operators import LinearOperator, Operator, inpainting, measurement
+from reddiff_jax.operators import LinearOperator, Operator, decoded, inpainting, measurement
 
 
 @struct.dataclass
@@ -50,6 +50,19 @@ class Problem(Repr):
         if isinstance(self.operator, LinearOperator):
             return self.operator.adjoint(self.residual(x))
         return jax.grad(self.misfit)(x)
+
+    def through(self, latent: Any) -> "Problem":
+        """The same problem for the latent z of the image: its operator is ``A . decode``.
+
+        Solve it with a solver of ``latent.prior``; ``latent.decode`` makes a picture of the result. The weights of the
+        autoencoder are then part of the problem: batches go through ``rd.latent_solver`` instead.
+
+        Args:
+            latent: What ``rd.latent`` gives.
+        """
+        operator = decoded(self.operator, latent.autoencoder)
+        init = None if self.init is None else operator.encode(self.init)
+        return self.replace(operator=operator, init=init)  # type: ignore[attr-defined]
 
 
 def num_entries(x: jax.Array) -> int:

@@ -355,6 +355,14 @@ EXTRA_CASES = frozenset(
 )
 
 
+def _squashed(z):
+    return 2 * jnp.tanh(z)
+
+
+def _unsquashed(x):
+    return jnp.arctanh(jnp.clip(x / 2, -0.99, 0.99))
+
+
 @dataclasses.dataclass(frozen=True)
 class SolverCase:
     """One solver to be tested against the laws.
@@ -519,6 +527,15 @@ SOLVERS = [
         "parametrised",
         "parametrised",
         lambda prior: rd.parametrised(rd.reddiff(prior, num_steps=6), jnp.tanh, jnp.zeros((8, 8, 1))),
+        walks_timesteps=False,
+    ),
+    SolverCase(
+        "latent_solver",
+        "latent_solver",
+        lambda prior: rd.latent_solver(
+            rd.reddiff(prior, num_steps=6), rd.latent(prior, rd.autoencoder(_unsquashed, _squashed, (8, 8, 1)))
+        ),
+        needs_pinv=True,
         walks_timesteps=False,
     ),
     SolverCase("sds", "sds", lambda prior: rd.sds(prior, num_steps=6)),

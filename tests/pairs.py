@@ -25,6 +25,7 @@ SOLVER_CASES = [
         "sds",
         "sds_var",
         "parametrised",  # of pictures of one size
+        "latent_solver",  # likewise
     )
 ]
 # Slices of volumes need a prior of volumes: tests/test_volumes.py.

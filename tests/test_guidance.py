@@ -359,7 +359,7 @@ class _Labelled(nn.Module):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "needs either unconditional=prior or null_label=index"),
+        ({}, "needs either unconditional=prior, null_label=index or null=tokens"),
         ({"unconditional": MIXTURE, "null_label": 0}, "needs either"),
         ({"unconditional": MIXTURE.replace(schedule=schedules.linear(10))}, "the unconditional prior has a schedule"),
         ({"null_label": 4}, "null_label is class 4 but there are 4"),

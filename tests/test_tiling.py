@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import reddiff_jax as rd
+from reddiff_jax._overlapping import starts
 from reddiff_jax.nets import ResidualUNet, UNet
 from reddiff_jax.tiling import Tiles, attention_per_pixel, choose_tiles, in_tiles
 
@@ -28,7 +29,7 @@ def test_tiles_cover_the_picture_within_the_bound(shape, stride):
     assert all(size == length or size % stride == 0 for size, length in zip(tiles.size, shape, strict=True))
     # As many as ``tiled`` makes of them, so that the work is what was said.
     made = rd.tiled(_prior(CONVOLUTIONS), tiles.size, tiles.overlap)
-    counts = [len(made._starts(length, size)) for length, size in zip(shape, tiles.size, strict=True)]
+    counts = [len(starts(length, size, made.overlap)) for length, size in zip(shape, tiles.size, strict=True)]
     assert math.prod(counts) == tiles.count
     assert tiles.pixels < 1.3 * math.prod(shape)
 

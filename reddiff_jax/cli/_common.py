@@ -94,9 +94,13 @@ def check_found(inputs: "Sequence[Path]", *, out: Path | None = None, measured: 
     return items
 
 
-def load_prior(folder: Path | None) -> tuple[Any, int, str]:
-    """Loads a prior; returns it, the channels of its pictures, and its fingerprint."""
+def load_prior(folder: Path | None, *, of_latents: bool = False) -> tuple[Any, int, str]:
+    """Loads a prior; returns it, the channels of its pictures, and its fingerprint.
+
+    One of latents is an error, unless ``of_latents``.
+    """
     from reddiff_jax import hub, io, jobs
+    from reddiff_jax.latents import Latent, image_channels
 
     keep_programs()
     found = hub.find_prior(folder)
@@ -113,8 +117,9 @@ def load_prior(folder: Path | None) -> tuple[Any, int, str]:
         # Orbax and TensorStore raise nearly anything for a broken checkpoint.
         reason = (str(error) or type(error).__name__).strip().splitlines()[0]
         raise UserError(f"no prior could be loaded from {folder}: {reason}") from error
-    channels: int = prior.net.in_channels  # type: ignore[attr-defined]
-    return prior, channels, jobs.fingerprint(folder)
+    if isinstance(prior, Latent) and not of_latents:
+        raise UserError(f"{folder} is a prior of latents, which serves restore and not this command.")
+    return prior, image_channels(prior) or 3, jobs.fingerprint(folder)
 
 
 def show_settings(settings: Any) -> str:

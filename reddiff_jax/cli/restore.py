@@ -223,7 +223,7 @@ def restore(
         jobs.check_log(log, inputs, items, options)
     with progress_bar("restoring") as update:
         update(0.0, "loading the prior")
-        loaded, channels, prior_name = load_prior(prior)
+        loaded, channels, prior_name = load_prior(prior, of_latents=True)
         if settings is not None:
             options = replace(options, tuned=read_settings(settings, prior_name))
         report = _Told(update)

@@ -10,14 +10,28 @@ import jax
 import jax.numpy as jnp
 
 from reddiff_jax import io, schedules
+from reddiff_jax.autoencoders import net_autoencoder
 from reddiff_jax.converting import diffusers, edm, guided_diffusion, residual_unet
 from reddiff_jax.converting.checkpoint import Checkpoint, describe_file, read_checkpoint
 from reddiff_jax.converting.errors import CheckpointError
-from reddiff_jax.nets import EncoderUNet, Net
+from reddiff_jax.latents import latent
+from reddiff_jax.nets import AutoencoderNet, ConditionalUNet, DiffusersUNet, EncoderUNet, Net
 from reddiff_jax.priors import NetPrior
 from reddiff_jax.schedules import Schedule
 
 _RELEASE_BYTES = 2**27
+
+
+@dataclass(frozen=True)
+class _Autoencoder:
+    """What is read of a pipeline's autoencoder."""
+
+    checkpoint: Checkpoint
+    config: Path
+    net: AutoencoderNet
+    params: Any
+    scale: float
+    shift: float
 
 
 @dataclass(frozen=True)
@@ -31,6 +45,7 @@ class _Plan:
     schedule_name: str
     prediction: str
     files: dict[str, Path]
+    autoencoder: _Autoencoder | None = None
 
 
 def convert(
@@ -56,7 +71,8 @@ def convert(
 
     Args:
         checkpoint: A ``.pt``, ``.pth`` or ``.safetensors`` file of guided-diffusion, EDM or a residual UNet, or the
-            index of one in parts; or a folder of diffusers' ``UNet2DModel``, or of a pipeline with one. A folder's
+            index of one in parts; or a folder of diffusers' ``UNet2DModel``, or of a pipeline with one. A pipeline with
+            a ``vae/`` or ``vqvae/`` gives a prior of latents with its autoencoder. A folder's
             config.json and a residual UNet's shapes tell the network, and ``config``, ``heads``,
             ``head_channels``, ``new_attention_order``, ``blocks`` and ``rescale_timesteps`` must be left out.
         out: The folder, which appears only when complete and must not exist.
@@ -119,8 +135,17 @@ def convert(
     if isinstance(net, EncoderUNet):
         io.save_classifier(net, params, plan.schedule, out, card=card, dtype=dtype)
     else:
-        card |= _channels(net, config)
         prior = NetPrior(schedule=plan.schedule, params=params, net=net, to_eps=io.PREDICTIONS[plan.prediction])
+        if plan.autoencoder is None:
+            card |= _channels(net, config)
+        else:
+            found = plan.autoencoder
+            card["source"]["autoencoder"] = found.checkpoint.source(root) | {
+                "config": describe_file(found.config, root)
+            }
+            card["image_channels"] = found.net.in_channels
+            copied = _copy(found.params, found.checkpoint, dtype, report)
+            prior = latent(prior, net_autoencoder(found.net, copied, scale=found.scale, shift=found.shift))
         io.save_prior(prior, out, card=card, dtype=dtype)
     report(1.0, "done")
     return io.read_card(out)
@@ -180,13 +205,23 @@ def _plan_folder(
             )
         prediction = prediction or diffusers.choose_prediction(scheduler or {})
         config = diffusers.read_json(files.config)
+        of_latents = diffusers.find_autoencoder(folder, weights)
     source = read_checkpoint(files.weights)
     with _said_of(folder):
         net = diffusers.choose_net(config, source.tensors, table.num_timesteps)
         params = diffusers.to_params(source.tensors, net)
+    found = None if of_latents is None else _read_autoencoder(folder, of_latents, net)
     others = {"config": files.config, "scheduler": files.scheduler}
-    found = {kind: path for kind, path in others.items() if path is not None}
-    return _Plan(source, net, params, table, description, prediction, found)
+    beside = {kind: path for kind, path in others.items() if path is not None}
+    return _Plan(source, net, params, table, description, prediction, beside, found)
+
+
+def _read_autoencoder(folder: Path, files: diffusers.Files, unet: DiffusersUNet | ConditionalUNet) -> _Autoencoder:
+    source = read_checkpoint(files.weights)
+    with _said_of(folder):
+        config, name = diffusers.read_json(files.config), files.config.relative_to(folder).as_posix()
+        net, scale, shift = diffusers.choose_autoencoder(config, source.tensors, unet, name)
+        return _Autoencoder(source, files.config, net, diffusers.to_params(source.tensors, net), scale, shift)
 
 
 def _refuse(told: dict[str, Any], reason: str) -> None:

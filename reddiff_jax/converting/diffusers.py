@@ -7,7 +7,7 @@ Source:
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,22 @@ from reddiff_jax import _rules, schedules
 from reddiff_jax._rules import Rule, list_of, number, one_of, record, show_value, whole
 from reddiff_jax.converting.errors import CheckpointError
 from reddiff_jax.converting.parameters import fill, shorten, target
-from reddiff_jax.nets import DiffusersUNet
-from reddiff_jax.nets.rules import DIFFUSERS_UNET
+from reddiff_jax.nets import (
+    AutoencoderKL,
+    AutoencoderNet,
+    AutoencoderTiny,
+    ConditionalUNet,
+    DiffusersUNet,
+    VQModel,
+)
+from reddiff_jax.nets.rules import (
+    AUTOENCODER_KL,
+    AUTOENCODER_TINY,
+    CONDITIONAL_UNET,
+    DIFFUSERS_UNET,
+    VQ_MODEL,
+    num_blocks,
+)
 from reddiff_jax.schedules import Schedule
 
 CONFIG, SCHEDULER = "config.json", "scheduler_config.json"
@@ -48,7 +62,38 @@ _DEFAULTS = {
     **{f"{name}Scheduler": {**_LATENT_BETAS, "beta_schedule": "scaled_linear"} for name in ("LCM", "TCD")},
 }
 FLOW = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
-_LATENT = ("vae", "vqvae", "movq")
+# What UNet2DConditionModel may say, and what of it is no other network.
+_FIXED_CONDITIONAL = {
+    "mid_block_type": one_of("UNetMidBlock2DCrossAttn"),
+    "act_fn": one_of("silu"),
+    "transformer_layers_per_block": one_of(1),
+    "mid_block_scale_factor": one_of(1, 1.0),
+    "resnet_out_scale_factor": one_of(1, 1.0),
+    "resnet_time_scale_shift": one_of("default"),
+    "time_embedding_type": one_of("positional"),
+    "attention_type": one_of("default"),
+    "conv_in_kernel": one_of(3),
+    "conv_out_kernel": one_of(3),
+}
+# Heads of an embedding that is not there, dropout in training, and the precision of a softmax, which is float32 here.
+_HARMLESS_CONDITIONAL = {"addition_embed_type_num_heads", "dropout", "upcast_attention"}
+AUTOENCODER_FOLDERS = ("vae", "vqvae", "movq")
+_AUTOENCODERS: dict[str, tuple[type[AutoencoderNet], Mapping[str, Rule], float]] = {
+    # The network, its rules, and the scale of latents where none is said.
+    "AutoencoderKL": (AutoencoderKL, AUTOENCODER_KL, 0.18215),
+    "AutoencoderTiny": (AutoencoderTiny, AUTOENCODER_TINY, 1.0),
+    "VQModel": (VQModel, VQ_MODEL, 0.18215),
+}
+# What an autoencoder's configuration may say beside its network.
+_BESIDE_AUTOENCODER = {
+    "scaling_factor": number(1e-6, 1e6),
+    "shift_factor": number(-1e6, 1e6).or_null(),
+    "norm_type": one_of("group"),
+    "upsample_fn": one_of("nearest"),
+    "upsampling_scaling_factor": one_of(2),
+}
+# Of pictures' sizes, of half precision, and of latents stored in 8 bits.
+_HARMLESS_OF_AUTOENCODERS = {"sample_size", "force_upcast", "latent_magnitude", "latent_shift"}
 _OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 # Fields of the picture's size and of the averaging of weights.
 _HARMLESS = {
@@ -90,15 +135,9 @@ def find_files(folder: str | Path, weights: str | None = None) -> Files:
             ("fp16", "non_ema") or of its folder ("unet_ema"). None where only one can be meant.
 
     Raises:
-        CheckpointError: If the configuration or the weights are not there, several sets of weights are, or the
-            pipeline's network sees no images.
+        CheckpointError: If the configuration or the weights are not there, or several sets of weights are.
     """
     folder = Path(folder)
-    latent = next((name for name in _LATENT if (folder / name).is_dir()), None)
-    if latent is not None:
-        raise CheckpointError(
-            f"a pipeline with {latent}/ diffuses latents and not images; it gives no prior of images."
-        )
     roots = [root for root in (folder, folder / "unet_ema", folder / "unet") if (root / CONFIG).is_file()]
     if not roots:
         raise CheckpointError(
@@ -115,6 +154,28 @@ def find_files(folder: str | Path, weights: str | None = None) -> Files:
     chosen = _choose(folder, found, weights)
     candidates = [folder / SCHEDULER, folder / "scheduler" / SCHEDULER]
     return Files(chosen.parent / CONFIG, chosen, next((each for each in candidates if each.is_file()), None))
+
+
+def find_autoencoder(folder: str | Path, weights: str | None = None) -> Files | None:
+    """Finds the autoencoder's files in the folder of a pipeline that diffuses latents; None if it has none.
+
+    Args:
+        folder: The pipeline's folder.
+        weights: As for ``find_files``; a variant is taken here, too, where there is one.
+
+    Raises:
+        CheckpointError: If the configuration or the weights are not there, or several sets of weights are.
+    """
+    folder = Path(folder)
+    roots = [folder / name for name in AUTOENCODER_FOLDERS if (folder / name).is_dir()]
+    if not roots:
+        return None
+    root = roots[0]
+    found = _weight_files(root)
+    if not found or not (root / CONFIG).is_file():
+        raise CheckpointError(f"{root.name}/ lacks {CONFIG} or its {WEIGHTS}.safetensors; download the whole pipeline.")
+    named = [path for path in found if weights is not None and weights == _kind(path)["variant"]]
+    return Files(root / CONFIG, _choose(folder, named or found, None), None)
 
 
 def _weight_files(root: Path) -> list[Path]:
@@ -169,7 +230,9 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def choose_net(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], num_timesteps: int) -> DiffusersUNet:
+def choose_net(
+    config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], num_timesteps: int
+) -> DiffusersUNet | ConditionalUNet:
     """The network that a config.json describes.
 
     Args:
@@ -180,38 +243,25 @@ def choose_net(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], num
     Raises:
         CheckpointError: If it describes another network, or one with parts that are not known here.
     """
+    if config.get("_class_name") in _AUTOENCODERS:
+        raise CheckpointError(
+            f"{CONFIG} is of an {config['_class_name']}, which is no prior by itself; give the folder of the whole "
+            "pipeline, with its unet/ and scheduler/."
+        )
+    if config.get("_class_name") == "UNet2DConditionModel":
+        return _choose_conditional(config, tensors)
     if config.get("_class_name") != "UNet2DModel":
         raise CheckpointError(
-            f"{CONFIG} is of {show_value(config.get('_class_name'))}; only UNet2DModel can be converted."
+            f"{CONFIG} is of {show_value(config.get('_class_name'))}; only UNet2DModel and UNet2DConditionModel can be "
+            "converted."
         )
     config = dict(config)
     for name in ("down_block_types", "up_block_types"):
         if isinstance(config.get(name), list):  # the first versions' names
             config[name] = [kind.removeprefix("UNetRes") if isinstance(kind, str) else kind for kind in config[name]]
-    unknown = [
-        name
-        for name, value in config.items()
-        if name not in DIFFUSERS_UNET
-        and name not in _HARMLESS
-        and not name.startswith("_")
-        and value not in (None, False)
-    ]
-    if unknown:
-        raise CheckpointError(
-            f"{CONFIG} has fields that this converter does not know ({shorten(unknown)}); delete them from it if they "
-            "do not change the network."
-        )
-    fields = _checked(config, DIFFUSERS_UNET, CONFIG)
-    arguments: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
-    }
-    net = DiffusersUNet(**arguments)
-    levels, downs, ups = map(len, (net.block_out_channels, net.down_block_types, net.up_block_types))
-    if not levels == downs == ups:
-        raise CheckpointError(
-            f"{CONFIG} has {levels} block_out_channels, {downs} down_block_types and {ups} up_block_types; each level "
-            "needs one of each."
-        )
+    _check_known(config, {*DIFFUSERS_UNET, *_HARMLESS}, CONFIG)
+    net = DiffusersUNet(**_arguments(_checked(config, DIFFUSERS_UNET, CONFIG)))
+    _check_levels(net, tensors)
     if net.freq_shift >= net.block_out_channels[0] // 2:
         raise CheckpointError(f"{CONFIG} says freq_shift={net.freq_shift}, but its first width is too small for that.")
     if net.time_embedding_type == "learned" and (net.num_train_timesteps or 0) < num_timesteps:
@@ -219,15 +269,98 @@ def choose_net(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], num
             f"{CONFIG} has learned embeddings of {net.num_train_timesteps or 0} timesteps (num_train_timesteps), but "
             f"the schedule has {num_timesteps}."
         )
+    return net
+
+
+def _choose_conditional(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> ConditionalUNet:
+    """The network of a text-conditional pipeline."""
+    known = {*CONDITIONAL_UNET, *_FIXED_CONDITIONAL, *_HARMLESS, *_HARMLESS_CONDITIONAL}
+    _check_known(config, known, CONFIG)
+    _checked(config, _FIXED_CONDITIONAL, CONFIG)
+    net = ConditionalUNet(**_arguments(_checked(config, CONDITIONAL_UNET, CONFIG)))
+    _check_levels(net, tensors)
+    heads = net.attention_head_dim
+    if isinstance(heads, tuple) and len(heads) != len(net.block_out_channels):
+        raise CheckpointError(
+            f"{CONFIG} has {len(heads)} numbers in attention_head_dim, but {len(net.block_out_channels)} levels."
+        )
+    return net
+
+
+def _check_levels(net: DiffusersUNet | ConditionalUNet, tensors: Mapping[str, np.ndarray]) -> None:
+    """Raises CheckpointError unless levels have all that they need, and the weights are enough tensors for them."""
+    levels, downs, ups = map(len, (net.block_out_channels, net.down_block_types, net.up_block_types))
+    if not levels == downs == ups:
+        raise CheckpointError(
+            f"{CONFIG} has {levels} block_out_channels, {downs} down_block_types and {ups} up_block_types; each level "
+            "needs one of each."
+        )
     blocks = levels * (2 * net.layers_per_block + 1)
     if _TENSORS_OF_A_BLOCK * blocks > len(tensors):
         raise CheckpointError(
             f"{CONFIG} describes {blocks} residual blocks, but the weights are {len(tensors)} tensors."
         )
-    return net
 
 
-def to_params(tensors: Mapping[str, np.ndarray], net: DiffusersUNet) -> dict[str, Any]:
+def choose_autoencoder(
+    config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], unet: DiffusersUNet | ConditionalUNet, file: str
+) -> tuple[AutoencoderNet, float, float]:
+    """The autoencoder that a config.json describes, and scale and shift of its latents.
+
+    Args:
+        config: Its content.
+        tensors: The weights, which bound how many blocks there can be.
+        unet: The network that diffuses its latents.
+        file: The file's name, for errors.
+
+    Raises:
+        CheckpointError: If it describes another network, or latents of other channels.
+    """
+    name = config.get("_class_name")
+    if not isinstance(name, str) or name not in _AUTOENCODERS:
+        raise CheckpointError(
+            f"{file} is of {show_value(name)}; this converter knows the autoencoders {', '.join(_AUTOENCODERS)}."
+        )
+    kind, rules, default_scale = _AUTOENCODERS[name]
+    config = dict(config)
+    if name == "AutoencoderTiny":
+        config.pop("block_out_channels", None)  # a copy of decoder_block_out_channels
+    _check_known(config, {*rules, *_BESIDE_AUTOENCODER, *_HARMLESS_OF_AUTOENCODERS}, file)
+    beside = _checked(config, _BESIDE_AUTOENCODER, file)
+    net = kind(**_arguments(_checked(config, rules, file)))
+    blocks = num_blocks(net)
+    if blocks > len(tensors):
+        raise CheckpointError(f"{file} describes {blocks} residual blocks, but the weights are {len(tensors)} tensors.")
+    channels = getattr(net, "vq_embed_dim", None) or net.latent_channels
+    if not channels == unet.in_channels == unet.out_channels:
+        raise CheckpointError(
+            f"{file} has latents of {channels} channels, but the unet takes {unet.in_channels} and predicts "
+            f"{unet.out_channels}; this converter knows models where all three agree."
+        )
+    return net, beside.get("scaling_factor", default_scale), beside.get("shift_factor") or 0.0
+
+
+def _check_known(config: Mapping[str, Any], known: Collection[str], file: str) -> None:
+    """Raises CheckpointError for fields that are not known and may change the network."""
+    unknown = [
+        name
+        for name, value in config.items()
+        if name not in known and not name.startswith("_") and value not in (None, False)
+    ]
+    if unknown:
+        raise CheckpointError(
+            f"{file} has fields that this converter does not know ({shorten(unknown)}); delete them from it if they "
+            "do not change the network."
+        )
+
+
+def _arguments(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+
+
+def to_params(
+    tensors: Mapping[str, np.ndarray], net: DiffusersUNet | ConditionalUNet | AutoencoderNet
+) -> dict[str, Any]:
     """Maps a state dict to the parameters of a network, one to one; see ``parameters.fill``."""
     return fill(net, tensors, remedy=f"Check that {CONFIG} and the weights belong together.", target=_target)
 

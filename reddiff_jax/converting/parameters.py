@@ -9,9 +9,14 @@ import numpy as np
 
 from reddiff_jax._text import shown
 from reddiff_jax.converting.errors import CheckpointError
-from reddiff_jax.nets import KernelWizard, Net, parameter_shapes
+from reddiff_jax.nets import AutoencoderNet, KernelWizard, Net, parameter_shapes
 
-_TABLES = (["label_emb"], ["class_embedding"], ["time_proj"])  # two axes, but no matrix product
+_TABLES = (
+    ["label_emb"],
+    ["class_embedding"],
+    ["time_proj"],
+    ["quantize", "embedding"],
+)  # two axes, but no matrix product
 _SHOWN = 4  # names in an error
 
 
@@ -41,7 +46,7 @@ def target(name: str, tensor: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
 
 
 def fill(
-    net: Net | KernelWizard,
+    net: Net | AutoencoderNet | KernelWizard,
     tensors: Mapping[str, np.ndarray],
     *,
     remedy: str,

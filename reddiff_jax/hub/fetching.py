@@ -25,7 +25,6 @@ from reddiff_jax._text import shown
 from reddiff_jax.cards import CARD, WEIGHTS
 from reddiff_jax.converting import diffusers
 from reddiff_jax.hub.errors import HubError, Unreachable, told
-from reddiff_jax.priors import NetPrior
 
 PREFIX = "hf:"
 _COMMIT = re.compile("[0-9a-f]{40}")
@@ -77,8 +76,8 @@ def load_prior(
     dtype: Any = jnp.float32,
     remat: bool = False,
     sharding: io.Placement | None = None,
-) -> NetPrior:
-    """Loads a prior from its folder, or from a hub.
+) -> Any:
+    """Loads a prior from its folder, or from a hub; one of latents comes with its autoencoder, as a ``Latent``.
 
     Args:
         folder: Folder written by ``save_prior``, ``reddiff-jax train`` or the converter, or the name of a bundled
@@ -91,6 +90,9 @@ def load_prior(
         remat: Recompute activations in backward passes.
         sharding: Where the arrays go, the first device if None: ``NamedSharding(mesh, PartitionSpec())`` replicates
             them, ``io.along_largest_axis(mesh, "d")`` splits them. Each device reads its own share from the disk.
+
+    Returns:
+        A ``NetPrior``, or a ``Latent`` for ``rd.latent_solver`` and ``rd.default_solver``.
 
     Raises:
         FileNotFoundError: If there is no prior in the folder.
@@ -311,17 +313,23 @@ def wanted_files(names: list[str], weights: str | None = None) -> list[str]:
     settings = [name for name in names if name.count("/") < 2 and name.endswith((".json",))][:_SMALL]
     if not any(Path(name).name == diffusers.CONFIG for name in settings):
         return []
-    by_format = {
-        kind: [name for name in names if _is_weights(name, kind) and _is_exact(name, weights)]
-        for kind in ("safetensors", "bin")
-    }
-    return sorted({*settings, *(by_format["safetensors"] or by_format["bin"])})
+    by_folder: dict[str, dict[str, list[str]]] = {}
+    for kind in ("safetensors", "bin"):
+        for name in names:
+            if _is_weights(name, kind) and _is_exact(name, weights):
+                by_folder.setdefault(name.rpartition("/")[0], {}).setdefault(kind, []).append(name)
+    chosen = [found.get("safetensors") or found["bin"] for found in by_folder.values()]
+    return sorted({*settings, *(name for each in chosen for name in each)})
 
 
 def _is_weights(name: str, kind: str) -> bool:
     folder, _, last = name.rpartition("/")
     match = diffusers.WEIGHTS_NAME.fullmatch(last) or _SHARD.fullmatch(last)
-    return folder in ("", "unet", "unet_ema") and match is not None and match["format"] == kind
+    return (
+        folder in ("", "unet", "unet_ema", *diffusers.AUTOENCODER_FOLDERS)
+        and match is not None
+        and match["format"] == kind
+    )
 
 
 def _is_exact(name: str, weights: str | None) -> bool:

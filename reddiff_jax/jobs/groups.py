@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from reddiff_jax import tasks
+from reddiff_jax.autoencoders import NetAutoencoder
 from reddiff_jax.batching import BatchSolver, OutOfMemoryError, Scalars, local_mesh, num_runs_of, steps_per_call
 from reddiff_jax.jobs.batch_sizes import find_batch_size
 from reddiff_jax.jobs.errors import attempt, brief
@@ -21,16 +22,30 @@ from reddiff_jax.jobs.results import picture_like, result_of
 from reddiff_jax.jobs.scoring import score_beside
 from reddiff_jax.jobs.units import Restored, Unit, pose, units_of
 from reddiff_jax.jobs.work import Work
+from reddiff_jax.latents import Latent
 from reddiff_jax.measurements import Measurement
-from reddiff_jax.priors import gray_prior
+from reddiff_jax.priors import Prior, gray_prior
 from reddiff_jax.problems import Problem
 from reddiff_jax.progress import describe_step
+from reddiff_jax.settings import solver_for
 from reddiff_jax.solvers import Solver
 from reddiff_jax.tiling import in_tiles
 
 
 class _UnsolvableError(Exception):
     """Pictures of this shape and these settings cannot be restored; others can."""
+
+
+def _prior_for(work: Work, in_shape: tuple[int, ...], tile: int | None) -> Prior | Latent:
+    """The job's prior for gray pictures or coloured ones, in tiles if there are to be."""
+    prior = work.prior
+    if isinstance(prior, Latent):
+        of_latents = prior.autoencoder
+        if tile is None or not isinstance(of_latents, NetAutoencoder):
+            return prior
+        return Latent(prior.prior, of_latents.replace(tile=max(tile, 4 * of_latents.stride)))  # type: ignore[attr-defined]
+    prior = gray_prior(prior) if in_shape[2] < work.channels else prior
+    return prior if tile is None else in_tiles(prior, in_shape, tile**2)
 
 
 class Group:
@@ -43,9 +58,7 @@ class Group:
     def __init__(self, work: Work, plans: Sequence[Plan]):
         self.work, self.plans, self.frame = work, plans, plans[0].frame
         tile = tile_size(self.frame.in_shape, work.options.tile)
-        prior = gray_prior(work.prior) if self.frame.in_shape[2] < work.channels else work.prior
-        prior = prior if tile is None else in_tiles(prior, self.frame.in_shape, tile**2)
-        self.solver: Solver = plans[0].settings.solver(prior)
+        self.solver: Solver = solver_for(plans[0].settings, _prior_for(work, self.frame.in_shape, tile))
         # A framed picture's operator knows the picture's size.
         self.shared = not self.frame.array_shapes and self.frame == plans[0].header
         self.num_units_of = {plan.item.name: work.options.samples * len(plan.regions) for plan in plans}

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,14 @@ from reddiff_jax.jobs.resuming import (
 from reddiff_jax.jobs.shares import Share
 from reddiff_jax.jobs.watching import Film, ScalarEvents, ScalarLog
 from reddiff_jax.jobs.work import Work
+from reddiff_jax.latents import Latent
 from reddiff_jax.priors import Prior
+from reddiff_jax.settings import FOR_LATENTS
 
 
 def restore(
     inputs: Sequence[str | Path],
-    prior: Prior,
+    prior: Prior | Latent,
     *,
     out: str | Path,
     options: Options,
@@ -64,7 +67,7 @@ def restore(
 
     Args:
         inputs: Files and folders.
-        prior: The diffusion prior.
+        prior: The diffusion prior, or one of latents.
         out: Output folder. What it holds of the same job is kept; the results of other settings are refused.
         options: How.
         prior_name: What identifies the prior, for the manifest: see ``fingerprint``.
@@ -85,6 +88,9 @@ def restore(
     options.check()
     if film < 0:
         raise JobError(f"film is {film} frames but must be at least 0.")
+    of_latents = isinstance(prior, Latent)
+    if of_latents and options.solver is None and options.tuned is None:
+        options = replace(options, solver=FOR_LATENTS)
     share = share or Share()
     out = Path(out)
     path = out / share.file(MANIFEST)
@@ -125,7 +131,7 @@ def restore(
             options,
             prior_name,
             channels,
-            estimator=NoiseEstimator(prior, channels),
+            estimator=NoiseEstimator(None if of_latents else prior, channels),
             noted=dict(manifest.entries),
         )
         looked = pool.map(partial(attempt, look), own)

@@ -20,6 +20,7 @@ from reddiff_jax.jobs.events import Event, Report
 from reddiff_jax.jobs.in_memory import is_pil, kernel_file, mask_file, picture_file
 from reddiff_jax.jobs.options import Options
 from reddiff_jax.jobs.restoring import restore as restore_files
+from reddiff_jax.latents import Latent, image_channels
 from reddiff_jax.masks import Hole
 from reddiff_jax.priors import Prior
 
@@ -43,7 +44,7 @@ def restore(
     sigma: float | None = None,
     white: float | None = None,
     page: int | None = None,
-    prior: Prior | str | Path | None = None,
+    prior: Prior | Latent | str | Path | None = None,
     channels: int | None = None,
     seed: int = 0,
     changes: Mapping[str, Any] | None = None,
@@ -113,11 +114,12 @@ def restore(
         )
         options.check()  # before a prior is loaded
         with _told(report, inputs) as tell:
-            if not isinstance(prior, Prior):
+            if not isinstance(prior, Prior | Latent):
                 tell(Event("look", _NAME, 0.0, "loading the prior"))
                 prior = load_prior(prior)
-            channels = channels or int(getattr(getattr(prior, "net", None), "in_channels", 3))
-            outcome = restore_files([path], prior, out=out, options=options, channels=channels, report=tell)
+            loaded: Any = prior
+            channels = channels or image_channels(loaded) or 3
+            outcome = restore_files([path], loaded, out=out, options=options, channels=channels, report=tell)
         if outcome.failures:
             reason = outcome.failures[0].reason.removeprefix(f"{path}: ").replace(f"{inputs}/", "")
             raise JobError(reason)
@@ -132,7 +134,7 @@ def _check_words(task: Any, hole: Any, prior: Any, changes: Any) -> None:
     if not isinstance(hole, Hole | None):
         named = hole.upper() if isinstance(hole, str) and hole.upper() in Hole.__members__ else "BLACK"
         raise ValueError(f"restore: hole is {describe(hole)} but must be None or a Hole, rd.masks.Hole.{named}.")
-    if not isinstance(prior, Prior | str | Path | None):
+    if not isinstance(prior, Prior | Latent | str | Path | None):
         raise ValueError(
             f"restore: prior is {describe(prior)} but must be a prior, such as rd.load_prior() is, or a folder's name."
         )

@@ -19,6 +19,7 @@ from reddiff_jax.jobs.events import Failure
 from reddiff_jax.jobs.finding import find_inputs
 from reddiff_jax.jobs.locking import LOCK, holding
 from reddiff_jax.jobs.outputs import prepare_folder, writing
+from reddiff_jax.latents import Latent
 from reddiff_jax.nets import ResidualUNet, UNet
 from reddiff_jax.priors import NetPrior, ToEps, from_velocity
 from reddiff_jax.schedules import Schedule
@@ -286,6 +287,8 @@ def _begin(start: UNetArchitecture | ResidualArchitecture | str | Path, to_eps: 
         net = start.build(channels, dtype)
         return NetPrior(schedule=_schedule_of(to_eps)[1], params=None, net=net, to_eps=to_eps)
     given = hub.load_prior(start, dtype=dtype)
+    if isinstance(given, Latent):
+        raise JobError(f"{start} is a prior of latents; training starts from one of pixels.")
     if given.to_eps not in training.TARGETS:
         raise JobError(f"{start} predicts a score, which cannot be trained here.")
     if given.net.in_channels != channels:  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ from reddiff_jax.jobs.manifest import Manifest
 from reddiff_jax.jobs.options import Options
 from reddiff_jax.jobs.planning import Plan
 from reddiff_jax.jobs.watching import Film, ScalarEvents, ScalarLog
+from reddiff_jax.latents import Latent
 from reddiff_jax.priors import Prior
 
 _OF_RESULTS = ("settings", "options", "outputs", "sha256", "versions")
@@ -25,7 +26,7 @@ class Work:
     """A job under way: what its groups of pictures share."""
 
     out: Path
-    prior: Prior
+    prior: Prior | Latent
     prior_name: str
     channels: int
     options: Options

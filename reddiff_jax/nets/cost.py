@@ -8,32 +8,37 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from reddiff_jax._keys import key_from
+from reddiff_jax.nets.autoencoders import AutoencoderKL, AutoencoderTiny, VQModel
 from reddiff_jax.nets.classifier import EncoderUNet
+from reddiff_jax.nets.conditional_unet import ConditionalUNet
 from reddiff_jax.nets.diffusers_unet import DiffusersUNet
 from reddiff_jax.nets.edm import DhariwalUNet, SongUNet
 from reddiff_jax.nets.kernel_wizard import KernelWizard
 from reddiff_jax.nets.residual_unet import ResidualUNet
 from reddiff_jax.nets.unet import UNet
 
-Net = UNet | EncoderUNet | DiffusersUNet | ResidualUNet | DhariwalUNet | SongUNet
+Net = UNet | EncoderUNet | DiffusersUNet | ConditionalUNet | ResidualUNet | DhariwalUNet | SongUNet
+AutoencoderNet = AutoencoderKL | AutoencoderTiny | VQModel
+_TOKENS = 77  # of CLIP's text encoder
+_Any = Net | AutoencoderNet | KernelWizard
 
 
-def parameter_shapes(net: Net | KernelWizard) -> dict[str, Any]:
+def parameter_shapes(net: _Any) -> dict[str, Any]:
     """Returns the parameters' nested dictionary with a ``jax.ShapeDtypeStruct`` for each array."""
     return jax.eval_shape(net.init, key_from(0), *_inputs(net, None))["params"]
 
 
-def parameter_count(net: Net | KernelWizard) -> int:
+def parameter_count(net: _Any) -> int:
     """Returns the number of parameters."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(parameter_shapes(net)))
 
 
-def tensor_count(net: Net | KernelWizard) -> int:
+def tensor_count(net: _Any) -> int:
     """Returns the number of parameter arrays."""
     return len(jax.tree.leaves(parameter_shapes(net)))
 
 
-def multiply_adds(net: Net | KernelWizard, size: int | None = None) -> int:
+def multiply_adds(net: _Any, size: int | None = None) -> int:
     """Returns the multiply-adds of the convolutions and matrix products of one forward pass.
 
     Padded pixels count, as in published figures (XLA's own ``cost_analysis`` leaves them out: about 1 % less).
@@ -47,7 +52,7 @@ def multiply_adds(net: Net | KernelWizard, size: int | None = None) -> int:
     return _multiply_adds(jax.make_jaxpr(net.apply)(variables, *inputs).jaxpr)
 
 
-def _inputs(net: Net | KernelWizard, size: int | None) -> tuple[jax.ShapeDtypeStruct, ...]:
+def _inputs(net: _Any, size: int | None) -> tuple[jax.ShapeDtypeStruct, ...]:
     """Shapes of the arguments of ``net``; the smallest image by default."""
     if isinstance(net, KernelWizard):
         size = size or net.stride
@@ -56,7 +61,11 @@ def _inputs(net: Net | KernelWizard, size: int | None) -> tuple[jax.ShapeDtypeSt
     if size is None:
         size = net.image_size if isinstance(net, EncoderUNet) else net.stride
     image = jax.ShapeDtypeStruct((size, size, net.in_channels), jnp.float32)
+    if isinstance(net, AutoencoderNet):
+        return (image,)
     index = jax.ShapeDtypeStruct((), jnp.int32)
+    if isinstance(net, ConditionalUNet):
+        return image, index, jax.ShapeDtypeStruct((_TOKENS, net.cross_attention_dim), jnp.float32)
     return (image, index, index) if not isinstance(net, EncoderUNet) and net.takes_label else (image, index)
 
 

@@ -1,7 +1,7 @@
 """The UNet of the diffusers package (``UNet2DModel``), for one sample."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ UP_BLOCKS = ("UpBlock2D", "AttnUpBlock2D", "ResnetUpsampleBlock2D")
 
 
 @dataclass(frozen=True)
-class _Style:
+class Style:
     """Settings that all blocks of a network share."""
 
     activation: Callable[[jax.Array], jax.Array]
@@ -37,6 +37,7 @@ class _Style:
     dtype: DTypeLike
 
     def norm(self, name: str, **options: Any) -> GroupNorm:
+        """A normalisation with the shared settings."""
         return GroupNorm(**{"num_groups": self.num_groups, "epsilon": self.epsilon, **options}, name=name)
 
 
@@ -187,8 +188,8 @@ class DiffusersUNet(nn.Module):
         h = nn.silu(style.norm("conv_norm_out")(h))
         return Conv(self.out_channels, (3, 3), padding=1, kernel_init=nn.initializers.zeros, name="conv_out")(h)
 
-    def _style(self) -> _Style:
-        return _Style(
+    def _style(self) -> Style:
+        return Style(
             activation=ACTIVATIONS[self.act_fn],
             num_groups=self.norm_num_groups,
             epsilon=self.norm_eps,
@@ -236,11 +237,11 @@ class DownBlock(nn.Module):
     head_dim: int | None
     resampling: str | None
     padding: int
-    style: _Style
+    style: Style
 
     @nn.compact
     def __call__(
-        self, h: Float[Array, "H W C"], embedding: Float[Array, "E"], deterministic: bool
+        self, h: Float[Array, "H W C"], embedding: Float[Array, "E"] | None, deterministic: bool
     ) -> tuple[Float[Array, "H2 W2 C2"], list[jax.Array]]:
         """Returns the features, and the skips for the way up."""
         outputs = []
@@ -265,11 +266,11 @@ class MidBlock(nn.Module):
     head_dim: int | None
     num_groups: int | None
     scale: float
-    style: _Style
+    style: Style
 
     @nn.compact
     def __call__(
-        self, h: Float[Array, "H W C"], embedding: Float[Array, "E"], deterministic: bool
+        self, h: Float[Array, "H W C"], embedding: Float[Array, "E"] | None, deterministic: bool
     ) -> Float[Array, "H W C"]:
         """Applies the block."""
         res = functools.partial(ResnetBlock, h.shape[-1], self.style, scale=self.scale)
@@ -287,15 +288,19 @@ class UpBlock(nn.Module):
     attends: bool
     head_dim: int | None
     resampling: str | None
-    style: _Style
+    style: Style
 
     @nn.compact
     def __call__(
-        self, h: Float[Array, "H W C"], skips: list[jax.Array], embedding: Float[Array, "E"], deterministic: bool
+        self,
+        h: Float[Array, "H W C"],
+        skips: Sequence[jax.Array | None],
+        embedding: Float[Array, "E"] | None,
+        deterministic: bool,
     ) -> Float[Array, "H2 W2 C2"]:
-        """Applies the block to the features and to the skips, in the order in which they are taken."""
+        """Applies the block to the features and to the skips, in the order in which they are taken; None is no skip."""
         for i, skip in enumerate(skips):
-            h = jnp.concatenate([h, skip], axis=-1)
+            h = h if skip is None else jnp.concatenate([h, skip], axis=-1)
             h = ResnetBlock(self.features, self.style, name=f"resnets_{i}")(h, embedding, deterministic)
             if self.attends:
                 h = Attention(self.head_dim, self.style.num_groups, self.style, name=f"attentions_{i}")(h)
@@ -307,19 +312,19 @@ class UpBlock(nn.Module):
 
 
 class ResnetBlock(nn.Module):
-    """Residual block conditioned on the timestep embedding, with optional resampling; divided by ``scale``.
+    """Residual block conditioned on the timestep embedding, if any, with optional resampling; divided by ``scale``.
 
     As ``layers.ResBlock``, with diffusers' names and options.
     """
 
     features: int
-    style: _Style
+    style: Style
     scale: float = 1
     resample: Callable[[jax.Array], jax.Array] | None = None
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "H W C"], embedding: Float[Array, "E"], deterministic: bool
+        self, x: Float[Array, "H W C"], embedding: Float[Array, "E"] | None, deterministic: bool
     ) -> Float[Array, "H2 W2 C2"]:
         """Applies the block; ``deterministic=False`` turns dropout on (needs a ``dropout`` RNG)."""
         style = self.style
@@ -329,8 +334,11 @@ class ResnetBlock(nn.Module):
             h, x = self.resample(h), self.resample(x)
         h = conv((3, 3), padding=1, name="conv1")(h)
 
-        width = 2 * self.features if style.scale_shift else self.features
-        modulation = nn.Dense(width, name="time_emb_proj")(style.activation(embedding))[None, None]  # (1, 1, width)
+        if embedding is None:
+            modulation = jnp.zeros(())
+        else:
+            width = 2 * self.features if style.scale_shift else self.features
+            modulation = nn.Dense(width, name="time_emb_proj")(style.activation(embedding))[None, None]  # (1, 1, width)
         if style.scale_shift:
             scale, shift = jnp.split(modulation, 2, axis=-1)  # (1, 1, features) each
             h = style.norm("norm2")(h) * (1 + scale) + shift
@@ -348,7 +356,7 @@ class Attention(nn.Module):
 
     head_dim: int | None
     num_groups: int | None
-    style: _Style
+    style: Style
     scale: float = 1
 
     @nn.compact

@@ -6,8 +6,10 @@ Tracing a network takes milliseconds a block, and a number in a file asks for an
 from collections.abc import Mapping
 from typing import Any
 
-from reddiff_jax._rules import Rule, list_of, number, one_of, record, whole
+from reddiff_jax._rules import Rule, either, list_of, number, one_of, record, whole
+from reddiff_jax.nets.autoencoders import DOWN_ENCODER_BLOCKS, UP_DECODER_BLOCKS
 from reddiff_jax.nets.classifier import Pool
+from reddiff_jax.nets.conditional_unet import CROSS_DOWN_BLOCKS, CROSS_UP_BLOCKS
 from reddiff_jax.nets.diffusers_unet import ACTIVATIONS, DOWN_BLOCKS, UP_BLOCKS
 
 MAX_LEVELS, MAX_LAYERS, MAX_WIDTH, MAX_BLOCKS = 10, 32, 2**13, 128
@@ -93,6 +95,52 @@ DIFFUSERS_UNET = {
     "num_class_embeds": _LABELS,
     "num_train_timesteps": whole(1, 100_000).or_null(),
 }
+CONDITIONAL_UNET = {
+    "in_channels": _CHANNELS,
+    "out_channels": _CHANNELS,
+    "center_input_sample": _BOOLEAN,
+    "freq_shift": number(0, MAX_WIDTH),
+    "flip_sin_to_cos": _BOOLEAN,
+    "down_block_types": list_of(one_of(*CROSS_DOWN_BLOCKS), 1, MAX_LEVELS),
+    "up_block_types": list_of(one_of(*CROSS_UP_BLOCKS), 1, MAX_LEVELS),
+    "block_out_channels": list_of(whole(1, MAX_WIDTH), 1, MAX_LEVELS),
+    "layers_per_block": whole(1, MAX_LAYERS),
+    "downsample_padding": one_of(0, 1),
+    "norm_num_groups": whole(1, MAX_WIDTH),
+    "norm_eps": number(1e-12, 1),
+    "cross_attention_dim": whole(1, MAX_WIDTH),
+    "attention_head_dim": either(whole(1, MAX_WIDTH), list_of(whole(1, MAX_WIDTH), 1, MAX_LEVELS)),
+    "use_linear_projection": _BOOLEAN,
+}
+_DIFFUSERS_AUTOENCODER = {
+    "in_channels": _CHANNELS,
+    "out_channels": _CHANNELS,
+    "down_block_types": list_of(one_of(*DOWN_ENCODER_BLOCKS), 1, MAX_LEVELS),
+    "up_block_types": list_of(one_of(*UP_DECODER_BLOCKS), 1, MAX_LEVELS),
+    "block_out_channels": list_of(whole(1, MAX_WIDTH), 1, MAX_LEVELS),
+    "layers_per_block": whole(1, MAX_LAYERS),
+    "act_fn": one_of(*ACTIVATIONS),
+    "latent_channels": _CHANNELS,
+    "norm_num_groups": whole(1, MAX_WIDTH),
+    "mid_block_add_attention": _BOOLEAN,
+}
+AUTOENCODER_KL = {**_DIFFUSERS_AUTOENCODER, "use_quant_conv": _BOOLEAN, "use_post_quant_conv": _BOOLEAN}
+VQ_MODEL = {
+    **_DIFFUSERS_AUTOENCODER,
+    "num_vq_embeddings": whole(1, 2**20),
+    "vq_embed_dim": _CHANNELS.or_null(),
+}
+_WIDTHS, _COUNTS = list_of(whole(1, MAX_WIDTH), 1, MAX_LEVELS), list_of(whole(1, MAX_LAYERS), 1, MAX_LEVELS)
+AUTOENCODER_TINY = {
+    "in_channels": _CHANNELS,
+    "out_channels": _CHANNELS,
+    "encoder_block_out_channels": _WIDTHS,
+    "decoder_block_out_channels": _WIDTHS,
+    "num_encoder_blocks": _COUNTS,
+    "num_decoder_blocks": _COUNTS,
+    "act_fn": one_of(*ACTIVATIONS),
+    "latent_channels": _CHANNELS,
+}
 
 
 def architecture(rules: Mapping[str, Rule]) -> Rule:
@@ -102,6 +150,8 @@ def architecture(rules: Mapping[str, Rule]) -> Rule:
 
 def num_blocks(net: Any) -> int:
     """Residual blocks of a UNet or of a classifier, on the way down, in the middle and on the way up; at most."""
+    if hasattr(net, "num_encoder_blocks"):
+        return sum(net.num_encoder_blocks) + sum(net.num_decoder_blocks)
     levels = len(next(filter(None, (getattr(net, name, None) for name in _LEVELS))))
     layers = next(getattr(net, name) for name in ("num_res_blocks", "layers_per_block") if hasattr(net, name))
     return levels * (2 * layers + 1) + 2

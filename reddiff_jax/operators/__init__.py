@@ -41,6 +41,11 @@ from reddiff_jax.operators.custom import FunctionOperator as FunctionOperator
 from reddiff_jax.operators.custom import LinearFunctionOperator as LinearFunctionOperator
 from reddiff_jax.operators.custom import linear_operator as linear_operator
 from reddiff_jax.operators.custom import operator as operator
+from reddiff_jax.operators.decoded import Decoded as Decoded
+from reddiff_jax.operators.decoded import Decoding as Decoding
+from reddiff_jax.operators.decoded import LinearDecoded as LinearDecoded
+from reddiff_jax.operators.decoded import SpectralDecoded as SpectralDecoded
+from reddiff_jax.operators.decoded import decoded as decoded
 from reddiff_jax.operators.demosaicing import X_TRANS as X_TRANS
 from reddiff_jax.operators.demosaicing import Demosaicing as Demosaicing
 from reddiff_jax.operators.demosaicing import demosaicing as demosaicing

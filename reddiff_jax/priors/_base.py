@@ -46,6 +46,8 @@ class Prior(Repr, abc.ABC):
 def check_prior(name: str, prior: Prior, argument: str = "prior") -> None:
     """Raises TypeError unless a prior came."""
     needed = "a Prior, such as rd.load_prior(); a function becomes one by rd.prior(fn, schedule)"
+    if hasattr(prior, "autoencoder"):
+        needed = "a Prior: build the solver with latent.prior, and give both to rd.latent_solver(solver, latent)"
     check_type(f"{name}: {argument}", prior, Prior, needed)
 
 

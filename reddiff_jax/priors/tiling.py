@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 
-import jax
-import jax.numpy as jnp
 from flax import struct
 
 from reddiff_jax._checks import check_whole
+from reddiff_jax._overlapping import blend_tiles
 from reddiff_jax._types import Condition, Image, Timestep
 from reddiff_jax.priors._base import Prior, check_prior
 
@@ -21,32 +20,14 @@ class TiledPrior(Prior):
 
     def eps(self, x_t: Image, t: Timestep, cond: Condition = None) -> Image:
         """Predicts the noise in ``x_t``, one tile after the other."""
-        h, w, c = x_t.shape
+        h, w, _ = x_t.shape
         size_h, size_w = min(h, self.size[0]), min(w, self.size[1])
         if (size_h, size_w) != (h, w) and isinstance(cond, Mapping) and "low_res" in cond:
             raise ValueError(
                 f"cond has low_res, which belongs to the whole picture, but {w} x {h} pixels make several tiles of "
                 f"{size_w} x {size_h}; use the prior without tiled(), or with tiles as large as the picture."
             )
-        tops, lefts = self._starts(h, size_h), self._starts(w, size_w)
-        corners = jnp.asarray([(top, left) for top in tops for left in lefts], jnp.int32)  # (N, 2)
-        window = _taper(size_h, self.overlap)[:, None, None] * _taper(size_w, self.overlap)[None, :, None]
-
-        def add(sums, corner):
-            start = (corner[0], corner[1], 0)
-            tile = jax.lax.dynamic_slice(x_t, start, (size_h, size_w, c))
-            weighted = jnp.concatenate([window * self.prior.eps(tile, t, cond), window], axis=-1)
-            old = jax.lax.dynamic_slice(sums, start, weighted.shape)
-            return jax.lax.dynamic_update_slice(sums, old + weighted, start), None
-
-        sums, _ = jax.lax.scan(add, jnp.zeros((h, w, c + 1), x_t.dtype), corners)
-        return sums[..., :c] / sums[..., c:]
-
-    def _starts(self, length: int, size: int) -> list[int]:
-        if length <= size:
-            return [0]
-        count = -(-(length - self.overlap) // (size - self.overlap))
-        return [round(i * (length - size) / (count - 1)) for i in range(count)]
+        return blend_tiles(lambda tile: self.prior.eps(tile, t, cond), x_t, self.size, self.overlap)
 
 
 def tiled(prior: Prior, size: int | tuple[int, int] = 256, overlap: int = 64) -> Prior:
@@ -68,8 +49,3 @@ def tiled(prior: Prior, size: int | tuple[int, int] = 256, overlap: int = 64) ->
     if not 0 <= overlap < min(sides):
         raise ValueError(f"overlap is {overlap} but must be at least 0 and below size={size}.")
     return TiledPrior(schedule=prior.schedule, prior=prior, size=sides, overlap=overlap)
-
-
-def _taper(size: int, overlap: int) -> jax.Array:
-    distance = jnp.minimum(jnp.arange(size), jnp.arange(size)[::-1]) + 1.0
-    return jnp.minimum(distance / (overlap + 1), 1.0)

@@ -29,6 +29,8 @@ from reddiff_jax.settings.file import SettingsFileError as SettingsFileError
 from reddiff_jax.settings.file import read_settings as read_settings
 from reddiff_jax.settings.kinds import Kind as Kind
 from reddiff_jax.settings.kinds import kind_of as kind_of
+from reddiff_jax.settings.latents import FOR_LATENTS as FOR_LATENTS
+from reddiff_jax.settings.latents import solver_for as solver_for
 from reddiff_jax.settings.noise_aware import NoiseAwareSettings as NoiseAwareSettings
 from reddiff_jax.settings.red import RedSettings as RedSettings
 from reddiff_jax.settings.reddiff import ReddiffSettings as ReddiffSettings

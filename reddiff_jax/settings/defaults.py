@@ -5,11 +5,13 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 
 from reddiff_jax._checks import check_type, numbers
+from reddiff_jax.latents import Latent
 from reddiff_jax.noise import Gaussian
 from reddiff_jax.priors import Prior, check_prior
 from reddiff_jax.problems import Problem, likelihood
 from reddiff_jax.settings.base import Rows, Settings, interpolate
 from reddiff_jax.settings.kinds import Kind, kind_of
+from reddiff_jax.settings.latents import FOR_LATENTS, solver_for
 from reddiff_jax.settings.noise_aware import NoiseAwareSettings
 from reddiff_jax.settings.red import RedSettings
 from reddiff_jax.settings.reddiff import ReddiffSettings
@@ -174,7 +176,7 @@ def noise_level(problem: Problem) -> float:
     return _HIDDEN if sigmas is None else float(f"{sigmas.mean(dtype=float):.7g}")
 
 
-def default_solver(prior: Prior, problem: Problem, *, sample: bool = False) -> Solver:
+def default_solver(prior: Prior | Latent, problem: Problem, *, sample: bool = False) -> Solver:
     """The solver that restores such measurements best, with tuned settings: what ``reddiff-jax restore`` uses.
 
     It looks at the operator's type, for masks at whether pixels or holes are missing, and at the noise:
@@ -183,11 +185,12 @@ def default_solver(prior: Prior, problem: Problem, *, sample: bool = False) -> S
     - Gaussian noise: noise-aware RED-diff, the mean of short runs; for phase retrieval RED-diff with settings for it.
     - Other noise: RED-diff with ``data_term=rd.likelihood`` and its settings for that operator, at the noise level
       ``sqrt(noise.variance(y))``.
+    - A latent prior: noise-aware RED-diff, for denoising, too, which solves for the measurement in pixels.
     - An operator of your own: the same solvers with their own defaults, from the gray image if it has no ``pinv``; with
       Gauss-Newton steps if it is not linear.
 
     Args:
-        prior: Diffusion prior.
+        prior: Diffusion prior, or a ``Latent``.
         problem: The problem, or a batch of them under ``jax.vmap``, which has one solver: masks count together, and so
             does the mean of the noise levels. Where ``jit`` hides numbers, masks are taken for holes and the noise
             level for 0.05; build the solver outside where that is not so.
@@ -196,19 +199,21 @@ def default_solver(prior: Prior, problem: Problem, *, sample: bool = False) -> S
     Raises:
         TypeError: If ``sample`` and the noise is not Gaussian.
     """
-    check_prior("default_solver", prior)
+    if not isinstance(prior, Latent):
+        check_prior("default_solver", prior)
     check_type("default_solver: problem", problem, Problem, "a Problem; the order is default_solver(prior, problem)")
-    settings = default_settings(problem)
+    gaussian = isinstance(problem.noise, Gaussian)
+    settings = default_settings(problem, FOR_LATENTS if isinstance(prior, Latent) and gaussian else None)
     if sample:
-        if not isinstance(problem.noise, Gaussian):
+        if not gaussian:
             raise TypeError(
                 f"default_solver with sample=True needs Gaussian noise; the problem has "
                 f"{type(problem.noise).__name__}. Use rd.daps or rd.dps."
             )
         settings = settings.drawing().fitted(problem.operator)
-    if isinstance(settings, ReddiffSettings) and not isinstance(problem.noise, Gaussian):
-        return settings.solver(prior, data_term=likelihood)
-    return settings.solver(prior)
+    if isinstance(settings, ReddiffSettings) and not gaussian:
+        return solver_for(settings, prior, data_term=likelihood)
+    return solver_for(settings, prior)
 
 
 def check_serves(settings: Settings, problem: Problem) -> None:

@@ -25,6 +25,8 @@ from reddiff_jax.solvers._levels import Scene as Scene
 from reddiff_jax.solvers._levels import ascending as ascending
 from reddiff_jax.solvers._levels import descending as descending
 from reddiff_jax.solvers._levels import random as random
+from reddiff_jax.solvers._pixel_step import PixelStep as PixelStep
+from reddiff_jax.solvers._pixel_step import pixel_step as pixel_step
 from reddiff_jax.solvers._reductions import BatchMean as BatchMean
 from reddiff_jax.solvers._reductions import pixel_units as pixel_units
 from reddiff_jax.solvers._reductions import total as total
@@ -59,6 +61,9 @@ from reddiff_jax.solvers.diffpir import DiffPIR as DiffPIR
 from reddiff_jax.solvers.diffpir import diffpir as diffpir
 from reddiff_jax.solvers.dps import DPS as DPS
 from reddiff_jax.solvers.dps import dps as dps
+from reddiff_jax.solvers.latent_solver import LatentSolver as LatentSolver
+from reddiff_jax.solvers.latent_solver import LatentState as LatentState
+from reddiff_jax.solvers.latent_solver import latent_solver as latent_solver
 from reddiff_jax.solvers.mcg import MCG as MCG
 from reddiff_jax.solvers.mcg import mcg as mcg
 from reddiff_jax.solvers.mmps import MMPS as MMPS
@@ -107,12 +112,14 @@ __all__ = [
     "diffpir",
     "dps",
     "langevin_step",
+    "latent_solver",
     "mcg",
     "mmps",
     "noise_aware",
     "optax_step",
     "perturb_and_optimise",
     "pigdm",
+    "pixel_step",
     "proximal_step",
     "red",
     "reddiff",

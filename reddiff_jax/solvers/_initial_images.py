@@ -11,7 +11,7 @@ from reddiff_jax._checks import check_callable
 from reddiff_jax._conjugate_gradients import conjugate_gradients
 from reddiff_jax._types import Image, Key
 from reddiff_jax.noise import Gaussian
-from reddiff_jax.operators import EachSlice, LinearOperator, SaturatingOperator
+from reddiff_jax.operators import Decoding, EachSlice, LinearOperator, SaturatingOperator
 from reddiff_jax.problems import Problem
 from reddiff_jax.solvers._proximal import check_linear, saturation_margin
 
@@ -77,6 +77,8 @@ def init_smooth(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Arr
     Raises:
         TypeError: If the operator is not linear.
     """
+    if isinstance(problem.operator, Decoding):
+        return _of_picture(init_smooth, key, problem, alpha_t, sigma_t)
     operator = check_linear("init_smooth", problem, "Use init_pinv.")
     if isinstance(operator, EachSlice):
         keys = jax.random.split(key, operator.in_shape[0])
@@ -104,6 +106,8 @@ def init_middle(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Arr
         TypeError: If the operator is no SaturatingOperator.
     """
     operator = problem.operator
+    if isinstance(operator, Decoding):
+        return _of_picture(init_middle, key, problem, alpha_t, sigma_t)
     if not isinstance(operator, SaturatingOperator):
         raise TypeError(
             f"init_middle needs a SaturatingOperator; {type(operator).__name__} cuts nothing off. Use init_pinv."
@@ -114,11 +118,21 @@ def init_middle(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Arr
 def init_by_operator(key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Array) -> Image:
     """Starts from ``init_smooth`` for linear operators, ``init_middle`` for saturating ones, or else ``init_pinv``."""
     operator, init = problem.operator, init_pinv
+    if isinstance(operator, Decoding):
+        return _of_picture(init_by_operator, key, problem, alpha_t, sigma_t)
     if isinstance(operator, LinearOperator):
         init = init_smooth
     elif isinstance(operator, SaturatingOperator):
         init = init_middle
     return init(key, problem, alpha_t, sigma_t)
+
+
+def _of_picture(init: Init, key: Key, problem: Problem, alpha_t: jax.Array, sigma_t: jax.Array) -> jax.Array:
+    """The latent of the picture from which the problem in pixels would start."""
+    operator = problem.operator
+    assert isinstance(operator, Decoding)
+    pixels = Problem(problem.y, operator.operator, problem.noise)
+    return operator.encode(init(key, pixels, alpha_t, sigma_t))
 
 
 def _smoothest(problem: Problem, x: Image, smooth: Float[Array, "H W 1"], mean: jax.Array, num_cg: int) -> Image:

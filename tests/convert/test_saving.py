@@ -107,3 +107,50 @@ def test_what_has_no_counterpart_is_an_error_and_leaves_no_folder(tmp_path):
 def test_a_folder_that_exists_is_left_alone(tmp_path):
     with pytest.raises(FileExistsError, match="exists already; choose another folder"):
         rd.save_safetensors(prior_of(RESIDUAL), tmp_path)
+
+
+@pytest.mark.oracle
+def test_azula_opens_what_is_written(adm, tmp_path):
+    torch, official = pytest.importorskip("torch"), pytest.importorskip("safetensors.torch")
+    from azula.plugins.adm import make_model
+
+    prior = prior_of(ADM.clone(out_channels=6))
+    rd.save_safetensors(prior, tmp_path / "out")
+    denoiser = make_model(
+        image_size=16,
+        num_channels=32,
+        channel_mult=(1, 2),
+        attention_resolutions=(8,),
+        num_res_blocks=1,
+        num_head_channels=16,
+        use_scale_shift_norm=True,
+        resblock_updown=True,
+    )
+    # azula's own load_model knows the published files by name.
+    denoiser.backbone.load_state_dict(official.load_file(tmp_path / "out" / "model.safetensors"))
+    x_t = np.random.default_rng(1).normal(size=(16, 16, 3)).astype(np.float32)
+    with torch.no_grad():
+        output = denoiser.eval().backbone(torch.from_numpy(x_t).movedim(-1, 0)[None], torch.tensor([17]))
+    # float32: 6e-8 a rounding, times the gain of some ten layers in a row
+    np.testing.assert_allclose(prior.eps(jnp.asarray(x_t), 17), output[0, :3].movedim(0, -1).numpy(), atol=1e-4)
+
+
+@pytest.mark.oracle
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of diffusers' pipelines
+def test_deepinv_opens_a_pipeline_of_what_is_written(tmp_path):
+    torch, diffusers, deepinv = pytest.importorskip("torch"), oracles.diffusers(), oracles.deepinv()
+    prior = prior_of(DIFFUSERS)
+    rd.save_safetensors(prior, tmp_path / "out")
+    model = diffusers.UNet2DModel.from_pretrained(tmp_path / "out")
+    scheduler = diffusers.DDPMScheduler.from_pretrained(tmp_path / "out")
+    diffusers.DDPMPipeline(unet=model, scheduler=scheduler).save_pretrained(tmp_path / "pipeline")
+    denoiser = deepinv.models.DiffusersDenoiserWrapper(mode_id=str(tmp_path / "pipeline"), clip_output=False)
+    # A level of the schedule, in deepinv's pixels in [0, 1].
+    t, x = 300, np.random.default_rng(1).uniform(size=(16, 16, 3)).astype(np.float32)
+    alpha_t, sigma_t = (float(each) for each in prior.schedule(t))
+    with torch.no_grad():
+        theirs = denoiser(torch.from_numpy(x).movedim(-1, 0)[None], sigma=sigma_t / alpha_t / 2)[0]
+    ours = prior.denoise(alpha_t * jnp.asarray(2 * x - 1), t) / 2 + 0.5
+    # Its timestep is the nearest of its own float32 table.
+    np.testing.assert_allclose(ours, theirs.movedim(0, -1).numpy(), atol=2e-3)

@@ -227,8 +227,8 @@ def test_a_repository_without_a_prior_lists_what_it_has(server, tmp_path):
 
 def test_what_cannot_be_converted_is_said_of_the_hubs_name(server, folder):
     repository = server.add("me/tiny", folder)
-    repository.files["config.json"] = json.dumps({**CONFIG, "_class_name": "UNet2DConditionModel"}).encode()
-    with pytest.raises(hub.HubError, match=r"^hf:me/tiny: config\.json is of .UNet2DConditionModel.; only UNet2DModel"):
+    repository.files["config.json"] = json.dumps({**CONFIG, "_class_name": "UNet1DModel"}).encode()
+    with pytest.raises(hub.HubError, match=r"^hf:me/tiny: config\.json is of .UNet1DModel.; only UNet2DModel"):
         rd.load_prior("hf:me/tiny")
 
 
