@@ -17,6 +17,8 @@ from reddiff_jax import weightings as weightings
 from reddiff_jax._tree import stack as stack
 from reddiff_jax.batching import run_many as run_many
 from reddiff_jax.batching import run_with_progress as run_with_progress
+from reddiff_jax.blurs import BlurKind as BlurKind
+from reddiff_jax.blurs import estimate_blur as estimate_blur
 from reddiff_jax.converting.saving import save_safetensors as save_safetensors
 from reddiff_jax.estimating import estimate_jpeg_sigma as estimate_jpeg_sigma
 from reddiff_jax.estimating import estimate_sigma as estimate_sigma
