@@ -31,6 +31,7 @@ LEAST_SIDE = _SIDES[-1]
 """Of a picture whose blur can be found."""
 
 _LOWEST = 2.5  # periods in a window, below which its own spectrum leaks
+_AXES = 1.5  # periods, up to which what is upright or level, as a mast, would look like a long motion
 _UPDATES = 60
 _LARGEST = 49  # side of a kernel
 _MOST = 1024  # rows and columns, in the middle of a large picture, which are looked at
@@ -129,9 +130,13 @@ def estimate_blur(
 
 def _of_kind(kind: BlurKind, power: np.ndarray, side: int, sigma: float | None) -> tuple[float, Blur]:
     """The likeliest blur of a kind, with the mean negative log-likelihood of a frequency."""
-    grid = _grid(kind)
-    costs = _costs(power, _spectra(kind, side), side, sigma)
-    best = grid[int(np.argmin(costs))]
+    # The axes say much of a width; but a mast is no motion.
+    axes = kind is not BlurKind.MOTION
+
+    def costs_of(blurs: np.ndarray, axes: bool) -> np.ndarray:
+        return _costs(power, np.asarray(_powers(kind, side)(jnp.asarray(blurs))), side, sigma, axes=axes)
+
+    best = _grid(kind)[int(np.argmin(_costs(power, _spectra(kind, side), side, sigma, axes=axes)))]
     # Between its neighbours on the grid.
     low, high, num = _PIXELS[kind]
     ratio = (high / low) ** (1 / (num - 1))
@@ -141,9 +146,9 @@ def _of_kind(kind: BlurKind, power: np.ndarray, side: int, sigma: float | None) 
         [(best[0] * ratio**i, best[1] + spread * j) for i in steps for j in (steps if spread else (0.0,))]
     )
     fine[:, 0] = fine[:, 0].clip(low, high)
-    costs = _costs(power, np.asarray(_powers(kind, side)(jnp.asarray(fine))), side, sigma)
-    pixels, angle = fine[int(np.argmin(costs))]
-    return float(costs.min()), Blur(kind, float(pixels), float(angle) % math.pi)
+    pixels, angle = fine[int(np.argmin(costs_of(fine, axes)))]
+    cost = costs_of(np.asarray([(pixels, angle)]), False)[0]
+    return float(cost), Blur(kind, float(pixels), float(angle) % math.pi)
 
 
 def _periodogram(y: np.ndarray, side: int) -> tuple[np.ndarray, int]:
@@ -172,10 +177,16 @@ def _frequencies(side: int) -> np.ndarray:
     return side * np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :])
 
 
-def _costs(power: np.ndarray, spectra: np.ndarray, side: int, sigma: float | None) -> np.ndarray:
-    """Mean over the frequencies of ``log P + I / P`` at the likeliest a and s, for each of the blurs (N, F, G)."""
+def _costs(power: np.ndarray, spectra: np.ndarray, side: int, sigma: float | None, *, axes: bool) -> np.ndarray:
+    """Mean over the frequencies of ``log P + I / P`` at the likeliest a and s, for each of the blurs (N, F, G).
+
+    The frequencies of what is upright or level count with ``axes`` only.
+    """
     frequency = _frequencies(side)
+    rows, columns = side * np.abs(np.fft.fftfreq(side)), side * np.fft.rfftfreq(side)
     used = frequency > _LOWEST
+    if not axes:
+        used &= (rows > _AXES)[:, None] & (columns > _AXES)[None, :]
     power = power[used]  # (M,)
     shape = spectra[:, used]  # (N, M)
     high = frequency[used] > 0.9 * side / 2
