@@ -100,10 +100,10 @@ def measured(blur: Blur, sigma: float, photos: list[np.ndarray], num_restored: i
         restored[name] = run(keys, rd.default_solver(prior, problems[0]), rd.stack(problems))
     lucy = [max(psnr(each, x) for each in richardson_lucy(y)) for y, x in zip(ys, photos, strict=True)]
     return row | {
-        "blurred": float(np.mean([psnr(y, x) for y, x in zip(ys, photos, strict=True)])),
-        "Richardson-Lucy": float(np.mean(lucy)),
+        "PSNR, blurred": float(np.mean([psnr(y, x) for y, x in zip(ys, photos, strict=True)])),
+        "PSNR, Richardson-Lucy": float(np.mean(lucy)),
         **{
-            name: float(np.mean([psnr(each, x) for each, x in zip(xs, photos, strict=True)]))
+            f"PSNR, {name}": float(np.mean([psnr(each, x) for each, x in zip(xs, photos, strict=True)]))
             for name, xs in restored.items()
         },
     }
