@@ -2,7 +2,7 @@
 
     python -m benchmarks.latent DATA [--updates 20000] [--out FOLDER] [--tiny]
 
-DATA is a folder of pictures, such as benchmarks/photo64_data.py fills. The autoencoder (``nets.AutoencoderKL``, 64
+DATA is a folder of pictures, such as benchmarks/photo_data.py fills. The autoencoder (``nets.AutoencoderKL``, 64
 pixels to 16 latents a side) is trained on squared errors with a little noise on the latents; then the prior
 (``nets.DiffusersUNet``, which predicts v) on its latents, scaled to unit variance. FOLDER/prior is what
 ``reddiff-jax restore --prior`` takes. Rows are PSNR of held-out photos: of the autoencoder by itself, which bounds what

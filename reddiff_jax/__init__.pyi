@@ -20,6 +20,8 @@ from reddiff_jax.autoencoders import linear_autoencoder as linear_autoencoder
 from reddiff_jax.autoencoders import net_autoencoder as net_autoencoder
 from reddiff_jax.batching import run_many as run_many
 from reddiff_jax.batching import run_with_progress as run_with_progress
+from reddiff_jax.blurs import BlurKind as BlurKind
+from reddiff_jax.blurs import estimate_blur as estimate_blur
 from reddiff_jax.converting.saving import save_safetensors as save_safetensors
 from reddiff_jax.estimating import estimate_jpeg_sigma as estimate_jpeg_sigma
 from reddiff_jax.estimating import estimate_sigma as estimate_sigma

@@ -1,6 +1,6 @@
 """Batches of structs: stacking the pytrees of single images, and taking them apart."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
@@ -87,3 +87,44 @@ def _difference(a: Any, b: Any, where: str = "") -> str:
             elif jax.tree.structure(left) != jax.tree.structure(right):
                 return _difference(left, right, name)
     return f"{where or 'it'} has structure {jax.tree.structure(b)}, not {jax.tree.structure(a)}"
+
+
+def chosen(name: str, tree: Any, over: Callable[[Any], Any]) -> Any:
+    """What ``over`` picks of a pytree: ``over(tree)``.
+
+    Raises:
+        ValueError: If that is not arrays of the tree itself, unchanged.
+    """
+    leaves = jax.tree.leaves(tree)
+    return jax.tree.map(lambda place: leaves[place], _places(name, tree, over))
+
+
+def replaced(tree: Tree, over: Callable[[Tree], Any], values: Any) -> Tree:
+    """The pytree with other values in the places that ``over`` picks."""
+    leaves, structure = jax.tree.flatten(tree)
+    for place, value in zip(jax.tree.leaves(_places("over", tree, over)), jax.tree.leaves(values), strict=True):
+        leaves[place] = value
+    return structure.unflatten(leaves)
+
+
+class _Place(int):
+    """The number of a leaf; a number of a user's own is none."""
+
+
+def _places(name: str, tree: Any, over: Callable[[Any], Any]) -> Any:
+    """The numbers of the leaves that ``over`` picks."""
+    leaves, structure = jax.tree.flatten(tree)
+    try:
+        places = over(structure.unflatten([_Place(i) for i in range(len(leaves))]))
+    except Exception as error:
+        raise ValueError(
+            f"{name}: over raises {type(error).__name__}, but must pick arrays as they are in the problem, such as "
+            "lambda problem: problem.operator.params."
+        ) from error
+    found = jax.tree.leaves(places)
+    if not found or not all(isinstance(place, _Place) for place in found) or len(set(found)) < len(found):
+        raise ValueError(
+            f"{name}: over picks {'nothing' if not found else 'what is no array of the problem'}, but must pick arrays "
+            "as they are in the problem, each once, such as lambda problem: problem.operator.params."
+        )
+    return places

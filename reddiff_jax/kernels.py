@@ -145,3 +145,19 @@ def _smooth_noise(key: PRNGKeyArray, time: Float[Array, "N"]) -> Float[Array, "N
     phase = jax.random.uniform(key_phase, (_NUM_HARMONICS,), maxval=2 * jnp.pi)
     waves = jnp.cos(jnp.pi * order[:, None] * time[None, :] + phase[:, None])  # (harmonics, N)
     return jnp.sum(amplitude[:, None] * waves, axis=0)
+
+
+def simplex(kernel: Float[Array, "kh kw"]) -> Float[Array, "kh kw"]:
+    """The nearest kernel without negative weights whose sum is 1: ``max(k - tau, 0)`` with the tau that makes it so.
+
+    Args:
+        kernel: Of any shape, real.
+
+    Source:
+        Held, Wolfe & Crowder 1974 (Mathematical Programming 6).
+    """
+    flat = jnp.sort(kernel.ravel())[::-1]
+    # The mean excess of the k largest weights over 1 / k; those above their own excess stay.
+    excess = (jnp.cumsum(flat) - 1) / jnp.arange(1, flat.size + 1)
+    tau = excess[jnp.sum(flat > excess) - 1]
+    return jnp.maximum(kernel - tau, 0.0)

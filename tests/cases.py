@@ -363,6 +363,10 @@ def _unsquashed(x):
     return jnp.arctanh(jnp.clip(x / 2, -0.99, 0.99))
 
 
+def _noise_level(problem: Any) -> jax.Array:
+    return jax.tree.leaves(problem.noise)[0]  # every problem has it, and no residual depends on it
+
+
 @dataclasses.dataclass(frozen=True)
 class SolverCase:
     """One solver to be tested against the laws.
@@ -513,6 +517,14 @@ SOLVERS = [
         "averaged",
         lambda prior: rd.averaged(rd.reddiff(prior, num_steps=6), 2),
         needs_pinv=True,
+        walks_timesteps=False,
+    ),
+    SolverCase(
+        "blind",
+        "blind",
+        lambda prior: rd.blind(rd.noise_aware(prior, num_steps=6), _noise_level),
+        needs_gaussian=True,
+        noise_named_by="noise_aware",
         walks_timesteps=False,
     ),
     SolverCase(

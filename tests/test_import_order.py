@@ -36,7 +36,7 @@ ORDER = [
     {"operators"},
     {"_ranges"},
     {"priors", "problems", "panels"},
-    {"guidance", "latents", "cards", "estimating", "tiling", "scans", "volumes"},
+    {"guidance", "latents", "cards", "estimating", "blurs", "tiling", "scans", "volumes"},
     {"solvers"},
     {"running", "io", "parametrising", "repulsion"},
     {"converting", "exporting", "diagnostics", "progress"},

@@ -94,3 +94,20 @@ def test_kernels_of_a_batch_have_a_blur_each():
 def test_a_blur_without_extent_is_refused(wrong):
     with pytest.raises(ValueError, match=r"must be finite and above 0\. For no blur use rd.denoising"):
         wrong()
+
+
+def test_the_simplex_projection_is_the_nearest_kernel():
+    kernel = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    found = np.asarray(rd.kernels.simplex(jnp.asarray(kernel)))
+    assert (found >= 0).all()
+    np.testing.assert_allclose(found.sum(), 1, rtol=1e-5)
+    # Optimality: kernel - found is the same number where found is positive, and less where it is zero.
+    excess = kernel - found
+    tau = excess[found > 0].mean()
+    np.testing.assert_allclose(excess[found > 0], tau, atol=1e-6)
+    assert (excess[found == 0] <= tau + 1e-6).all()
+
+
+def test_a_kernel_is_its_own_projection():
+    kernel = rd.kernels.gaussian(5, 1.0)
+    np.testing.assert_allclose(rd.kernels.simplex(kernel), kernel, atol=1e-6)

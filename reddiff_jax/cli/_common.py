@@ -38,7 +38,8 @@ KernelOption = Annotated[
     typer.Option(
         "--kernel",
         help="Blur kernel: a picture or .npy; a folder with one a picture; or gaussian:2.5 (standard deviation), "
-        "defocus:4 (radius), motion:15@30 (length, degrees anticlockwise from the horizontal), in pixels.",
+        "defocus:4 (radius), motion:15@30 (length, degrees anticlockwise from the horizontal), in pixels. To restore, "
+        "deblur finds one of these from the picture if nothing is said.",
     ),
 ]
 

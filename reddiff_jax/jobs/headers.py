@@ -6,6 +6,7 @@ from pathlib import Path
 from reddiff_jax import measurements, pictures, tasks
 from reddiff_jax.jobs.errors import JobError
 from reddiff_jax.jobs.finding import Item
+from reddiff_jax.jobs.found_kernels import kernel_of
 from reddiff_jax.jobs.inputs import needs_own_mask, own_kernel
 from reddiff_jax.jobs.options import Options
 from reddiff_jax.measurements import Header
@@ -79,11 +80,9 @@ def _header_of_picture(options: Options, channels: int, item: Item, form: Form) 
             )
         shapes = (("mask", in_shape),)
     elif task.needs == "kernel":
-        if options.kernel is None:
-            raise JobError(
-                f"{options.task} needs the blur's kernel: --kernel FILE (a picture or .npy) or {tasks.FORMS}."
-            )
-        shapes = (("kernel", own_kernel(options.kernel, item.stem).shape),)
+        kernel = kernel_of(options, item)
+        assert kernel is not None
+        shapes = (("kernel", own_kernel(kernel, item.stem).shape),)
     return Header(options.task, 0.0, y_shape, in_shape, shapes)
 
 

@@ -15,6 +15,7 @@ from reddiff_jax._npz import open_npz, read_npy
 from reddiff_jax._text import shown
 from reddiff_jax.jobs.errors import JobError, brief
 from reddiff_jax.jobs.finding import Item
+from reddiff_jax.jobs.found_kernels import kernel_of
 from reddiff_jax.jobs.options import Options
 from reddiff_jax.masks.holes import PAINT, SAID, Hole, are_scattered
 from reddiff_jax.measurements import Header
@@ -241,7 +242,7 @@ def arrays_of(options: Options, item: Item, header: Header) -> tuple[Arrays, Own
     if item.path.suffix == measurements.SUFFIX:
         return (measurements.read_measurement(item.path).arrays if task.needs == "mask" else {}), None
     arrays, own = own_arrays(
-        options.mask, options.kernel, header.in_shape, item.stem, hole=options.hole, growth=options.grow
+        options.mask, kernel_of(options, item), header.in_shape, item.stem, hole=options.hole, growth=options.grow
     )
     if task.needs is None or arrays:
         return arrays, own
@@ -260,7 +261,7 @@ def needs_own_mask(task: Task) -> bool:
 def digests_of(options: Options, item: Item) -> dict[str, str]:
     """A digest of each file that a picture is restored from, or of the words that describe its kernel."""
     contents = {"picture": item.path.read_bytes()}
-    for name, given in (("mask", options.mask), ("kernel", options.kernel)):
+    for name, given in (("mask", options.mask), ("kernel", kernel_of(options, item))):
         if given is not None:
             in_words = name == "kernel" and tasks.is_in_words(str(given))
             contents[name] = str(given).encode() if in_words else own_file(Path(given), item.stem, name).read_bytes()

@@ -15,6 +15,7 @@ from reddiff_jax import measurements, pictures, tasks
 from reddiff_jax.jobs.borders import Border, border_of
 from reddiff_jax.jobs.errors import JobError
 from reddiff_jax.jobs.finding import Item
+from reddiff_jax.jobs.found_kernels import said_of_kernel
 from reddiff_jax.jobs.framing import frame_header, framed
 from reddiff_jax.jobs.headers import form_of, header_of
 from reddiff_jax.jobs.inputs import arrays_of, digests_of
@@ -154,13 +155,15 @@ def make_plan(
         asked={**options.asked(), "prior": prior_name},
         outputs=output_names(item.name, options.samples, bits),
         form=form,
-        said=_said_of_kernel(options, header) if own_mask is None else own_mask.said,
+        said=_said_of_kernel(options, item, header) if own_mask is None else own_mask.said,
     )
 
 
-def _said_of_kernel(options: Options, header: Header) -> str:
-    """The size of a kernel from a file, which shows one that was not meant."""
-    if options.kernel is None or tasks.is_in_words(str(options.kernel)):
+def _said_of_kernel(options: Options, item: Item, header: Header) -> str:
+    """The kernel that was found; or the size of one from a file, which shows one that was not meant."""
+    if options.kernel is None:
+        return said_of_kernel(options, item)
+    if tasks.is_in_words(str(options.kernel)):
         return ""
     h, w = dict(header.array_shapes)["kernel"]
     return f"{options.kernel}: a kernel of {w} x {h} pixels"

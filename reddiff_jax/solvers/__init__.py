@@ -47,6 +47,9 @@ from reddiff_jax.solvers._weights import Weight as Weight
 from reddiff_jax.solvers.averaged import Averaged as Averaged
 from reddiff_jax.solvers.averaged import AveragedState as AveragedState
 from reddiff_jax.solvers.averaged import averaged as averaged
+from reddiff_jax.solvers.blind import Blind as Blind
+from reddiff_jax.solvers.blind import BlindState as BlindState
+from reddiff_jax.solvers.blind import blind as blind
 from reddiff_jax.solvers.daps import DAPS as DAPS
 from reddiff_jax.solvers.daps import daps as daps
 from reddiff_jax.solvers.daps import daps_curvature as daps_curvature
@@ -105,6 +108,7 @@ from reddiff_jax.solvers.tweedie import tweedie as tweedie
 __all__ = [
     "Solver",
     "averaged",
+    "blind",
     "daps",
     "ddim",
     "ddnm",

@@ -103,7 +103,7 @@ def _deblur(help: str, build: Callable[[Shape], Operator], kernel: Callable[[], 
     return Task(help, lambda shape, arrays: build(shape), kernel=own)
 
 
-def _deblur_by_kernel(help: str, blur: Callable[..., Operator]) -> Task:
+def _deblur_by_kernel(help: str, blur: Callable[..., Operator], *, finds: bool = False) -> Task:
     """A blur whose kernel belongs to the picture; stored, it sums to 1 but for rounding."""
     blur = partial(blur, normalize=True)
     return Task(
@@ -113,6 +113,7 @@ def _deblur_by_kernel(help: str, blur: Callable[..., Operator]) -> Task:
         draw=_motion,
         drawn_from_key=True,
         kernel=lambda arrays: arrays["kernel"],
+        finds_kernel=finds,
         blur=blur,
     )
 
@@ -261,7 +262,9 @@ TASKS: dict[str, Task] = {
     "inpaint_center": _CENTER,
     **{f"sr{factor}": _super_resolution(factor) for factor in (2, 4, 8)},
     **{f"bicubic{factor}": _bicubic(factor) for factor in (2, 4, 8)},
-    "deblur": _deblur_by_kernel(f"undo a blur of a known kernel: a file, or {FORMS}", ops.blur),
+    "deblur": _deblur_by_kernel(
+        f"undo a blur: a kernel's file, {FORMS}, or what the picture looks like", ops.blur, finds=True
+    ),
     "deblur_gauss61": _deblur("undo a Gaussian blur of 3 pixels (61 taps)", ops.gaussian_blur, kernels.gaussian),
     "deblur_uniform": _deblur("undo a 9 x 9 box blur", ops.uniform_blur, _box_kernel),
     "deblur_motion": _deblur_by_kernel("undo a known camera shake (its kernel, drawn or your own)", ops.blur),

@@ -38,6 +38,7 @@ class Task:
         is_picture: Whether the measurement is itself a picture, which can be given as a picture file.
         luminance: Whether one channel is measured: of a colour picture its luminance, which is then the result, too.
         kernel: Arrays -> the kernel (kh, kw) of a blur that is the same everywhere; None for other tasks.
+        finds_kernel: Whether a kernel that was not given is found from the picture.
         blur: (kernel, shape of the picture, boundary=...) -> operator, for tasks with a kernel.
         local: Whether entry (i, j) of the measurement depends on the ``factor x factor`` pixels of that place alone, so
             that the measurement is one of a larger picture's part, too.
@@ -55,6 +56,7 @@ class Task:
     is_picture: bool = True
     luminance: bool = False
     kernel: Callable[[Arrays], Any] | None = None
+    finds_kernel: bool = False
     blur: Callable[..., Operator] = ops.blur
     local: bool = False
     mosaic: bool = False

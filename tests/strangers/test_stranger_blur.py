@@ -115,9 +115,27 @@ def test_other_words_are_refused_with_those_that_there_are(text, said):
     assert "\n" not in str(error.value)
 
 
-def test_deblurring_without_a_kernel_asks_for_one(picture):
-    with pytest.raises(jobs.JobError, match=r"deblur needs the blur's kernel: --kernel FILE .* or gaussian:SIGMA"):
-        plan_of(picture, task="deblur")
+def test_deblurring_without_a_kernel_finds_one_and_says_it(picture):
+    plan = plan_of(picture, task="deblur")
+    found = re.fullmatch(rf"{re.escape(str(picture))}: the blur looks like (\S+); give another by --kernel", plan.said)
+    assert found is not None
+    given = plan_of(picture, task="deblur", kernel=found[1])
+    assert plan.record == given.record
+    assert plan.frame == given.frame
+
+
+@pytest.mark.parametrize("task", ["deblur_saturated", "deblur_motion"])
+def test_a_blur_that_is_not_looked_for_must_be_given(picture, task):
+    with pytest.raises(jobs.JobError, match=rf"{task} needs the blur's kernel: --kernel FILE .* or gaussian:SIGMA"):
+        plan_of(picture, task=task)
+
+
+def test_the_blur_of_a_tiny_picture_must_be_given(tmp_path):
+    pictures.write_picture(tmp_path / "a.png", scene()[:20, :40])
+    with pytest.raises(
+        jobs.JobError, match=r"a.png is too small to find its blur: that takes 32 x 32 pixels.*--kernel FILE"
+    ):
+        plan_of(tmp_path / "a.png", task="deblur")
 
 
 def test_words_are_no_kernel_where_none_belongs():
