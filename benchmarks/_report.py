@@ -4,10 +4,16 @@ import json
 import os
 import platform
 import subprocess
+import time
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import _code
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RESULTS = Path(__file__).parent / "results"
 MAX_BYTES = 500_000  # of a committed picture
@@ -25,6 +31,7 @@ def _describe_commit() -> str:
 
 # Read at the start: commits made while a benchmark runs are not what it measures.
 _COMMIT = _describe_commit()
+_BEGAN = time.perf_counter()
 
 
 def environment() -> dict[str, Any]:
@@ -45,19 +52,37 @@ def environment() -> dict[str, Any]:
 
 
 def write(name: str, *, settings: dict[str, Any], rows: list[dict[str, Any]], out: Path | None = None) -> Path:
-    """Writes ``results/NAME.json``. Each row keeps the commit that it was measured at, this one if it has none yet."""
+    """Writes ``results/NAME.json``, with the code that was run and how long this process took.
+
+    Each row keeps the commit that it was measured at, this one if it has none yet.
+    """
     path = (out or RESULTS) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [{**row, "commit": row.get("commit", _COMMIT)} for row in rows]
-    path.write_text(_dumped({"environment": environment(), "settings": settings, "rows": rows}))
+    result = {"environment": environment(), "minutes": _minutes(), **_record(path, rows)}
+    path.write_text(_dumped({**result, "settings": settings, "rows": rows}))
     return path
+
+
+def _record(path: Path, rows: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
+    """The code that the rows were measured with; of rows that are kept the code of the result that they are from."""
+    code = _code.loaded()
+    if all(row["commit"] == _COMMIT for row in rows) or not path.exists():
+        return {"code": code}
+    earlier = json.loads(path.read_text())
+    return {"code": {**code, **earlier["code"]}} if "code" in earlier else {}
+
+
+def _minutes() -> float:
+    """How long this process has run."""
+    return round((time.perf_counter() - _BEGAN) / 60, 1)
 
 
 def _dumped(result: dict[str, Any]) -> str:
     """JSON with one row a line: small, and two versions differ in the rows that differ."""
-    head = {name: json.dumps(result[name]) for name in ("environment", "settings")}
+    head = "".join(f'"{name}": {json.dumps(result[name])},\n' for name in result if name != "rows")
     rows = ",\n".join(json.dumps(row, separators=(",", ":")) for row in result["rows"])
-    return f'{{"environment": {head["environment"]},\n"settings": {head["settings"]},\n"rows": [\n{rows}\n]}}\n'
+    return f'{{{head}"rows": [\n{rows}\n]}}\n'
 
 
 def read(name: str, *, settings: dict[str, Any], out: Path | None = None) -> list[dict[str, Any]]:
@@ -68,6 +93,16 @@ def read(name: str, *, settings: dict[str, Any], out: Path | None = None) -> lis
     earlier, now = json.loads(path.read_text()), environment()
     same = all(earlier["environment"].get(each) == now[each] for each in ("commit", "device", "cpu", "jax"))
     return earlier["rows"] if same and earlier["settings"] == json.loads(json.dumps(settings)) else []
+
+
+def write_figure(figure: "Figure", path: Path) -> None:
+    """Writes a figure of ``rd.plot`` as a picture for the repository, and closes it."""
+    from matplotlib import pyplot
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+    shrink_picture(path)
 
 
 def shrink_picture(path: Path, width: int = 1100, *, suffix: str = ".png") -> Path:

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from benchmarks import _code
 from benchmarks._report import RESULTS
 from benchmarks._report import markdown as markdown
 
@@ -22,4 +23,13 @@ def measured_on(result: dict[str, Any], how: str) -> str:
     return (
         f"\n\n`python -m benchmarks.{result['name']}`: {how}. Measured at {commits} on {environment['cpu']} "
         f"({environment['cpu_count']} cores, {environment['backend']}), jax {environment['jax']}."
+        f"{_age(result)}"
     )
+
+
+def _age(result: dict[str, Any]) -> str:
+    """A warning below results of code that has changed since."""
+    if "code" not in result:
+        return " **Stale: measured before results kept a record of their code.**"
+    changed = _code.changed(result["code"])
+    return " **Stale: code or priors that it ran have changed since.**" if changed else ""

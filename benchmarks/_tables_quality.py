@@ -5,6 +5,7 @@ import numpy as np
 from benchmarks import _settings
 from benchmarks import noise_aware as noise_aware_benchmark
 from benchmarks import options as options_benchmark
+from benchmarks._paired import LEVEL, RESAMPLES, paired
 from benchmarks._tables import load, markdown, measured_on
 from reddiff_jax import tasks as catalogue
 from reddiff_jax.settings import PUBLISHED_IS_BETTER
@@ -68,6 +69,31 @@ def quality() -> str:
     result = load("quality")
     size, pictures = result["settings"]["size"], len(result["settings"]["pictures"])
     return "\n\n".join(parts) + measured_on(result, f"means over {pictures} photos of {size} x {size}, float32")
+
+
+def picture_by_picture() -> str:
+    """The default against the best other method of each case, over the same pictures."""
+    rows = []
+    for (task, sigma), of_method in _cases().items():
+        shown = {method: row for method, row in of_method.items() if is_shown(row)}
+        ours = shown.pop("noise_aware", None)
+        if ours is None:
+            continue
+        best = max(shown.values(), key=lambda row: row["PSNR"])
+        found = paired(ours["per picture PSNR"], best["per picture PSNR"])
+        rows.append(
+            {
+                "task": f"`{task}`",
+                "sigma": f"{sigma:g}",
+                "best other": METHODS.get(best["method"]) or CLASSICAL[best["method"]],
+                "mean difference (dB)": f"{found.mean:+.2f}",
+                f"{LEVEL:.0%} interval": f"{found.low:+.2f} to {found.high:+.2f}",
+                "won": f"{found.won} of {found.count}",
+                "worst picture": f"{found.worst}, {found.worst_difference:+.2f}",
+            }
+        )
+    how = f"PSNR of the default minus that of the best other method, intervals by {RESAMPLES:,} paired resamples"
+    return markdown(rows, list(rows[0])) + measured_on(load("quality"), how)
 
 
 def is_shown(row: dict) -> bool:

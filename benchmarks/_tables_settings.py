@@ -133,6 +133,7 @@ def _net_error_by(name: str, found: list[dict]) -> str:
 def _net_error_starts(found: list[dict]) -> list[dict[str, str]]:
     """A row for each prior, task and length of the runs; a column for each first image and level."""
     known: dict[tuple, dict[str, list[tuple[float, float]]]] = {}
+    priors = [*dict.fromkeys(row["prior"] for row in found)]
     for row in found:
         place = row["prior"], row["task"], row["num_runs"], row["num_steps"]
         start = f"{'A+ y' if row['init'] == 'pinv' else row['init']}, sigma_max {row['sigma_max']:g}"
@@ -143,7 +144,7 @@ def _net_error_starts(found: list[dict]) -> list[dict[str, str]]:
         for (prior, task, num_runs, num_steps), cells in sorted(
             known.items(),
             key=lambda item: (
-                net_error_benchmark.PRIORS.index(item[0][0]),
+                priors.index(item[0][0]),
                 [*net_error_benchmark.LAM].index(item[0][1]),
             ),
         )

@@ -183,34 +183,19 @@ def main() -> None:
 
 def plot(rows: list[dict], num_steps: int, folder: Path = _report.RESULTS) -> None:
     """Writes ``ablations.png``: PSNR against network evaluations; a column an ablation, a row a task."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
     evaluations = num_steps // NUM_RECORDS * np.arange(1, NUM_RECORDS + 1)
-    figure, axes = pyplot.subplots(len(TASKS), len(ABLATIONS), figsize=(11, 6.4), sharex=True, layout="constrained")
-    colors = pyplot.get_cmap("tab10").colors  # type: ignore[attr-defined]
-    for panels, (task, sigma) in zip(axes, TASKS.items(), strict=True):
-        for panel, (ablation, (name, variants, fields)) in zip(panels, ABLATIONS.items(), strict=True):
-            for i, variant in enumerate(variants):
+    charts = {}
+    for task, sigma in TASKS.items():
+        for ablation, (name, variants, fields) in ABLATIONS.items():
+            lines = {}
+            for variant in variants:
                 which = {"ablation": ablation, "task": task, name: variant}
-                style = {"color": colors[i], "ls": ("-", "--", ":")[i % 3], "label": variant}
-                for row in rows:
-                    if which.items() <= row.items():
-                        panel.plot(evaluations, row["curves"]["PSNR"], **style)
-            panel.set_title(f"{ablation} ({', '.join(fields)} tuned)\n{task}, sigma {sigma:g}", fontsize=9)
-            panel.grid(alpha=0.3)
-            panel.tick_params(labelsize=8)
-            panel.legend(fontsize=6)
-    for panel in axes[-1]:
-        panel.set_xlabel("network evaluations", fontsize=9)
-    for panel in axes[:, 0]:
-        panel.set_ylabel("PSNR (dB)", fontsize=9)
-    path = folder / "ablations.png"
-    figure.savefig(path, dpi=100)
-    pyplot.close(figure)
-    _report.shrink_picture(path)
+                found = [row for row in rows if which.items() <= row.items()]
+                if found:
+                    lines[variant] = (evaluations, found[-1]["curves"]["PSNR"])
+            charts[f"{ablation} ({', '.join(fields)} tuned)\n{task}, sigma {sigma:g}"] = lines
+    figure = rd.plot.lines(charts, xlabel="network evaluations", ylabel="PSNR (dB)", columns=len(ABLATIONS))
+    _report.write_figure(figure, folder / "ablations.png")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python -m benchmarks.architectures FOLDER [--minutes 7] [--only time quality] [--networks w64-p2 ...]
                                        [--objectives v-lognormal ...]
 
-FOLDER is what benchmarks/photo64_data.py has collected. ``time`` is one forward pass at 256 x 256, which needs an
+FOLDER is what benchmarks/photo_data.py has collected. ``time`` is one forward pass at 256 x 256, which needs an
 idle machine. ``quality`` trains each network with each objective for as many minutes, compiling apart, from scratch,
 the learning rate falling to zero at the end, and measures it on the tuning photos: as a denoiser at sigma 15, 25 and
 50 of 255, and in restoring (``rd.noise_aware``, 50 evaluations, sigma 0.05). Short trainings favour what learns fast,

@@ -2,40 +2,36 @@
 
     python -m benchmarks.curves [--prior PRIOR ...]
 
-Writes results/curves.png: for each prior the training loss, and the loss of the validation pictures by timestep.
+Writes results/curves.png: for each prior the training loss and the loss of the validation pictures by timestep, or
+what else its card calls ``curves_of``.
 """
 
 import argparse
 import json
 from pathlib import Path
 
+import reddiff_jax as rd
 from benchmarks import _report
 from reddiff_jax import io
+
+LOSS = "noise-prediction loss"
 
 
 def draw(folders: list[Path], out: Path) -> Path:
     """Draws priors side by side; one whose card has no curves stays empty."""
-    import matplotlib
-
-    matplotlib.use("agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(
-        1, len(folders), figsize=(5.5 * len(folders), 4), sharey=True, squeeze=False, layout="constrained"
-    )
-    for axis, folder in zip(axes[0], folders, strict=True):
+    figure = pyplot.figure(figsize=(5.5 * len(folders), 4), layout="constrained")
+    (parts,) = figure.subfigures(1, len(folders), squeeze=False)
+    for part, folder in zip(parts, folders, strict=True):
         card = json.loads((folder / io.CARD).read_text())
-        for name, points in card["training"].get("curves", {}).items():
-            style = {"color": "black", "linewidth": 2} if name == "training" else {}
-            axis.plot([int(step) for step in points], list(points.values()), label=name, **style)
-        axis.set(xlabel="updates", yscale="log", title=card["name"])
-        axis.legend(fontsize="small", ncols=2)
-    axes[0, 0].set_ylabel("noise-prediction loss")
-    out.mkdir(parents=True, exist_ok=True)
+        curves, what = card["training"].get("curves", {}), card["training"].get("curves_of", LOSS)
+        lines = {name: ([int(step) for step in points], list(points.values())) for name, points in curves.items()}
+        rd.plot.lines(
+            {card["name"]: lines}, xlabel="updates", ylabel=what, ylog=what == LOSS, bold="training", figure=part
+        )
     path = out / "curves.png"
-    figure.savefig(path, dpi=100)
-    pyplot.close(figure)
-    _report.shrink_picture(path)
+    _report.write_figure(figure, path)
     return path
 
 

@@ -281,7 +281,7 @@ def main() -> None:
     _report.shrink_picture(args.out / "medical_panel.png")
     names = {0: "MRI, 1 coil", COILS: f"MRI, {COILS} coils", -1: "CT"}
     settings = {
-        "prior": str(args.prior or "photo64"),
+        "prior": str(args.prior or "photo"),
         "size": args.size,
         "sigma": SIGMA,
         "weights of total variation": {names[key]: weight for key, weight in weights.items()},

@@ -1,8 +1,8 @@
 """Where a trained network's own error is, and what noise-aware RED-diff should do about it.
 
-    python -m benchmarks.net_error [--priors photo64 emoji64 galaxies] [--data DATA]
+    python -m benchmarks.net_error [--priors photo emoji64 galaxies] [--data DATA]
 
-On three priors, and on no picture that is reported on: ``photo64`` with the tuning crops, ``emoji64`` with held-out
+On three priors, and on no picture that is reported on: ``photo`` with the tuning crops, ``emoji64`` with held-out
 emoji (DATA is the folder that benchmarks/emoji64_data.py has filled; faces are left out, because they are reported on),
 and ``galaxies``, a network of another domain, architecture and schedule (``pip install --no-deps galaxygrad==0.1.9
 diffrax equinox optimistix lineax einops``), with pictures drawn from itself.
@@ -45,7 +45,7 @@ NUM_DRAWS = 4
 SIGMA = 0.05
 SIZE = 64
 NUM_PICTURES = 4
-PRIORS = ("photo64", "emoji64", "galaxies")
+PRIORS = ("photo", "emoji64", "galaxies")
 DEFAULTS: dict[str, Any] = {
     "num_runs": 1,
     "sigma_min": 0.02,
@@ -162,7 +162,7 @@ def changed(
 
 def bed(name: str, data: Path | None) -> tuple[rd.Prior, np.ndarray]:
     """A prior, and pictures (B, H, W, C) to try it on."""
-    if name == "photo64":
+    if name == "photo":
         return rd.load_prior(name), np.stack(list(_pictures.tuning(SIZE).values()))
     if name == "emoji64":
         if data is None:

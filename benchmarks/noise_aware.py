@@ -244,53 +244,23 @@ def goals(rows: list[dict]) -> list[dict[str, Any]]:
 
 def plot(rows: list[dict], folder: Path) -> None:
     """Writes ``noise_aware.png``: PSNR of ``SHOWN`` against evaluations; a row a task, a column a sigma."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
     names = [name for name in TASKS if any(row["task"] == name for row in rows)]
-    sigmas = sorted({row["sigma"] for row in rows})
-    figure, axes = pyplot.subplots(
-        len(names),
-        len(sigmas),
-        figsize=(1.5 + 2.2 * len(sigmas), 1 + 1.9 * len(names)),
-        squeeze=False,
-        layout="constrained",
-    )
-    colors = pyplot.get_cmap("tab10").colors  # type: ignore[attr-defined]
-    for panels, task in zip(axes, names, strict=True):
-        for panel, sigma in zip(panels, sigmas, strict=True):
-            for i, name in enumerate(SHOWN):
+    charts = {}
+    for task in names:
+        for sigma in sorted({row["sigma"] for row in rows}):
+            lines = {}
+            for name in SHOWN:
                 points = sorted(
                     (row["evaluations"], row["PSNR"])
                     for row in rows
                     if (row["task"], row["sigma"], row["method"]) == (task, sigma, name)
                 )
                 if points:
-                    ours = name == "noise_aware"
-                    panel.plot(
-                        *zip(*points, strict=True), "o-", color=colors[i], lw=2.5 if ours else 1, ms=3, label=name
-                    )
-            panel.set_title(f"{task}, sigma {sigma:g}", fontsize=8)
-            panel.set_visible(panel.has_data())
-            panel.set_xscale("log")
-            panel.set_xlim(EVALUATIONS[0] * 0.8, EVALUATIONS[-1] * 1.25)
-            panel.set_xticks(EVALUATIONS, EVALUATIONS)
-            panel.minorticks_off()
-            panel.grid(alpha=0.3)
-            panel.tick_params(labelsize=7)
-    labelled = {
-        label: line for panel in axes.flat for line, label in zip(*panel.get_legend_handles_labels(), strict=True)
-    }
-    figure.supxlabel("network evaluations", fontsize=9)
-    figure.supylabel("PSNR (dB)", fontsize=9)
-    figure.legend(labelled.values(), labelled.keys(), loc="outside right upper", fontsize=7)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "noise_aware.png"
-    figure.savefig(path, dpi=90)
-    pyplot.close(figure)
-    _report.shrink_picture(path)
+                    lines[name] = tuple(zip(*points, strict=True))
+            if lines:
+                charts[f"{task}, sigma {sigma:g}"] = lines
+    figure = rd.plot.lines(charts, xlabel="network evaluations", ylabel="PSNR (dB)", xlog=True, bold="noise_aware")
+    _report.write_figure(figure, folder / "noise_aware.png")
 
 
 if __name__ == "__main__":

@@ -64,33 +64,18 @@ def main(argv: list[str] | None = None) -> None:
 
 def draw(rows: list[dict], images: dict[str, np.ndarray], captions: dict[str, str], path: Path, title: str) -> None:
     """Curves on the left, pictures on the right."""
-    import matplotlib
-
-    matplotlib.use("agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplot_mosaic(
-        "C012;C345",
-        figsize=(12, 4.6),
-        width_ratios=(2.4, 1, 1, 1),
-        layout="constrained",
-    )
-    axis = axes["C"]
-    for row in rows:
-        axis.plot(row["steps"], row["PSNR"], label=row["solver"])
-    axis.axhline(float(captions["A+ y"].split()[0]), color="0.5", ls=":", label="A+ y")
-    axis.set(xscale="log", xlabel="step", ylabel="PSNR (dB)", title=title)
-    axis.grid(alpha=0.3)
-    axis.legend(fontsize=8, loc="upper left")
-    for i, (name, image) in enumerate(images.items()):
-        panel = axes[str(i)]
-        panel.imshow(np.clip((image + 1) / 2, 0, 1), interpolation="nearest")
-        panel.set_title(f"{name}\n{captions[name].split(' (')[0]}", fontsize=8)
-        panel.axis("off")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=90)
-    pyplot.close(figure)
-    _report.shrink_picture(path)
+    lines = {row["solver"]: (row["steps"], row["PSNR"]) for row in rows}
+    start = float(captions["A+ y"].split()[0])
+    ends = [row["steps"][end] for row in rows for end in (0, -1)]
+    lines["A+ y"] = ([min(ends), max(ends)], [start, start])
+    figure = pyplot.figure(figsize=(12, 4.6), layout="constrained")
+    (left, right), *_ = figure.subfigures(1, 2, width_ratios=(2.4, 3), squeeze=False)
+    rd.plot.lines({title: lines}, xlabel="step", ylabel="PSNR (dB)", xlog=True, figure=left)
+    pictures = {f"{name}\n{captions[name].split(' (')[0]}": image for name, image in images.items()}
+    rd.plot.panel(pictures, columns=3, figure=right)
+    _report.write_figure(figure, path)
 
 
 if __name__ == "__main__":

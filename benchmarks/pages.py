@@ -50,6 +50,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "options": quality.options,
     "order": posteriors.order,
     "overfitting": quality.overfitting,
+    "picture_by_picture": quality.picture_by_picture,
     "posterior": posteriors.posterior,
     "progress": speed.progress,
     "quality": quality.quality,

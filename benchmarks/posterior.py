@@ -225,11 +225,6 @@ def _order(row: dict) -> tuple:
 
 def panel(rows: list[dict], path: Path, *, count: int = 400) -> None:
     """Draws the first two of 8 coordinates, samples over exact ones, one picture a solver."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
     family = _posteriors.gmm(8)
     seed, case = cases(family, 1, range(PANEL_SEED, PANEL_SEED + 1))[0]
     exact = case.posterior.sample(np.random.default_rng(0), count) / case.unit
@@ -238,26 +233,15 @@ def panel(rows: list[dict], path: Path, *, count: int = 400) -> None:
         for row in rows
         if row["prior"] == family.name and row["measured"] == 1 and row.get("evaluations", EVALUATIONS) == EVALUATIONS
     }
-    figure, axes = plt.subplots(4, 4, figsize=(10, 10.4), sharex=True, sharey=True, layout="constrained")
-    for axis in axes.flat[1 + len(SOLVERS) :]:
-        axis.axis("off")
-    for axis, name in zip(axes.flat, ["exact", *SOLVERS], strict=False):
-        axis.plot(*exact[:, :2].T, ".", color="0.75", markersize=3, markeredgewidth=0)
-        if name == "exact":
-            samples = case.posterior.sample(np.random.default_rng(1), count)
-        else:
-            entry = SOLVERS[name]
-            solver = entry.make(family.prior, EVALUATIONS)
-            solver = solver.replace(**{entry.parameter: chosen[name][entry.parameter]})  # type: ignore[attr-defined]
-            samples = draw(solver, case, count, seed)
-        axis.plot(*(samples[:, :2] / case.unit).T, ".", color="C3", markersize=2.5, markeredgewidth=0)
-        blind = "" if name == "exact" or SOLVERS[name].sees_y else ", does not see y"
-        axis.set_title(f"{name}{blind}", fontsize=10)
-        axis.set(xlim=(-22, 22), ylim=(-22, 22), aspect="equal")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=80)
-    plt.close(figure)
-    _report.shrink_picture(path)
+    clouds = {"exact": case.posterior.sample(np.random.default_rng(1), count)[:, :2] / case.unit}
+    for name, entry in SOLVERS.items():
+        solver = entry.make(family.prior, EVALUATIONS)
+        solver = solver.replace(**{entry.parameter: chosen[name][entry.parameter]})  # type: ignore[attr-defined]
+        title = name if entry.sees_y else f"{name}, does not see y"
+        clouds[title] = draw(solver, case, count, seed)[:, :2] / case.unit
+    figure = rd.plot.points(clouds, behind=exact[:, :2], columns=4)
+    figure.axes[0].set(xlim=(-22, 22), ylim=(-22, 22))
+    _report.write_figure(figure, path)
 
 
 if __name__ == "__main__":

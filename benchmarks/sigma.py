@@ -49,10 +49,10 @@ def kinds(sizes: Sequence[int]) -> dict[tuple[str, int], tuple[str, dict[str, np
     found = {}
     for size in sizes:
         photos = _pictures.held_out(size)
-        found["photos", size] = "photo64", photos
-        found["photos, gray", size] = "photo64", {name: x @ LUMINANCE for name, x in photos.items()}
+        found["photos", size] = "photo", photos
+        found["photos, gray", size] = "photo", {name: x @ LUMINANCE for name, x in photos.items()}
         if importlib.util.find_spec("nilearn") is not None:
-            found["heads, gray", size] = "photo64", {"MNI152": _pictures.head_slice(size)}
+            found["heads, gray", size] = "photo", {"MNI152": _pictures.head_slice(size)}
     found["emoji", 64] = "emoji64", emoji
     found["emoji, gray", 64] = "emoji64", {name: x @ LUMINANCE for name, x in emoji.items()}
     return found

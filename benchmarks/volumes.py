@@ -68,7 +68,7 @@ def main() -> None:
             started = time.process_time()
             x = run(jax.random.key(0), solver, problem).block_until_ready()
             score(case, way, x, time.process_time() - started)
-    settings = {"prior": args.prior or "photo64", "size": args.size, "slices": args.slices, "sigma": SIGMA}
+    settings = {"prior": args.prior or "photo", "size": args.size, "slices": args.slices, "sigma": SIGMA}
     _report.write("volumes", settings=settings | {"roughness of the truth": _roughness(truth)}, rows=rows)
 
 

@@ -232,9 +232,9 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 def bundled_priors() -> dict[str, Path]:
-    """Folders of the priors that come with the package, by name; the first is the default, `photo64`."""
+    """Folders of the priors that come with the package, by name; the first is the default, `photo`."""
     folders = sorted(card.parent for card in (Path(__file__).parent / "data").glob(f"*/{CARD}"))
-    return {folder.name: folder for folder in sorted(folders, key=lambda folder: folder.name != "photo64")}
+    return {folder.name: folder for folder in sorted(folders, key=lambda folder: folder.name != "photo")}
 
 
 def _digest(card: Mapping[str, Any]) -> str:

@@ -70,9 +70,9 @@ Placement = Sharding | Callable[[str, tuple[int, ...]], Sharding]
 
 
 def find_prior(folder: str | Path | None = None) -> Path:
-    """Folder of a prior: the given one, or else the bundled prior of that name; `photo64` if None."""
+    """Folder of a prior: the given one, or else the bundled prior of that name; `photo` if None."""
     if folder is None:
-        return Path(__file__).parent / "data" / "photo64"
+        return Path(__file__).parent / "data" / "photo"
     return Path(folder) if Path(folder).exists() else bundled_priors().get(str(folder), Path(folder))
 
 
@@ -106,7 +106,7 @@ def load_prior(
 
     Args:
         folder: Folder written by ``save_prior``, ``reddiff-jax train`` or the converter, or the name of a bundled
-            prior; the bundled `photo64` if None.
+            prior; the bundled `photo` if None.
         dtype: Compute type of the network (parameters are float32 either way).
         remat: Recompute activations in backward passes.
         sharding: Where the arrays go, the first device if None: ``NamedSharding(mesh, PartitionSpec())`` replicates

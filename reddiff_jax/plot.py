@@ -1,4 +1,4 @@
-"""Figures: pictures side by side, a run as a film strip, samples with their spread and error, curves, coverage.
+"""Figures: pictures side by side, a run as a film strip, samples with their spread and error, charts, coverage.
 
 Every function draws with matplotlib (``pip install "reddiff_jax[plot]"``) and returns its Figure: a notebook shows it,
 ``figure.savefig("figure.png")`` writes it, ``matplotlib.pyplot.show()`` opens a window. Pictures are arrays (H, W),
@@ -18,16 +18,25 @@ from reddiff_jax._checks import check_whole, describe
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, FigureBase
 
 WIDTH = 9.6
 """Width of a figure, in inches."""
 _TITLE, _MARGIN = 0.3, 0.08  # inches above and around a picture
 _STRANGE = 3  # times the usual ratio of the sides
 _SMALL = 9  # points of the titles of many pictures
+_MOST_CHARTS = 4  # in a row
+_FEW = 20  # points of a line that are each marked
 
 
-def panel(pictures: Mapping[str, Any], *, columns: int | None = None, low: float = -1.0, high: float = 1.0) -> "Figure":
+def panel(
+    pictures: Mapping[str, Any],
+    *,
+    columns: int | None = None,
+    low: float = -1.0,
+    high: float = 1.0,
+    figure: "FigureBase | None" = None,
+) -> "Figure":
     """Pictures side by side, each under its title.
 
     Args:
@@ -35,6 +44,7 @@ def panel(pictures: Mapping[str, Any], *, columns: int | None = None, low: float
         columns: Pictures in a row; all in one row up to four, then as square as it comes.
         low: Value that is black, of arrays that are not uint8.
         high: Value that is white.
+        figure: What to draw in, such as one of ``figure.subfigures(1, 2)``; a new figure if None.
 
     Raises:
         ImportError: Without matplotlib.
@@ -43,14 +53,11 @@ def panel(pictures: Mapping[str, Any], *, columns: int | None = None, low: float
     shown = {title: _pixels("plot.panel", picture, low, high) for title, picture in pictures.items()}
     if not shown:
         raise ValueError("plot.panel: pictures is empty but must have a title and a picture at least.")
-    count = len(shown)
-    if columns is None:
-        columns = count if count <= 4 else math.ceil(math.sqrt(2 * count))
-    columns = min(check_whole("plot.panel: columns", columns), count)
-    figure, axes, ratio = _grid(list(shown.values()), math.ceil(count / columns), columns)
+    columns = _columns("plot.panel", len(shown), columns)
+    drawn, axes, ratio = _grid(list(shown.values()), math.ceil(len(shown) / columns), columns, figure)
     for axis, (title, picture) in zip(axes.flat, shown.items(), strict=False):
         _show(axis, ratio, picture, title, small=columns > 4)
-    return figure
+    return drawn
 
 
 def rows(named: Mapping[str, Any], *, titles: Sequence[str] = (), low: float = -1.0, high: float = 1.0) -> "Figure":
@@ -85,8 +92,8 @@ def film(images: Any, *, steps: Sequence[int] | None = None, num: int = 8) -> "F
     """A run as a strip of pictures, what ``rd.run(..., record=...)`` recorded.
 
     Args:
-        images: ``solution.recorded``, (T, H, W, C) in [-1, 1].
-        steps: The step of each, for its title; numbers from 1 if None.
+        images: ``solution.record`` of ``rd.run(..., record=lambda state, info: state.mu)``, (T, H, W, C) in [-1, 1].
+        steps: The step of each, for its title, such as ``record_every * np.arange(1, T + 1)``; numbers from 1 if None.
         num: Pictures shown, evenly spaced, the last one included.
 
     Raises:
@@ -185,6 +192,102 @@ def curves(values: Any, *, x: Any = None, xlabel: str = "step") -> "Figure":
     return figure
 
 
+def lines(
+    charts: Mapping[str, Mapping[str, Any]],
+    *,
+    xlabel: str = "",
+    ylabel: str = "",
+    xlog: bool = False,
+    ylog: bool = False,
+    bold: str | None = None,
+    columns: int | None = None,
+    figure: "FigureBase | None" = None,
+) -> "Figure":
+    """Charts side by side on axes of one kind; a label has one colour and style in all of them, and one legend.
+
+    Args:
+        charts: Title -> label -> points (x, y): two sequences of one length.
+        xlabel: What lies along.
+        ylabel: What goes up.
+        xlog: Whether x is logarithmic.
+        ylog: Whether y is logarithmic.
+        bold: Label of a line to be drawn thick.
+        columns: Charts in a row; four if None.
+        figure: What to draw in, such as one of ``figure.subfigures(1, 2)``; a new figure if None.
+
+    Raises:
+        ImportError: Without matplotlib.
+        ValueError: For no charts, or sequences of different lengths.
+    """
+    labels = {label: i for i, label in enumerate(dict.fromkeys(label for each in charts.values() for label in each))}
+    if not labels:
+        raise ValueError("plot.lines: charts is empty but must have a title with a label and its points at least.")
+    for title, each in charts.items():
+        for label, (x, y) in each.items():
+            if len(x) != len(y):
+                raise ValueError(
+                    f"plot.lines: {title!r}, {label!r} has {len(x)} x but {len(y)} y; every point needs both."
+                )
+    drawn, axes = _charts("plot.lines", len(charts), columns, figure, 0.72)
+    for axis, (title, each) in zip(axes.flat, charts.items(), strict=False):
+        for label, (x, y) in each.items():
+            i = labels[label]
+            axis.plot(
+                x,
+                y,
+                color=f"C{i % 10}",
+                linestyle=("-", "--", ":", "-.")[i // 10 % 4],
+                linewidth=2.5 if label == bold else 1,
+                marker="." if len(x) < _FEW else None,
+                label=label,
+            )
+        axis.set(xscale="log" if xlog else "linear", yscale="log" if ylog else "linear")
+        axis.set_title(title, fontsize=_SMALL if len(axes[0]) < _MOST_CHARTS else _SMALL - 2)
+        axis.grid(alpha=0.3)
+        axis.tick_params(labelsize=_SMALL - 2)
+    # Every label once, with the line that the first chart has of it.
+    named = {}
+    for axis in axes.flat:
+        for line, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            named.setdefault(label, line)
+    top = drawn if figure is None else figure
+    top.supxlabel(xlabel, fontsize=_SMALL)
+    top.supylabel(ylabel, fontsize=_SMALL)
+    if len(charts) == 1:
+        axes[0, 0].legend(named.values(), named, fontsize=_SMALL - 1)
+    else:
+        top.legend(named.values(), named, loc="outside right upper", fontsize=_SMALL - 1)
+    return drawn
+
+
+def points(clouds: Mapping[str, Any], *, behind: Any = None, columns: int | None = None) -> "Figure":
+    """Clouds of points in the plane side by side on the same axes: two coordinates of posterior samples, say.
+
+    Args:
+        clouds: Title -> points (N, 2).
+        behind: Points (M, 2) that each is drawn over, in gray, such as samples of the exact posterior.
+        columns: Clouds in a row; four if None.
+
+    Raises:
+        ImportError: Without matplotlib.
+        ValueError: For no clouds, or points of another shape.
+    """
+    every = {title: np.asarray(cloud) for title, cloud in clouds.items()}
+    if not every:
+        raise ValueError("plot.points: clouds is empty but must have a title and points at least.")
+    for title, cloud in {**every, **({} if behind is None else {"behind": np.asarray(behind)})}.items():
+        if cloud.ndim != 2 or cloud.shape[1] != 2:
+            raise ValueError(f"plot.points: {title!r} has shape {cloud.shape} but must be points (N, 2).")
+    drawn, axes = _charts("plot.points", len(every), columns, None, 1.0, share=True)
+    for axis, (title, cloud) in zip(axes.flat, every.items(), strict=False):
+        if behind is not None:
+            axis.plot(*np.asarray(behind).T, ".", color="0.75", markersize=3, markeredgewidth=0)
+        axis.plot(*cloud.T, ".", color="C3", markersize=2.5, markeredgewidth=0)
+        axis.set_title(title, fontsize=_SMALL)
+        axis.set_aspect("equal")
+    return drawn
+
+
 def coverage(truth: Any, samples: Any, *, where: Any = None) -> "Figure":
     """How much of the truth lies within central intervals of the samples, against the intervals' level.
 
@@ -207,6 +310,12 @@ def coverage(truth: Any, samples: Any, *, where: Any = None) -> "Figure":
 _ARRAYS = (np.ndarray, jax.Array, list, tuple)
 
 
+def _columns(function: str, count: int, columns: int | None) -> int:
+    if columns is None:
+        columns = count if count <= 4 else math.ceil(math.sqrt(2 * count))
+    return min(check_whole(f"{function}: columns", columns), count)
+
+
 def _draw_coverage(axis: "Axes", truth: np.ndarray, samples: np.ndarray, where: Any) -> None:
     if samples.shape[1:] != truth.shape:
         raise ValueError(f"plot.coverage: samples has shape {samples.shape} but truth {truth.shape}; put draws first.")
@@ -222,6 +331,7 @@ def _draw_coverage(axis: "Axes", truth: np.ndarray, samples: np.ndarray, where: 
     if not levels or not truth.size:
         raise ValueError(f"plot.coverage: {len(samples)} samples of {truth.size} pixels have no intervals; draw more.")
     inside = diagnostics.coverage(jnp.asarray(truth), jnp.asarray(samples), levels=levels)
+    axis.axis("on")
     axis.plot([0, 1], [0, 1], color="gray", linewidth=1)
     axis.plot(levels, np.asarray(inside), "o-")
     axis.set(
@@ -254,18 +364,50 @@ def _pixels(function: str, picture: Any, low: float, high: float) -> np.ndarray:
         return np.clip((array.astype(np.float32) - low) / (high - low), 0, 1)
 
 
-def _grid(pictures: Sequence[np.ndarray], num_rows: int, columns: int) -> "tuple[Figure, np.ndarray, float]":
+def _grid(
+    pictures: Sequence[np.ndarray], num_rows: int, columns: int, figure: "FigureBase | None" = None
+) -> "tuple[Figure, np.ndarray, float]":
     """A figure whose cells have the shape of the tallest picture, its empty axes, and that ratio of height to width."""
     ratios = [picture.shape[0] / picture.shape[1] for picture in pictures]
     usual = float(np.median(ratios))
     # A measurement among pictures may be a hundred times as high as wide: it is stretched into a cell.
     ratio = max(each for each in ratios if 1 / _STRANGE <= each / usual <= _STRANGE)
     cell = WIDTH / columns
-    size = (WIDTH, num_rows * (cell * ratio + _TITLE) + _MARGIN)
-    figure, axes = _pyplot().subplots(num_rows, columns, figsize=size, layout="constrained", squeeze=False)
+    figure = _figure((WIDTH, num_rows * (cell * ratio + _TITLE) + _MARGIN)) if figure is None else figure
+    axes = figure.subplots(num_rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
-    return figure, axes, ratio
+    return _whole(figure), axes, ratio
+
+
+def _charts(
+    function: str,
+    count: int,
+    columns: int | None,
+    figure: "FigureBase | None",
+    ratio: float,
+    *,
+    share: bool = False,
+) -> "tuple[Figure, np.ndarray]":
+    """A figure with as many charts, of that ratio of height to width, and their axes."""
+    columns = _columns(function, count, _MOST_CHARTS if columns is None else columns)
+    num_rows, cell = math.ceil(count / columns), WIDTH / max(columns, 2)
+    figure = _figure((columns * cell, num_rows * (cell * ratio + _TITLE))) if figure is None else figure
+    axes = figure.subplots(num_rows, columns, squeeze=False, sharex=share, sharey=share)
+    for axis in axes.flat[count:]:
+        axis.set_visible(False)
+    return _whole(figure), axes
+
+
+def _figure(size: tuple[float, float]) -> "Figure":
+    return _pyplot().figure(figsize=size, layout="constrained")
+
+
+def _whole(figure: "FigureBase") -> "Figure":
+    """The figure that a part of one belongs to, or itself."""
+    whole = figure.get_figure(root=True)
+    assert whole is not None
+    return whole
 
 
 def _show(axis: "Axes", ratio: float, picture: np.ndarray, title: str = "", *, small: bool = False) -> None:

@@ -46,7 +46,7 @@ def test_a_command_in_a_page_exists(words):
     elif program == "python":
         assert (ROOT / rest[0]).is_file()
     else:
-        assert program in ("pip", "git", "cd", "tensorboard", "export"), f"{program} is not known to this test"
+        assert program in ("pip", "npm", "git", "cd", "tensorboard", "export"), f"{program} is not known to this test"
 
 
 def _check_call(words: list[str]) -> None:

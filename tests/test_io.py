@@ -408,5 +408,5 @@ def test_a_bundled_prior_is_found_by_its_name():
 
 def test_a_folder_comes_before_a_bundled_prior_of_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "photo64").mkdir()
-    assert io.find_prior("photo64").resolve() == tmp_path / "photo64"
+    (tmp_path / "photo").mkdir()
+    assert io.find_prior("photo").resolve() == tmp_path / "photo"

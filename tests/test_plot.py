@@ -96,6 +96,13 @@ def test_samples_show_mean_spread_error_and_coverage(x, rng):
     np.testing.assert_allclose(inside, rd.diagnostics.coverage(x, draws, levels=list(levels)), atol=1e-6)
 
 
+def test_the_coverage_beside_samples_has_its_frame_and_labels(x, rng):
+    figure = rd.plot.samples(x + 0.1 * rng.normal(size=(9, *SHAPE)).astype(np.float32), x)
+    (axis,) = [axis for axis in figure.axes if axis.get_title() == "coverage"]
+    assert axis.axison
+    assert axis.get_xlabel() == "interval's level"
+
+
 def test_samples_without_the_truth_show_what_is_known(x, rng):
     draws = x + 0.1 * rng.normal(size=(3, *SHAPE)).astype(np.float32)
     assert _titles(rd.plot.samples(draws))[:2] == ["a sample", "mean"]
@@ -125,6 +132,38 @@ def test_curves_are_those_of_a_run(key):
     assert (many.axes[0].get_xlabel(), many.axes[0].get_yscale()) == ("evaluations", "linear")
 
 
+def test_lines_of_one_label_look_alike_in_every_chart():
+    charts = {"one": {"a": ([1, 2], [3, 4]), "b": ([1, 2], [5, 6])}, "other": {"b": (np.arange(1, 31), np.ones(30))}}
+    figure = rd.plot.lines(charts, xlabel="steps", xlog=True, bold="b")
+    assert _titles(figure) == ["one", "other"]
+    first, second = figure.axes
+    np.testing.assert_array_equal(first.lines[1].get_data(), [[1, 2], [5, 6]])
+    assert first.lines[1].get_color() == second.lines[0].get_color() != first.lines[0].get_color()
+    assert [line.get_linewidth() for line in first.lines] == [1, 2.5]
+    assert (first.get_xscale(), first.get_yscale(), second.lines[0].get_marker()) == ("log", "linear", "None")
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "b"]
+
+
+def test_figures_are_drawn_into_parts_of_another(x):
+    whole = pyplot.figure(layout="constrained")
+    left, right = whole.subfigures(1, 2)
+    assert rd.plot.lines({"chart": {"a": ([1, 2], [3, 4])}}, figure=left) is whole
+    assert rd.plot.panel({"x": x, "again": x}, figure=right) is whole
+    assert [len(part.axes) for part in (left, right)] == [1, 2]
+    assert [text.get_text() for text in left.axes[0].get_legend().get_texts()] == ["a"]
+
+
+def test_points_are_drawn_over_those_behind():
+    cloud, behind = np.arange(6.0).reshape(3, 2), np.zeros((4, 2))
+    figure = rd.plot.points({"ours": cloud, "theirs": cloud + 1, "third": cloud}, behind=behind, columns=2)
+    assert _titles(figure)[:3] == ["ours", "theirs", "third"]
+    assert [len(axis.lines) for axis in figure.axes] == [2, 2, 2, 0]
+    np.testing.assert_array_equal(figure.axes[1].lines[1].get_xydata(), cloud + 1)
+    np.testing.assert_array_equal(figure.axes[0].lines[0].get_xydata(), behind)
+    assert not figure.axes[3].get_visible()
+
+
 @pytest.mark.parametrize(
     ("draw", "said"),
     [
@@ -142,6 +181,11 @@ def test_curves_are_those_of_a_run(key):
         (lambda x: rd.plot.coverage(x, x[None, :2]), "put draws first"),
         (lambda x: rd.plot.coverage(x, x[None]), "draw more"),
         (lambda x: rd.plot.curves({}), "must have numbers"),
+        (lambda x: rd.plot.lines({}), "charts is empty"),
+        (lambda x: rd.plot.lines({"a chart": {"a": ([1, 2], [1])}}), "'a' has 2 x but 1 y"),
+        (lambda x: rd.plot.points({}), "clouds is empty"),
+        (lambda x: rd.plot.points({"ours": x[..., 0]}), r"'ours' has shape .* must be points \(N, 2\)"),
+        (lambda x: rd.plot.points({"ours": x[0, :, :2]}, behind=x), r"'behind' has shape"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line(draw, said, x):

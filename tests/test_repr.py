@@ -96,7 +96,7 @@ def test_a_batch_of_solutions_says_its_shape_and_its_steps(prior, problem):
 def test_a_loaded_prior_says_its_network_and_counts_its_parameters():
     prior = rd.load_prior()
     count = sum(leaf.size for leaf in jax.tree.leaves(prior.params))
-    assert repr(prior) == f"NetPrior(UNet, {count / 1e6:.1f} M parameters, 1000 timesteps, to_eps=from_v)"
+    assert repr(prior) == f"NetPrior(ResidualUNet, {count / 1e6:.1f} M parameters, 1000 timesteps, to_eps=from_v)"
 
 
 def test_axes_of_vmap_in_the_place_of_arrays_are_shown(problem):

@@ -20,7 +20,7 @@ SIGMA = (
     "Standard deviation of the noise, for pixels in [-1, 1] (twice that of pixels in [0, 1]); or 25/255: "
     "25 gray levels of 255, which is 0.196."
 )
-PRIOR = "Folder of a prior, or name of a bundled one; photo64 if left out."
+PRIOR = "Folder of a prior, or name of a bundled one; photo if left out."
 
 PriorOption = Annotated[Path | None, typer.Option("--prior", help=PRIOR, show_default=False)]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything drawn.")]

@@ -82,7 +82,7 @@ def load_prior(
 
     Args:
         folder: Folder written by ``save_prior``, ``reddiff-jax train`` or the converter, or the name of a bundled
-            prior; the bundled `photo64` if None. ``"hf:owner/name"`` is a repository of a Hugging Face hub with such a
+            prior; the bundled `photo` if None. ``"hf:owner/name"`` is a repository of a Hugging Face hub with such a
             folder or one of diffusers: it is fetched and converted once, and read from the cache after that.
         revision: Branch, tag or commit of the repository; its main branch if None. A commit that is in the cache needs
             no network.

@@ -60,6 +60,7 @@ class Group:
         self.given_up: set[str] = set()
         self.num_left = len(to_do)
         self.steps_of_sample = self.solver.num_steps * h * w
+        self.steps_to_do = self.steps_of_sample * sum(self.num_units_of[plan.item.name] for plan in to_do)
         self.began = 0.0  # the batch under way
 
     def restore(self) -> None:
@@ -241,7 +242,9 @@ class Group:
             log.add(slots, step, scalars)
         if work.film is not None:
             self._film(units, step, estimate)
-        said = describe_step(step, num_steps, {name: values[present] for name, values in scalars.items()})
+        # A method's numbers tell nothing about a photo: they are said to those who ask for a log.
+        told = {name: values[present] for name, values in scalars.items()} if work.logs else {}
+        said = describe_step(step, num_steps, told)
         steps_done = len(present) * self.steps_of_sample * step / num_steps
         left = (time.perf_counter() - self.began) / steps_done * max(0.0, work.steps_left - steps_done)
         work.report(Event("step", self.name, done, said, left=left))

@@ -118,6 +118,7 @@ def make_plan(
     # Other solvers may ask the operator for more than a framed one can do.
     in_frame = not options.exact_sizes and settings.plain
     frame = frame_header(regions[0].header(header), kernel, exact=not in_frame)
+    settings = settings.for_shape(frame.in_shape)
     record = {
         **same,
         "sigma": header.sigma,

@@ -168,7 +168,7 @@ def restore(
         to_do = [
             Group(work, group) for group in by_size if any(plan.item.name not in work.finished_before for plan in group)
         ]
-        work.steps_left = sum(group.num_left * options.samples * group.steps_of_sample for group in to_do)
+        work.steps_left = sum(group.steps_to_do for group in to_do)
         if to_do and (earlier := other_versions(manifest, work.outcome.skipped)):
             say(
                 f"{len(earlier)} pictures found done are of other versions ({next(iter(earlier.values()))}); with "

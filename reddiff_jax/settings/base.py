@@ -170,6 +170,10 @@ class Settings:
         """The settings for the many small windows that are restored around holes; these if they suit."""
         return self
 
+    def for_shape(self, in_shape: tuple[int, int, int]) -> Self:
+        """The settings for images (H, W, C); these if they suit all."""
+        return self
+
     def fitted(self, operator: Operator) -> Self:
         """The settings in the form of the solver that serves an operator, where there is one.
 

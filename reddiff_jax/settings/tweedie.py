@@ -39,7 +39,11 @@ class TweedieSettings(Settings):
         """The settings of noise-aware RED-diff's samples: a posterior mean is none."""
         return NoiseAwareSettings().drawing()
 
-    def fitted(self, operator: Operator) -> Self:
+    def for_shape(self, in_shape: tuple[int, int, int]) -> Self:
         """Mirrored views alone for pictures that are not square."""
-        height, width, _ = operator.in_shape
+        height, width, _ = in_shape
         return self if height == width else replace(self, num_steps=min(self.num_steps, NUM_MIRRORED))
+
+    def fitted(self, operator: Operator) -> Self:
+        """The settings for pictures of the operator's shape."""
+        return super().fitted(operator).for_shape(operator.in_shape)

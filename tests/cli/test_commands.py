@@ -160,7 +160,7 @@ def test_several_samples_are_paired_with_their_original(photos, tmp_path):
 def test_info_gives_an_overview_in_a_few_lines(invoke):
     result = invoke("info")
     assert result.exit_code == 0, result.output
-    for part in ("jax", "devices", "photo64", "inpaint_freeform", "deblur_motion", "noise_aware", "info tasks"):
+    for part in ("jax", "devices", "photo", "inpaint_freeform", "deblur_motion", "noise_aware", "info tasks"):
         assert part in result.stdout
     assert len(result.stdout.splitlines()) <= 16
 
@@ -172,7 +172,7 @@ def test_info_gives_an_overview_in_a_few_lines(invoke):
         ("tasks", ("inpaint_freeform", "fill in free-form strokes", "kernel", "deblur")),
         ("settings", ("noise_aware's settings", "reddiff's settings", "super_resolution")),
         ("versions", ("jax", "orbax-checkpoint")),
-        ("prior", ("num_parameters", "photo64")),
+        ("prior", ("num_parameters", "photo")),
     ],
 )
 def test_info_tells_more_of_what_is_named(invoke, what, parts):

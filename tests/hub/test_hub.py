@@ -254,7 +254,7 @@ def test_a_pushed_prior_is_loaded_again(server, converted):
 
 def test_a_model_card_tells_data_and_credits():
     card = io.read_card(io.find_prior())
-    page = hub.pushing.model_card(card, "me/photo64", None)
+    page = hub.pushing.model_card(card, "me/photo", None)
     assert "| trained by | `reddiff-jax train" in page
     assert "## Credits" in page
 

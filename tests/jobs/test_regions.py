@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+import restoring_jobs
 from PIL import Image, ImageDraw
 
+import reddiff_jax as rd
+from reddiff_jax import jobs, pictures
 from reddiff_jax.jobs.regions import Region, find_regions, pasted, whole
 
 SHAPE = (240, 320)
@@ -106,3 +109,23 @@ def test_where_windows_overlap_the_one_whose_border_is_near_counts_little():
     np.testing.assert_allclose(image[:, :40], 0, atol=1e-5)  # the other's weight at its border is 1e-6
     np.testing.assert_allclose(image[:, 60:], 1, atol=1e-5)
     np.testing.assert_allclose(image[:, 46:54], 0.5, atol=1e-6)
+
+
+def test_the_time_left_counts_every_window_of_every_sample(tmp_path):
+    pictures.write_picture(tmp_path / "photo.png", np.zeros((*SHAPE, 3)))
+    mask = mask_of(lambda d: d.point([(10, 10), (310, 200)], fill=0))
+    pictures.write_picture(tmp_path / "mask.png", 1 - 2 * mask)
+    events: list[jobs.Event] = []
+    options = jobs.Options(
+        task="inpaint",
+        mask=tmp_path / "mask.png",
+        sigma=0.002,
+        samples=2,
+        changes={"num_steps": 1},
+        batch_size=1,
+    )
+    prior = rd.prior(restoring_jobs.predict, rd.schedules.linear())
+    jobs.restore([tmp_path / "photo.png"], prior, out=tmp_path / "out", options=options, report=events.append)
+    left = [event.left for event in events if event.kind == "step"]
+    assert len(left) == 4  # two windows, two samples
+    assert [seconds > 0 for seconds in left] == [True, True, True, False]

@@ -131,8 +131,10 @@ def photos(tmp_path_factory):
 def restored(photos, tmp_path_factory):
     """The four restored, two at a time; only to be read."""
     out = tmp_path_factory.mktemp("restored") / "out"
-    outcome, _ = restore(photos, out)
+    outcome, events = restore(photos, out)
     assert len(outcome.done) == 4
+    # Without a log nothing but the step is told.
+    assert {event.detail for event in events if event.kind == "step"} == {"step 6/6"}
     return contents(out)
 
 

@@ -19,7 +19,7 @@ NEEDED = (
     "reddiff_jax/__init__.pyi",
     "reddiff_jax/py.typed",
     "reddiff_jax/cli/__init__.py",
-    "reddiff_jax/data/photo64/card.json",
+    "reddiff_jax/data/photo/card.json",
     "reddiff_jax/data/emoji64/card.json",
 )
 """Files that a wheel must hold, beside each module of the checkout."""

@@ -29,9 +29,7 @@ def test_a_whole_wheel_has_no_fault(whole):
     assert distributions.wheel_faults(whole, distributions.MAX_WHEEL, VERSION) == []
 
 
-@pytest.mark.parametrize(
-    "name", ["reddiff_jax/py.typed", "reddiff_jax/data/photo64/card.json", OWN + "licenses/LICENSE"]
-)
+@pytest.mark.parametrize("name", ["reddiff_jax/py.typed", "reddiff_jax/data/photo/card.json", OWN + "licenses/LICENSE"])
 def test_what_a_wheel_lacks_is_named(whole, name):
     left = [each for each in whole if each != name]
     assert distributions.wheel_faults(left, 1, VERSION) == [f"wheel: {name} is missing"]
