@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 import reddiff_jax as rd
-from reddiff_jax.converting.parameters import target
+from reddiff_jax.converting.residual_unet import Layout
 
 
 def write_pictures(folder: Path, size: int, count: int, *, sigma: float, missing: float) -> None:
@@ -38,40 +38,16 @@ def write_pictures(folder: Path, size: int, count: int, *, sigma: float, missing
 
 
 def torch_weights(prior: Any) -> dict[str, Any]:
-    """What ``_torch_tasks.load`` reads: arguments of azula's class, the schedule, a state dict of our weights."""
+    """What ``_torch_tasks.load`` reads of a residual UNet: its configuration, the schedule, a state dict."""
     import torch
 
-    from benchmarks._torch_tasks import module_of
-
-    net = prior.net
-    config = {
-        "image_size": 64,
-        "in_channels": net.in_channels * net.patch_size**2,
-        "model_channels": net.model_channels,
-        "out_channels": net.out_channels * net.patch_size**2,
-        "num_res_blocks": net.num_res_blocks,
-        "attention_resolutions": tuple(net.attention_downsamples),
-        "channel_mult": tuple(map(int, net.channel_mult)),
-        "conv_resample": net.conv_resample,
-        "num_heads": net.num_heads,
-        "num_head_channels": net.num_head_channels,
-        "use_scale_shift_norm": net.use_scale_shift_norm,
-        "resblock_updown": net.resblock_updown,
+    net, levels = prior.net, jax.vmap(prior.schedule)(jnp.arange(prior.schedule.num_timesteps))
+    weights = {name: torch.from_numpy(np.array(array)) for name, array in Layout(net).to_torch(prior.params).items()}
+    return {
+        "net": {"widths": list(net.widths), "num_res_blocks": net.num_res_blocks, "patch_size": net.patch_size},
+        "schedule": torch.from_numpy(np.stack([np.asarray(each, np.float32) for each in levels], axis=1)),
+        "weights": weights,
     }
-    levels = jax.vmap(prior.schedule)(jnp.arange(prior.schedule.num_timesteps))
-    schedule = np.stack([np.asarray(each, np.float32) for each in levels], axis=1)
-    module = module_of({"net": config, "patch_size": net.patch_size, "schedule": schedule})
-    weights = {}
-    for name, tensor in module.body.state_dict().items():
-        # Where the converter puts each number tells where to take it from.
-        path, places = target(name, np.arange(tensor.numel(), dtype=np.int64).reshape(tensor.shape))
-        ours = prior.params
-        for part in path:
-            ours = ours[part]
-        flat = np.empty(tensor.numel(), np.float32)
-        flat[places.ravel()] = np.asarray(ours).ravel()
-        weights[name] = torch.from_numpy(flat.reshape(tensor.shape))
-    return {"net": config, "patch_size": net.patch_size, "schedule": torch.from_numpy(schedule), "weights": weights}
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ prior's network in PyTorch, ``bm3d`` and ``tv`` none.
 """
 
 import argparse
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,31 +19,62 @@ from PIL import Image
 TV_OF_SIGMA = 1.0  # weight of total variation by the noise's standard deviation, pixels in [0, 1]
 
 
-def module_of(config: dict[str, Any]) -> Any:
-    """The network as a module (B, 3, H, W), (B,) -> noise (B, 3, H, W): azula's copy of the published one.
+def module_of(widths: list[int], *, num_res_blocks: int, patch_size: int, schedule: np.ndarray) -> Any:
+    """The bundled residual UNet as one would write it in PyTorch: (B, 3, H, W), timesteps (B,) -> noise (B, 3, H, W).
 
     Args:
-        config: Keyword arguments of its class under "net", "patch_size", and the "schedule" (T, 2) of alpha and sigma.
+        widths: Channels of each level.
+        num_res_blocks: Blocks of each level, down and up.
+        patch_size: Side of the patches that are folded into channels.
+        schedule: alpha_t and sigma_t of every timestep, (T, 2); the network predicts v.
     """
     import torch
-    from azula.plugins.adm._src import unet
+    from torch import nn
 
-    unet.checkpoint = lambda function, *inputs, **_: function(*inputs)
+    class Block(nn.Module):
+        def __init__(self, channels: int):
+            super().__init__()
+            self.film = nn.Linear(128, 2 * channels)
+            self.conv1, self.conv2 = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
 
-    class Net(torch.nn.Module):
+        def forward(self, x: Any, embedding: Any) -> Any:
+            a, b = self.film(embedding)[:, :, None, None].chunk(2, 1)
+            return x + self.conv2((self.conv1(x) * (1 + a) + b).relu())
+
+    def levels(channels: list[int]) -> nn.ModuleList:
+        return nn.ModuleList(nn.ModuleList(Block(each) for _ in range(num_res_blocks)) for each in channels)
+
+    class Net(nn.Module):
         def __init__(self):
             super().__init__()
-            self.body = unet.UNetModel(**config["net"])
-            self.body.middle_block[1] = torch.nn.Identity()  # the bundled network has no attention there
-            self.register_buffer("levels", torch.tensor(np.asarray(config["schedule"], np.float32)))
+            folded, steps = 3 * patch_size**2, list(itertools.pairwise(widths))
+            self.time = nn.Sequential(nn.Linear(64, 128), nn.SiLU(), nn.Linear(128, 128), nn.SiLU())
+            self.head = nn.Conv2d(folded, widths[0], 3, padding=1)
+            self.down, self.up = levels(widths), levels(widths[:-1])
+            self.shrink = nn.ModuleList(nn.Conv2d(wide, deep, 2, 2) for wide, deep in steps)
+            self.grow = nn.ModuleList(nn.ConvTranspose2d(deep, wide, 2, 2) for wide, deep in steps)
+            self.tail = nn.Conv2d(widths[0], folded, 3, padding=1)
+            self.register_buffer("frequencies", 10_000 ** (-torch.arange(32) / 32), persistent=False)
+            self.register_buffer("table", torch.tensor(np.asarray(schedule, np.float32)), persistent=False)
 
-        def forward(self, x_t, t):
-            (b, c, h, w), s = x_t.shape, config["patch_size"]
-            folded = x_t.reshape(b, c, h // s, s, w // s, s).permute(0, 3, 5, 1, 2, 4).reshape(b, -1, h // s, w // s)
-            v = self.body(folded.contiguous(memory_format=torch.channels_last), t)
-            v = v.reshape(b, s, s, c, h // s, w // s).permute(0, 3, 4, 1, 5, 2).reshape(b, c, h, w)
-            levels: Any = self.levels
-            alpha_t, sigma_t = levels[t].T[:, :, None, None, None]
+        def forward(self, x_t: Any, t: Any) -> Any:
+            phases = t[:, None] * self.frequencies
+            embedding = self.time(torch.cat([phases.cos(), phases.sin()], 1))
+            first = h = self.head(nn.functional.pixel_unshuffle(x_t, patch_size))
+            skips = []
+            for level, blocks in enumerate(self.down):
+                for block in blocks:  # type: ignore[union-attr]
+                    h = block(h, embedding)
+                if level < len(self.shrink):
+                    skips.append(h)
+                    h = self.shrink[level](h)
+            for level in reversed(range(len(self.up))):
+                h = skips[level] + self.grow[level](h)
+                for block in self.up[level]:  # type: ignore[union-attr]
+                    h = block(h, embedding)
+            v = nn.functional.pixel_shuffle(self.tail(h + first), patch_size)
+            table: Any = self.table
+            alpha_t, sigma_t = table[t].T[:, :, None, None, None]
             return alpha_t * v + sigma_t * x_t
 
     return Net().requires_grad_(False).eval()
@@ -55,8 +87,8 @@ def load(path: Path, *, compiled: bool) -> tuple[Any, np.ndarray]:
     torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     stored = torch.load(path, weights_only=True)
     schedule = stored["schedule"].numpy()
-    module = module_of({"net": stored["net"], "patch_size": stored["patch_size"], "schedule": schedule})
-    module.body.load_state_dict(stored["weights"])
+    module = module_of(**stored["net"], schedule=schedule)
+    module.load_state_dict(stored["weights"])
     module = module.to(memory_format=torch.channels_last)
     return (torch.compile(module, dynamic=False) if compiled else module), schedule
 

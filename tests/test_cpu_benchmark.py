@@ -66,14 +66,13 @@ def test_the_goals_are_held_against_what_was_measured():
 @pytest.mark.slow
 def test_the_network_in_pytorch_is_the_bundled_one(tmp_path):
     torch = pytest.importorskip("torch")
-    pytest.importorskip("azula")
     from benchmarks._cpu_inputs import torch_weights
     from benchmarks._torch_tasks import load
 
     prior = rd.load_prior()
     torch.save(torch_weights(prior), tmp_path / "net.pt")
     module, _ = load(tmp_path / "net.pt", compiled=False)
-    x_t = np.random.default_rng(0).normal(size=(16, 24, 3)).astype(np.float32)
+    x_t = np.random.default_rng(0).normal(size=(16, 32, 3)).astype(np.float32)
     predicted = module(torch.from_numpy(x_t).movedim(-1, 0)[None], torch.tensor([700]))[0].movedim(0, -1).numpy()
     # Float32 through some forty convolutions.
     np.testing.assert_allclose(predicted, prior.eps(jnp.asarray(x_t), jnp.int32(700)), atol=1e-4)
