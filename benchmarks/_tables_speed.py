@@ -1,5 +1,7 @@
 """Tables of time and memory."""
 
+from benchmarks import cpu as whole_tasks
+from benchmarks._report import RESULTS
 from benchmarks._tables import load, markdown, measured_on
 
 
@@ -178,3 +180,68 @@ def _duration(microseconds: float) -> str:
     if microseconds < 1e3:
         return f"{microseconds:.3g} us"
     return f"{microseconds / 1e3:.3g} ms" if microseconds < 1e6 else f"{microseconds / 1e6:.3g} s"
+
+
+def cpu() -> str:
+    """Whole commands, a row for each contestant of a cell, and which goals they meet."""
+    if not (RESULTS / "cpu.json").exists():
+        return "Not measured yet: `python -m benchmarks.cpu`, about 20 minutes on two idle cores."
+    result = load("cpu")
+    cells: dict[tuple, dict[str, dict[str, dict]]] = {}
+    for row in result["rows"]:
+        cell = cells.setdefault((row["task"], row["size"], row["count"]), {})
+        cell.setdefault(row["with"], {})[row["turn"]] = row
+    rows = []
+    for (task, size, count), rivals in cells.items():
+        for name, turns in rivals.items():
+            cold, last = turns["cold"], turns.get("warm", turns["cold"])
+            rows.append(
+                {
+                    "task": task,
+                    "pictures": f"{count} of {size} x {size}",
+                    "with": name,
+                    "cold, s": f"{cold['seconds']:.1f}",
+                    "warm, s": f"{last['seconds']:.1f}",
+                    "processor s": f"{last['processor seconds']:.1f}",
+                    "peak GB": f"{max(cold['peak GB'], last['peak GB']):.2f}",
+                    "PSNR": f"{last['PSNR']:.2f}" if "PSNR" in last else "",
+                }
+            )
+    settings = result["settings"]
+    how = f"{settings['steps']} steps, sigma {settings['sigma']}, one run each" if settings["rounds"] == 1 else ""
+    how = how or f"{settings['steps']} steps, sigma {settings['sigma']}, medians of {settings['rounds']} runs"
+    how += f"; before: commit {settings['before']}" if settings["before"] else ""
+    return markdown(rows, list(rows[0])) + measured_on(result, how) + "\n\n" + " ".join(_goals(cells))
+
+
+def _goals(cells: dict[tuple, dict[str, dict[str, dict]]]) -> list[str]:
+    """Each goal with what was reached."""
+    goals, said = whole_tasks.GOALS, []
+    times = {
+        f"{count} of {size}": _fastest(rivals["ours"])
+        / min(_fastest(turns) for name, turns in rivals.items() if name.startswith("PyTorch"))
+        for (task, size, count), rivals in cells.items()
+        if task == "inpaint"
+    }
+    if times:
+        slower = [f"{cell} ({ratio:.2f})" for cell, ratio in times.items() if ratio > goals["times PyTorch's"]]
+        reached = f"missed for {', '.join(slower)}" if slower else f"met, at most {max(times.values()):.2f} times"
+        said.append(f"Goal, no slower than PyTorch, warm: {reached}.")
+    for (task, size, count), rivals in cells.items():
+        if (task, size, count) == ("inpaint", 256, 16) and "before" in rivals:
+            ratio, goal = _fastest(rivals["before"]) / _fastest(rivals["ours"]), goals["times as fast as before"]
+            said.append(
+                f"Goal, {goal} times as fast as before for 16 of 256: {_met(ratio >= goal)}, {ratio:.2f} times."
+            )
+        if (task, size) == ("inpaint", 1024):
+            peak, goal = max(turn["peak GB"] for turn in rivals["ours"].values()), goals["peak GB at 1024"]
+            said.append(f"Goal, under {goal} GB at 1024 x 1024: {_met(peak < goal)}, {peak:.2f} GB.")
+    return said
+
+
+def _fastest(turns: dict[str, dict]) -> float:
+    return min(turn["seconds"] for turn in turns.values())
+
+
+def _met(reached: bool) -> str:
+    return "met" if reached else "missed"

@@ -24,6 +24,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "calibration": posteriors.calibration,
     "compiling": speed.compiling,
     "cost": speed.cost,
+    "cpu": speed.cpu,
     "defaults": quality.defaults,
     "denoising": priors.denoising,
     "emoji64": priors.emoji64,

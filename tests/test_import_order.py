@@ -29,6 +29,8 @@ ORDER = [
         "_text",
         "_versions",
         "_caches",
+        "_lazy",
+        "_noise_levels",
     },
     {"_repr", "_rules", "_npz", "_keys", "pictures"},
     {"schedules", "weightings", "nets", "noise", "masks", "kernels", "metrics", "sharding"},

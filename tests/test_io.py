@@ -395,6 +395,13 @@ def test_the_first_bundled_prior_is_the_default():
     assert next(iter(io.bundled_priors().values())) == io.find_prior()
 
 
+@pytest.mark.parametrize("folder", io.bundled_priors().values(), ids=lambda folder: folder.name)
+def test_a_bundled_prior_has_the_arrays_of_its_card(folder):
+    needed = io.abstract_params(io.net_from_card(io.read_card(folder)["architecture"]))
+    stored = io._stored_shapes(folder)
+    assert jax.tree.map(lambda leaf: tuple(leaf.shape), stored) == jax.tree.map(lambda leaf: leaf.shape, needed)
+
+
 def test_a_bundled_prior_is_found_by_its_name():
     assert all(io.find_prior(name) == folder for name, folder in io.bundled_priors().items())
 

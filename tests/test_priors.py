@@ -474,3 +474,23 @@ def test_a_gray_picture_comes_to_the_rgb_prior_three_times():
     alpha, sigma = LINEAR(t_rgb)
     # The rest is chroma noise, of which 12288 entries of a normal distribution stay within 5 deviations.
     np.testing.assert_allclose(x_rgb / alpha, np.repeat(x_0, 3, axis=-1), atol=5 * float(sigma / alpha))
+
+
+def test_a_network_is_traced_once_for_all_programs_of_one_size():
+    calls = []
+
+    class Counting(nn.Module):
+        @nn.compact
+        def __call__(self, x_t, t):
+            calls.append(x_t.shape)
+            return nn.Dense(3)(x_t) + t
+
+    x_t, t = jnp.ones((4, 4, 3)), jnp.float32(0.0)
+    params = Counting().init(jax.random.key(0), x_t, t)["params"]
+    prior = rd.priors.NetPrior(LINEAR, params, Counting())
+    calls.clear()
+    jax.jit(lambda x: prior.eps(x, t))(x_t)
+    jax.jit(lambda x: prior.eps(2 * x, t).sum())(x_t)
+    jax.jit(jax.vmap(lambda x: prior.eps(x, t)))(x_t[None])
+    jax.jit(jax.grad(lambda x: prior.eps(x, t).sum()))(x_t)
+    assert calls == [x_t.shape]

@@ -1,5 +1,6 @@
 """What a user did wrong becomes one line on stderr and an exit status."""
 
+import gc
 import os
 import re
 import sys
@@ -20,6 +21,7 @@ _LESS_MEMORY = {
     "gallery": "a lower --size needs less",
     "measure": "a lower --size needs less",
 }
+_GARBAGE = (100_000, 50, 100)  # Python's own: 700, 10, 10
 _ClickException: Any = typer.BadParameter.__mro__[2]  # typer >= 0.20 brings its own copy of click
 
 
@@ -40,6 +42,8 @@ class OneLineErrors(TyperGroup):
     def main(self, args: Any = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Runs a command; returns or exits with its status."""
         args = list(sys.argv[1:] if args is None else args) or ["--help"]
+        # JAX's traces are many small objects, none of them garbage: looking for some took an eighth of a start's time.
+        gc.set_threshold(*_GARBAGE)
         try:
             _check_not_empty(args)
             status = super().main(args, *rest, standalone_mode=False, **extra)

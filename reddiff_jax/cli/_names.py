@@ -61,6 +61,27 @@ TASKS = [
     "deblur_gauss_legacy",
     "deblur_nl",
 ]
+MASKED = [
+    "inpaint",
+    "inpaint_random",
+    "inpaint_freeform",
+    "inpaint_box",
+    "inp_20ff",
+    "inp_box",
+    "inp_extreme",
+    "inp_random",
+    "in2_20ff",
+    "in2_box",
+    "in2_extreme",
+    "in2_random",
+]
+"""Those of which only the user knows what is missing."""
+CENTERED = ["inpaint_center", "inp_center", "in2_center"]
+"""Those that take a mask and know one, too."""
+NOT_PICTURES = ("cs", "mri", "ct", "phase_retrieval")
+"""How the names of those begin whose measurement is no picture."""
+HOLES = ["auto", "black", "white", "transparent", "paint"]
+BORDERS = ["unknown", "reflect", "symmetric", "edge", "zero", "circular"]
 NUMBERED = ["sr", "bicubic", "cs", "jpeg", "quant", "mri", "ct"]
 
 

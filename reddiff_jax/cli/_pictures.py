@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reddiff_jax.cli._errors import UserError
+from reddiff_jax.cli._names import HOLES
 
 if TYPE_CHECKING:
     from reddiff_jax.masks import Hole
@@ -44,14 +45,18 @@ BitsOption = Annotated[
 ]
 
 
+def check_hole(text: str) -> None:
+    """Raises UserError for what marks no hole."""
+    if text not in HOLES:
+        raise UserError(f"--hole is {text!r} but must be one of {', '.join(HOLES)}.")
+
+
 def parse_hole(text: str) -> "Hole":
     """The hole's mark of a name."""
+    check_hole(text)
     from reddiff_jax.masks import Hole
 
-    try:
-        return Hole(text)
-    except ValueError:
-        raise UserError(f"--hole is {text!r} but must be one of {', '.join(each.value for each in Hole)}.") from None
+    return Hole(text)
 
 
 def parse_bits(text: str | None) -> int | None:

@@ -17,8 +17,9 @@ from reddiff_jax.cli._common import (
     printable,
     progress_bar,
 )
+from reddiff_jax.cli._early import check_level
 from reddiff_jax.cli._names import check_names
-from reddiff_jax.cli._pictures import HoleOption, PageOption, WhiteOption, parse_hole
+from reddiff_jax.cli._pictures import HoleOption, PageOption, WhiteOption, check_hole, parse_hole
 
 
 def measure(
@@ -47,6 +48,9 @@ def measure(
     """
     check_names(task)
     check_exist(*images)
+    check_hole(hole)
+    level = parse_sigma(sigma)
+    check_level(level, task)
     from reddiff_jax import jobs
 
     with progress_bar("measuring") as update:
@@ -60,7 +64,7 @@ def measure(
         outcome = jobs.measure_pictures(
             images,
             task=task,
-            sigma=parse_sigma(sigma),
+            sigma=level,
             out=out,
             seed=seed,
             mask=mask,

@@ -26,6 +26,7 @@ from reddiff_jax.cli._common import (
     show_settings,
     summarise,
 )
+from reddiff_jax.cli._early import check_asked, check_border
 from reddiff_jax.cli._errors import Stopped, UserError
 from reddiff_jax.cli._names import check_names
 from reddiff_jax.cli._pictures import (
@@ -34,6 +35,7 @@ from reddiff_jax.cli._pictures import (
     HoleOption,
     PageOption,
     WhiteOption,
+    check_hole,
     parse_bits,
     parse_hole,
 )
@@ -43,7 +45,7 @@ from reddiff_jax.cli._scans import AnglesOption, CenterOption, LamZOption, Layou
 from reddiff_jax.cli._stopping import Stopping
 
 if TYPE_CHECKING:
-    from reddiff_jax.jobs import Border, Event
+    from reddiff_jax.jobs import Event
 
 _LONG_SECONDS = 5.0  # what takes less is not announced
 
@@ -154,6 +156,25 @@ def restore(
     if settings is not None:
         check_exist(settings)
     number = parse_batch_size(batch_size)
+    bit_depth = parse_bits(bits)
+    check_hole(hole)
+    check_border(border)
+    level = None
+    if not scans:
+        level = None if sigma == "auto" else parse_sigma(sigma)
+        check_asked(
+            inputs,
+            task=task,
+            mask=mask,
+            sigma=level,
+            samples=samples,
+            batch_size=number,
+            tile=tile,
+            seed=seed,
+            grow=grow,
+            white=white,
+            page=page,
+        )
     use_cores()
     from dataclasses import replace
 
@@ -197,15 +218,15 @@ def restore(
         raise UserError("angles, center and lam-z are of scans: --task ct or mri, or --volume.")
     options = jobs.Options(
         task=task,
-        sigma=None if sigma == "auto" else parse_sigma(sigma),
+        sigma=level,
         mask=mask,
         hole=parse_hole(hole),
         grow=grow,
         kernel=kernel,
-        border=_border(border),
+        border=jobs.Border(border),
         white=white,
         page=page,
-        bits=parse_bits(bits),
+        bits=bit_depth,
         solver=solver,
         changes=changes,
         samples=samples,
@@ -286,12 +307,3 @@ class _Told:
             self.estimated = True
             return f"about {duration(event.left)}" if event.left >= _LONG_SECONDS else ""
         return ""
-
-
-def _border(text: str) -> "Border":
-    from reddiff_jax.jobs import Border
-
-    try:
-        return Border(text)
-    except ValueError:
-        raise UserError(f"border is {text!r} but must be one of {', '.join(Border)}.") from None

@@ -13,9 +13,9 @@ import numpy as np
 from reddiff_jax import masks, panels, pictures, tasks
 from reddiff_jax._files import replacing
 from reddiff_jax.batching import BatchSolver, local_mesh, num_runs_of
+from reddiff_jax.jobs.checks import check_seed
 from reddiff_jax.jobs.demonstration_page import page
 from reddiff_jax.jobs.measuring import simulate
-from reddiff_jax.jobs.options import check_seed
 from reddiff_jax.jobs.outputs import prepare_folder, writing
 from reddiff_jax.jobs.scoring import mean, score_arrays
 from reddiff_jax.priors import Prior

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from reddiff_jax import panels, pictures, tasks
+from reddiff_jax.jobs.checks import check_seed
 from reddiff_jax.jobs.demonstration import sample_photos
 from reddiff_jax.jobs.measuring import simulate
-from reddiff_jax.jobs.options import check_seed
 from reddiff_jax.jobs.outputs import prepare_folder, writing
 from reddiff_jax.jobs.scoring import score_arrays
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from reddiff_jax import measurements, pictures, tasks
+from reddiff_jax.jobs.checks import no_mask
 from reddiff_jax.jobs.errors import JobError
 from reddiff_jax.jobs.finding import Item
 from reddiff_jax.jobs.found_kernels import kernel_of
@@ -74,10 +75,7 @@ def _header_of_picture(options: Options, channels: int, item: Item, form: Form) 
     shapes: tuple = ()
     if task.needs == "mask":
         if options.mask is None and needs_own_mask(task) and not form.alpha:
-            raise JobError(
-                f"{options.task} needs to know which pixels are missing: --mask FILE, or a picture that is transparent "
-                "there."
-            )
+            raise no_mask(options.task)
         shapes = (("mask", in_shape),)
     elif task.needs == "kernel":
         kernel = kernel_of(options, item)

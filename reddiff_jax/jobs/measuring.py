@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from reddiff_jax import masks, measurements, pictures, tasks
+from reddiff_jax.jobs.checks import check_seed
 from reddiff_jax.jobs.errors import JobError, with_path
 from reddiff_jax.jobs.events import Event, Failure, Outcome, Report
 from reddiff_jax.jobs.finding import find_inputs
 from reddiff_jax.jobs.inputs import own_arrays
 from reddiff_jax.jobs.locking import LOCK, holding
-from reddiff_jax.jobs.options import check_parts, check_seed
+from reddiff_jax.jobs.options import check_parts
 from reddiff_jax.jobs.outputs import PREVIEWS, REFERENCES, UnwritableError, prepare_folder, writing_result
 from reddiff_jax.masks import Hole
 from reddiff_jax.measurements import Measurement

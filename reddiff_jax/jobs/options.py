@@ -1,7 +1,6 @@
 """Options of a restoration, and checks of what the user chose."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -9,13 +8,14 @@ from typing import Any
 
 from reddiff_jax import pictures, tasks
 from reddiff_jax.jobs.borders import Border
+from reddiff_jax.jobs.checks import check_mask, check_numbers, check_taken
 from reddiff_jax.jobs.errors import JobError
 from reddiff_jax.masks import Hole
 from reddiff_jax.noise import gaussian
 from reddiff_jax.problems import Problem
 from reddiff_jax.settings import Settings, SettingsFile, by_name, check_serves, default_name, default_settings
 
-MIN_TILE = 64
+_NUMBERS = ("samples", "batch_size", "tile", "seed", "grow", "white", "page")
 _FILES_AND_ORDER = ("mask", "kernel", "tuned", "batch_size", "overwrite")
 
 
@@ -75,15 +75,9 @@ class Options:
 
     def check(self) -> None:
         """Raises ValueError for values that make no sense."""
-        for name in ("samples", "batch_size"):
-            count = getattr(self, name)
-            if count is not None and count < 1:
-                raise JobError(f"{name.replace('_', '-')} is {count} but must be at least 1.")
-        if self.tile < MIN_TILE:
-            raise JobError(f"tile is {self.tile} but must be at least {MIN_TILE} pixels.")
+        check_numbers(**{name: getattr(self, name) for name in _NUMBERS})
         if self.sigma is not None:
             tasks.check_sigma(self.sigma, None if self.task is None else tasks.by_name(self.task))
-        check_seed(self.seed)
         self._check_pictures()
         settings_class(self.solver, self.task)().changed(self.changes)
         if self.task is not None:
@@ -94,14 +88,8 @@ class Options:
             raise JobError("a mask or a kernel needs the task, too: --task inpaint or --task deblur.")
 
     def _check_pictures(self) -> None:
-        if self.grow is not None and self.grow < 0:
-            raise JobError(f"grow is {self.grow} but must be at least 0 pixels.")
         if self.bits not in (None, 8, 16, pictures.FLOAT):
             raise JobError(f"bits is {self.bits} but must be 8, 16, or {pictures.FLOAT} for floating-point numbers.")
-        if self.white is not None and not (math.isfinite(self.white) and self.white > 0):
-            raise JobError(f"white is {self.white} but must be a finite number above 0.")
-        if self.page is not None and self.page < 1:
-            raise JobError(f"page is {self.page} but pages are counted from 1.")
         if self.hole is not Hole.AUTO and self.mask is None:
             raise JobError(f"hole is {self.hole.value} but there is no mask whose hole it could mark: --mask FILE.")
         if self.border is not Border.UNKNOWN and self.task is not None and tasks.by_name(self.task).kernel is None:
@@ -148,18 +136,9 @@ def settings_class(solver: str | None, task: str | None) -> type[Settings]:
 def check_parts(task: str, mask: str | Path | None, kernel: str | Path | None) -> None:
     """Raises JobError for a mask or kernel that is missing, or that the task does not take."""
     needs = tasks.by_name(task).needs
-    for name, value in (("mask", mask), ("kernel", kernel)):
-        if value is not None and needs != name:
-            raise JobError(f"{task} takes no {name}; leave --{name} out or choose another task.")
-        if name == "kernel" and value is not None and not Path(value).exists():
-            if not tasks.is_in_words(str(value)):
-                raise JobError(f"kernel {value} does not exist; check the name, or say {tasks.FORMS}.")
-            tasks.kernel_in_words(str(value))
-        elif value is not None and not Path(value).exists():
-            raise JobError(f"{name} {value} does not exist; check the name.")
-
-
-def check_seed(seed: int) -> None:
-    """Raises JobError for a seed that is none."""
-    if not 0 <= seed < 2**31:
-        raise JobError(f"seed is {seed} but must be from 0 to {2**31 - 1}.")
+    check_mask(task, needs, mask)
+    check_taken(task, needs, "kernel", kernel)
+    if kernel is not None and not Path(kernel).exists():
+        if not tasks.is_in_words(str(kernel)):
+            raise JobError(f"kernel {kernel} does not exist; check the name, or say {tasks.FORMS}.")
+        tasks.kernel_in_words(str(kernel))

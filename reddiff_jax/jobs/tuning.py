@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from reddiff_jax import metrics, pictures, tuning
+from reddiff_jax.jobs.checks import check_seed
 from reddiff_jax.jobs.errors import JobError, with_path
 from reddiff_jax.jobs.events import Failure
 from reddiff_jax.jobs.finding import find_inputs
 from reddiff_jax.jobs.locking import LOCK, holding
-from reddiff_jax.jobs.options import check_seed, settings_class
+from reddiff_jax.jobs.options import settings_class
 from reddiff_jax.jobs.outputs import prepare_folder, writing
 from reddiff_jax.priors import Prior
 from reddiff_jax.settings import SettingsFile, read_settings

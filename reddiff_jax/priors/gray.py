@@ -23,6 +23,8 @@ class GrayPrior(Prior):
         def eps_of_channel(plane: jax.Array) -> jax.Array:
             return jnp.sqrt(3.0) * self.prior.eps(*self.lift(plane[:, :, None], t), cond).mean(axis=2)
 
+        if x_t.shape[2] == 1:  # a batch of one would be traced, and compiled, by itself
+            return eps_of_channel(x_t[:, :, 0])[:, :, None]
         return jax.vmap(eps_of_channel, in_axes=2, out_axes=2)(x_t)
 
     def lift(self, x_t: Float[Array, "H W 1"], t: Timestep) -> tuple[Float[Array, "H W 3"], Float[Array, ""]]:

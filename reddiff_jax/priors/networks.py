@@ -1,6 +1,7 @@
 """Flax networks of this package as priors."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,6 +13,13 @@ from reddiff_jax._repr import Detail, count_parameters, shown
 from reddiff_jax._types import Condition, Image, Timestep
 from reddiff_jax.priors._base import Prior
 from reddiff_jax.priors.predictions import ToEps, from_eps
+
+
+# Flax takes a quarter of a second to trace a network. So it is traced once for all programs of one size: jit keeps the
+# trace, which is put into each of them as it is.
+@partial(jax.jit, static_argnums=0, inline=True)
+def _apply(net: nn.Module, params: Any, *args: Any) -> jax.Array:
+    return net.apply({"params": params}, *args)  # type: ignore[return-value]
 
 
 @struct.dataclass
@@ -54,7 +62,7 @@ class NetPrior(Prior):
         else:
             level = jnp.asarray(t)
         args = (padded, level) if cond is None else (padded, level, cond)
-        output: jax.Array = self.net.apply({"params": self.params}, *args)  # type: ignore[assignment]
+        output = _apply(self.net, self.params, *args)
         if output.shape[-1] < c:
             raise ValueError(
                 f"the network predicts {output.shape[-1]} channels but the image has {c}. A prior of gray pictures "

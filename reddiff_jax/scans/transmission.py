@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Float
-from scipy.ndimage import median_filter
 
 from reddiff_jax.scans.errors import ScanError
 
@@ -65,6 +64,8 @@ def remove_rings(values: Float[np.ndarray, "A D"], width: int = 9) -> Float[np.n
         Vo, Atwood and Drakopoulos 2018, "Superior techniques for eliminating ring artifacts in X-ray
         micro-tomography", algorithm 3.
     """
+    from scipy.ndimage import median_filter  # a sixth of a second to import
+
     order = np.argsort(values, axis=0, kind="stable")
     ascending = np.take_along_axis(values, order, axis=0)
     smoothed = median_filter(ascending, size=(1, width), mode="nearest")

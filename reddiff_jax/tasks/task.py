@@ -1,6 +1,5 @@
 """What a task is: how its operator is built, and what belongs to each picture."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,6 +7,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
+from reddiff_jax import _noise_levels
 from reddiff_jax import operators as ops
 from reddiff_jax.operators import Boundary, Operator
 
@@ -124,11 +124,4 @@ def check_sigma(sigma: float, task: Task | None = None) -> float:
         sigma: The standard deviation.
         task: What is measured; if that is a picture, more than the range of its pixels is a mistake.
     """
-    if not (math.isfinite(sigma) and sigma >= 0):
-        raise ValueError(f"sigma is {sigma} but must be a finite number of at least 0 (pixels are in [-1, 1]).")
-    if task is not None and task.is_picture and sigma > 2:
-        raise ValueError(
-            f"sigma is {sigma:g} but pixels are in [-1, 1], where noise has at most 2: for {sigma:g} gray levels of "
-            f"255 give {2 * sigma / 255:.3g} (--sigma {sigma:g}/255)."
-        )
-    return float(sigma)
+    return _noise_levels.check_sigma(sigma, of_picture=task is not None and task.is_picture)

@@ -5,12 +5,14 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 import reddiff_jax as rd
-from reddiff_jax import _bars, tasks
+from reddiff_jax import _bars, jobs, masks, tasks
 from reddiff_jax.cli import _names
+from reddiff_jax.jobs.inputs import needs_own_mask
 from reddiff_jax.settings import SETTINGS
 from reddiff_jax.tasks.catalogue import NUMBERED
 
@@ -52,6 +54,12 @@ def test_the_version_is_told():
         (("train", "nowhere", "--out", "o"), "nowhere does not exist"),
         (("measure", ".", "--task", "blur", "--out", "o"), "unknown task 'blur'"),
         (("restore", ".", "--steps", "many", "--out", "o"), "--steps"),
+        (("restore", ".", "--task", "denoise", "--sigma", "many", "--out", "o"), "sigma is 'many' but must be"),
+        (("restore", ".", "--task", "denoise", "--hole", "grey", "--out", "o"), "--hole is 'grey' but must be one of"),
+        (("restore", ".", "--task", "deblur", "--border", "grey", "--out", "o"), "border is 'grey' but must be one of"),
+        (("restore", ".", "--task", "denoise", "--bits", "12", "--out", "o"), "--bits is '12' but must be 8, 16"),
+        (("restore", ".", "--task", "denoise", "--samples", "0", "--out", "o"), "samples is 0 but must be at least 1"),
+        (("measure", ".", "--task", "denoise", "--sigma", "25", "--out", "o"), "sigma is 25 but pixels are in [-1, 1]"),
     ],
 )
 def test_mistakes_are_told_before_anything_heavy_is_loaded(args, said):
@@ -61,10 +69,46 @@ def test_mistakes_are_told_before_anything_heavy_is_loaded(args, said):
     assert printed.startswith("error: ")
 
 
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--task", "denoise", "--sigma", "25"), "sigma is 25 but pixels are in [-1, 1]"),
+        (("--task", "inpaint", "--mask", "nowhere.png"), "mask nowhere.png does not exist"),
+        (("--task", "sr2", "--mask", "a.png"), "sr2 takes no mask"),
+        (("--task", "inpaint"), "needs to know which pixels are missing"),
+        (("--task", "denoise", "--page", "0"), "pages are counted from 1"),
+    ],
+)
+def test_what_is_wrong_with_a_picture_is_told_without_jax(args, said, tmp_path):
+    rd.write_picture(tmp_path / "a.png", np.zeros((8, 8, 3)))
+    status, loaded, printed = loaded_by("restore", str(tmp_path / "a.png"), *args, "--out", str(tmp_path / "o"))
+    assert (status, loaded & {"jax", "flax"}) == (2, set())
+    assert said in printed
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_broken_picture_is_told_without_jax(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    status, loaded, printed = loaded_by(
+        "restore", str(tmp_path / "a.png"), "--task", "sr2", "--out", str(tmp_path / "o")
+    )
+    assert (status, loaded & {"jax", "flax"}) == (2, set())
+    assert str(tmp_path / "a.png") in printed
+
+
 def test_the_names_known_without_jax_are_those_of_the_tasks_and_solvers():
     assert list(tasks.TASKS) == _names.TASKS
     assert list(NUMBERED) == _names.NUMBERED
     assert sorted(SETTINGS) == sorted(_names.solver_names())
+    assert [each.value for each in masks.Hole] == _names.HOLES
+    assert list(jobs.Border) == _names.BORDERS
+
+
+def test_what_is_known_of_tasks_without_jax_is_what_they_say():
+    masked = {name: needs_own_mask(task) for name, task in tasks.TASKS.items() if task.needs == "mask"}
+    assert [name for name, own in masked.items() if own] == _names.MASKED
+    assert [name for name, own in masked.items() if not own] == _names.CENTERED
+    assert all(task.is_picture != name.startswith(_names.NOT_PICTURES) for name, task in tasks.TASKS.items())
 
 
 # ---- bars
