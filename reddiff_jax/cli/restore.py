@@ -1,13 +1,11 @@
 """`reddiff-jax restore`: degraded pictures and measurement files."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reddiff_jax._bars import duration
 from reddiff_jax._caches import cache_folder
-from reddiff_jax.cli._cache import compiled
 from reddiff_jax.cli._common import (
     SIGMA,
     KernelOption,
@@ -21,9 +19,7 @@ from reddiff_jax.cli._common import (
     conclude,
     load_prior,
     parse_sigma,
-    printable,
     progress_bar,
-    show_settings,
     summarise,
 )
 from reddiff_jax.cli._errors import Stopped, UserError
@@ -41,11 +37,10 @@ from reddiff_jax.cli._processes import ProcessesOption, ProcessOption, choose_sh
 from reddiff_jax.cli._scans import TASKS as SCAN_TASKS
 from reddiff_jax.cli._scans import AnglesOption, CenterOption, LamZOption, LayoutOption, VolumeOption, restore_scans
 from reddiff_jax.cli._stopping import Stopping
+from reddiff_jax.cli._told import Told
 
 if TYPE_CHECKING:
-    from reddiff_jax.jobs import Border, Event
-
-_LONG_SECONDS = 5.0  # what takes less is not announced
+    from reddiff_jax.jobs import Border
 
 
 def restore(
@@ -182,15 +177,19 @@ def restore(
             seed=seed,
             tile=tile,
             overwrite=overwrite,
+            settings=settings,
+            share=choose_share(processes, process),
+            log=log,
+            tensorboard=tensorboard,
             kernel=kernel,
             white=white,
             page=page,
             bits=bits,
-            settings=settings,
-            log=log,
-            tensorboard=tensorboard,
+            hole=None if hole == "auto" else hole,
+            grow=grow,
+            border=None if border == "unknown" else border,
+            exact_sizes=exact_sizes,
             film=film,
-            processes=processes,
         )
         return
     if angles is not None or center is not None or lam_z:
@@ -220,13 +219,13 @@ def restore(
     items = check_found(inputs, out=out)
     jobs.check_out(out, items, options)
     if log is not None:
-        jobs.check_log(log, inputs, items, options)
+        jobs.check_log(log, inputs, items, (options.mask, options.kernel))
     with progress_bar("restoring") as update:
         update(0.0, "loading the prior")
         loaded, channels, prior_name = load_prior(prior)
         if settings is not None:
             options = replace(options, tuned=read_settings(settings, prior_name))
-        report = _Told(update)
+        report = Told(update)
         with Stopping() as stopping:
             outcome = jobs.restore(
                 inputs,
@@ -247,45 +246,6 @@ def restore(
         summarise(outcome, f"restored into {out}")
         raise Stopped
     conclude(outcome, f"restored into {out}")
-
-
-class _Told:
-    """What is printed of a restoration, as lines, beside the bar."""
-
-    def __init__(self, update: Any):
-        self.update, self.estimated = update, False
-
-    def __call__(self, event: "Event") -> None:
-        line = self._line(event)
-        if line:
-            self.update.console.print(printable(line), soft_wrap=True, markup=False)
-        if event.kind == "note":
-            return
-        text = f"{event.name}, {event.detail if event.kind in ('step', 'look') else event.kind}"
-        self.update(event.done, text, event.left if event.kind == "step" else None)
-
-    def _line(self, event: "Event") -> str:
-        if event.kind == "note":
-            return event.name
-        if event.kind == "settings":
-            return f"{event.name} ({event.detail}): {show_settings(event.settings)}"
-        if event.kind == "compile" and (event.left is None or event.left >= _LONG_SECONDS):
-            took = "" if event.left is None else f", about {duration(event.left)}"
-            return f"{event.name}: compiling {event.detail}{took}"
-        if event.kind == "compiled":
-            return f"{event.name}: {compiled(event.detail)}"
-        if event.kind == "retry":
-            return f"{event.name}: {event.detail}"
-        if event.kind == "decided":
-            return event.detail
-        if event.kind == "noise":
-            return f"{event.name}: {event.detail}"
-        if event.kind == "changed":
-            return f"{event.name}: done again, because {event.detail}"
-        if event.kind == "step" and not self.estimated and event.left is not None:
-            self.estimated = True
-            return f"about {duration(event.left)}" if event.left >= _LONG_SECONDS else ""
-        return ""
 
 
 def _border(text: str) -> "Border":
