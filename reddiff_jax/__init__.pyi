@@ -29,6 +29,7 @@ from reddiff_jax.hub import load_prior as load_prior
 from reddiff_jax.io import load_classifier as load_classifier
 from reddiff_jax.io import save_prior as save_prior
 from reddiff_jax.jobs.single import restore as restore
+from reddiff_jax.motion import estimate_motion as estimate_motion
 from reddiff_jax.noise import *  # noqa: F403 - the names in its __all__
 from reddiff_jax.operators import *  # noqa: F403 - the names in its __all__
 from reddiff_jax.parametrising import parametrised as parametrised

@@ -34,7 +34,7 @@ ORDER = [
     {"operators"},
     {"_ranges"},
     {"priors", "problems", "panels"},
-    {"guidance", "cards", "estimating", "tiling", "scans", "volumes"},
+    {"guidance", "cards", "estimating", "tiling", "scans", "volumes", "motion"},
     {"solvers"},
     {"running", "io", "parametrising", "repulsion"},
     {"converting", "exporting", "diagnostics", "progress"},

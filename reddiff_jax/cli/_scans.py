@@ -8,7 +8,6 @@ import typer
 
 from reddiff_jax.cli._common import conclude, load_prior, parse_sigma, progress_bar, summarise
 from reddiff_jax.cli._errors import Stopped, UserError
-from reddiff_jax.cli._names import check_names
 from reddiff_jax.cli._stopping import Stopping
 from reddiff_jax.cli._told import Told
 
@@ -41,9 +40,17 @@ VolumeOption = Annotated[
 LamZOption = Annotated[
     float,
     typer.Option(
-        "--lam-z", help="For scans and volumes: weight of the coupling of neighbouring slices; 0 couples none."
+        "--lam-z",
+        help="For scans, volumes and clips: weight of the coupling of neighbouring slices or frames; 0 couples none. "
+        "(sigma / s)^2 where they differ by about s, such as 0.06.",
     ),
 ]
+MotionOption = Annotated[
+    bool,
+    typer.Option("--motion", help="For clips with `--lam-z`: frames are compared where their pixels moved."),
+]
+CLIPS = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm")
+"""Suffixes of clips; a test compares them with ``scans.video.SUFFIXES``."""
 LayoutOption = Annotated[
     str,
     typer.Option(
@@ -67,7 +74,6 @@ def restore_scans(
     **options: Any,
 ) -> None:
     """Restores scans and tells what was decided."""
-    check_names(None, solver)
     from dataclasses import replace
 
     from reddiff_jax import scans

@@ -34,8 +34,17 @@ from reddiff_jax.cli._pictures import (
     parse_hole,
 )
 from reddiff_jax.cli._processes import ProcessesOption, ProcessOption, choose_share, parse_batch_size, use_cores
+from reddiff_jax.cli._scans import (
+    CLIPS,
+    AnglesOption,
+    CenterOption,
+    LamZOption,
+    LayoutOption,
+    MotionOption,
+    VolumeOption,
+    restore_scans,
+)
 from reddiff_jax.cli._scans import TASKS as SCAN_TASKS
-from reddiff_jax.cli._scans import AnglesOption, CenterOption, LamZOption, LayoutOption, VolumeOption, restore_scans
 from reddiff_jax.cli._stopping import Stopping
 from reddiff_jax.cli._told import Told
 
@@ -46,7 +55,7 @@ if TYPE_CHECKING:
 def restore(
     inputs: Annotated[
         list[Path],
-        typer.Argument(help="Degraded pictures, measurement files, or folders of them.", show_default=False),
+        typer.Argument(help="Degraded pictures, clips, measurement files, or folders of them.", show_default=False),
     ],
     out: OutOption,
     task: Annotated[
@@ -82,6 +91,7 @@ def restore(
     layout: LayoutOption = "astra",
     volume: VolumeOption = False,
     lam_z: LamZOption = 0.0,
+    motion: MotionOption = False,
     prior: PriorOption = None,
     solver: SolverOption = None,
     settings: Annotated[
@@ -143,7 +153,8 @@ def restore(
 
     With --samples K: NAME_0.png, ..., NAME_mean.png, NAME_std.png (its metadata says what white is), NAME_panel.png.
     """
-    scans = task in SCAN_TASKS or volume
+    clips = any(path.suffix.lower() in CLIPS for path in inputs)
+    scans = task in SCAN_TASKS or volume or clips
     check_names(None if task in SCAN_TASKS else task, solver)
     check_exist(*inputs)
     if settings is not None:
@@ -170,7 +181,9 @@ def restore(
             mask=mask,
             angles=angles,
             center=center,
+            clips=clips,
             lam_z=lam_z,
+            motion=motion,
             changes=changes,
             samples=samples,
             batch_size=number or 4,
@@ -192,8 +205,8 @@ def restore(
             film=film,
         )
         return
-    if angles is not None or center is not None or lam_z:
-        raise UserError("angles, center and lam-z are of scans: --task ct or mri, or --volume.")
+    if angles is not None or center is not None or lam_z or motion:
+        raise UserError("angles, center, lam-z and motion are of scans and clips: --task ct or mri, or --volume.")
     options = jobs.Options(
         task=task,
         sigma=None if sigma == "auto" else parse_sigma(sigma),

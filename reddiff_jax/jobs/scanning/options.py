@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from reddiff_jax import tasks
 from reddiff_jax.jobs.errors import JobError
-from reddiff_jax.jobs.options import MIN_TILE, check_seed
+from reddiff_jax.jobs.options import MIN_TILE, check_parts, check_seed
+from reddiff_jax.operators import LinearOperator
 from reddiff_jax.problems import Problem
 from reddiff_jax.settings import NoiseAwareSettings, Settings, SettingsFile, check_serves, default_settings
 
@@ -38,7 +40,10 @@ class ScanOptions:
         angles: Of the views of CT: "FIRST:LAST" in degrees, without the last, or a file of degrees.
         center: Index of the detector element where the axis is seen, or "auto" to find it; None: the layout's.
         layout: Whose conventions the sinogram has.
-        lam_z: Weight of the coupling of neighbouring slices, ``solvers.coupling``; with 0 each is restored by itself.
+        clips: Inputs are clips, of which each frame is a picture that a task degraded.
+        lam_z: Weight of the coupling of neighbouring slices, or frames, ``solvers.coupling``; with 0 each is restored
+            by itself.
+        motion: Coupled frames are compared where their pixels moved.
         sigma: Standard deviation of the noise for pixels in [-1, 1]; estimated if None.
         solver: Name of the solver; None: what does the task best, or what the tuned settings are of.
         tuned: Tuned settings, which are preferred to the built-in ones where there are some.
@@ -55,7 +60,9 @@ class ScanOptions:
     angles: str | None = None
     center: str | None = None
     layout: Layout = Layout.ASTRA
+    clips: bool = False
     lam_z: float = 0.0
+    motion: bool = False
     sigma: float | None = None
     solver: str | None = None
     tuned: SettingsFile | None = None
@@ -70,19 +77,32 @@ class ScanOptions:
         """Raises JobError for options that do not go together."""
         if self.task == CT and self.angles is None:
             raise JobError("--task ct needs the angles of the views: --angles 0:180, or a file of degrees.")
-        if self.task not in (*TASKS, DENOISE):
+        if self.clips:
+            self._check_clips()
+        elif self.task not in (*TASKS, DENOISE):
             raise JobError(f"volumes are restored by --task denoise, scans by mri and ct; the task is {self.task}.")
         if self.lam_z < 0 or (self.lam_z and self.solver not in (None, "noise_aware")):
             raise JobError("lam-z must be at least 0, and is of --solver noise_aware, whose step couples the slices.")
         if self.task != CT and (self.angles is not None or self.center is not None):
             raise JobError(f"angles and center are of CT; leave them out for --task {self.task}.")
-        if self.task != MRI and self.mask is not None:
+        if self.motion and not (self.clips and self.lam_z):
+            raise JobError("motion is of coupled frames: a clip, and --lam-z above 0.")
+        if self.task in (CT, DENOISE) and self.mask is not None:
             raise JobError("a mask is of MRI; for CT leave out views of the sinogram, and their angles.")
         if min(self.samples, self.batch_size) < 1:
             raise JobError("samples and batch-size must be at least 1.")
         if self.tile < MIN_TILE:
             raise JobError(f"tile is {self.tile} but must be at least {MIN_TILE} pixels.")
         check_seed(self.seed)
+
+    def _check_clips(self) -> None:
+        task = tasks.by_name(self.task)
+        check_parts(self.task, self.mask, None)
+        operator = tasks.example(self.task).operator
+        if not task.is_picture or task.gray or task.needs == "kernel" or not isinstance(operator, LinearOperator):
+            raise JobError(f"{self.task} is not for clips; take denoise, inpaint, sr4 or another of linear operators.")
+        if self.sigma is None and self.task != DENOISE:
+            raise JobError(f"the noise of clips is estimated for --task denoise alone; for {self.task} give --sigma.")
 
     def asked(self) -> dict[str, Any]:
         """What decides how a scan is restored, beside the files it is restored from, as JSON values."""

@@ -15,6 +15,7 @@ from reddiff_jax.jobs.scanning.options import AUTO, DENOISE, ScanOptions
 from reddiff_jax.jobs.scanning.posing import Posed, pose_scan
 from reddiff_jax.scans.dicom import is_dicom
 from reddiff_jax.scans.files import SUFFIXES, suffix_of
+from reddiff_jax.scans.video import SUFFIXES as CLIPS
 
 STD = "_std"
 """Ends the name of the file with the standard deviations of several restorations."""
@@ -30,22 +31,24 @@ class ScanPlan:
     outputs: tuple[str, ...]
 
 
-def find_scans(inputs: Sequence[str | Path], task: str, out: Path) -> tuple[list[Item], list[Failure]]:
+def find_scans(inputs: Sequence[str | Path], options: ScanOptions, out: Path) -> tuple[list[Item], list[Failure]]:
     """Files of scans, for volumes folders of a DICOM series, too; and what can be none.
 
     Args:
         inputs: Files and folders.
-        task: What is to be done.
+        options: What is to be done.
         out: Output folder: what lies in it is not an input.
     """
     items: dict[str, Item] = {}
+    suffixes = CLIPS if options.clips else SUFFIXES
     failures = []
     for given in map(Path, inputs):
         paths = [given]
-        if given.is_dir() and not (task == DENOISE and any(map(is_dicom, given.iterdir()))):
-            paths = sorted(each for each in given.iterdir() if _is_whole(each) and each.parent.resolve() != out)
-        elif not given.is_dir() and suffix_of(given) not in SUFFIXES:
-            reason = f"{given} is no file of a scan; those end in {', '.join(SUFFIXES)}."
+        if given.is_dir() and not (_is_volume(options) and any(map(is_dicom, given.iterdir()))):
+            paths = sorted(each for each in given.iterdir() if _is_whole(each, suffixes) and given.resolve() != out)
+        elif not given.is_dir() and suffix_of(given) not in suffixes:
+            kind = "clip" if options.clips else "file of a scan"
+            reason = f"{given} is no {kind}; those end in {', '.join(suffixes)}."
             failures.append(Failure(given.name, reason))
             continue
         for path in paths:
@@ -57,9 +60,13 @@ def find_scans(inputs: Sequence[str | Path], task: str, out: Path) -> tuple[list
     return list(items.values()), failures
 
 
-def _is_whole(path: Path) -> bool:
+def _is_volume(options: ScanOptions) -> bool:
+    return options.task == DENOISE and not options.clips
+
+
+def _is_whole(path: Path, suffixes: Sequence[str]) -> bool:
     """Whether a file stands for a scan: of BART's pairs one does."""
-    return path.is_file() and suffix_of(path) in SUFFIXES and suffix_of(path) != ".hdr"
+    return path.is_file() and suffix_of(path) in suffixes and suffix_of(path) != ".hdr"
 
 
 class Planner:
@@ -96,7 +103,7 @@ class Planner:
             "sigma_from": "estimate" if options.sigma is None else "option",
             "solver": settings.name,
             **asdict(settings),  # type: ignore[call-overload]
-            **{name: asked[name] for name in ("lam_z", "center", "layout", "samples", "seed", "tile")},
+            **{name: asked[name] for name in ("lam_z", "motion", "center", "layout", "samples", "seed", "tile")},
         }
         return ScanPlan(item, json.loads(json.dumps(record)), asked, outputs_of(item, posed, options.samples))
 

@@ -9,9 +9,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from reddiff_jax import scans
+from reddiff_jax import pictures, scans, tasks
 from reddiff_jax.estimating import estimate_sigma
 from reddiff_jax.jobs.errors import JobError
+from reddiff_jax.jobs.inputs import own_arrays
 from reddiff_jax.jobs.scanning.options import AUTO, CT, DENOISE, MRI, Layout, ScanOptions
 from reddiff_jax.noise import gaussian
 from reddiff_jax.operators import denoising
@@ -25,7 +26,7 @@ class Posed:
 
     problems: list[Problem]
     images: Callable[[int, np.ndarray], np.ndarray]  # (slice, x) -> the picture in the units of the scan
-    finished: Callable[[np.ndarray], np.ndarray]  # all pictures (S, H, W) as they are written
+    finished: Callable[[np.ndarray], np.ndarray]  # all pictures (S, H, W), frames (T, H, W, C), as they are written
     like: Any
     said: str
 
@@ -41,7 +42,8 @@ def pose_scan(path: Path, options: ScanOptions) -> Posed:
     Raises:
         ValueError: In one line, if it cannot be done so.
     """
-    posed = {MRI: _posed_mri, CT: _posed_ct, DENOISE: _posed_volume}[options.task](path, options)
+    ways = {MRI: _posed_mri, CT: _posed_ct, DENOISE: _posed_volume}
+    posed = (_posed_clip if options.clips else ways[options.task])(path, options)
     if options.sigma is None:
         return replace(posed, said=f"{posed.said}, sigma {posed.sigma:.3g} (estimated)")
     problems = [replace(each, noise=gaussian(options.sigma)) for each in posed.problems]
@@ -107,6 +109,27 @@ def _posed_volume(path: Path, options: ScanOptions) -> Posed:
         volume,
         said,
     )
+
+
+def _posed_clip(path: Path, options: ScanOptions) -> Posed:
+    clip = scans.read_clip(path)
+    task = tasks.by_name(options.task)
+    in_shape = task.in_shape(clip.values.shape[1:], clip.values.shape[3])
+    arrays, own = own_arrays(options.mask, None, in_shape, path.stem)
+    if task.needs is not None and not arrays:
+        raise JobError(f"{options.task} needs to know which pixels are missing in all frames: --mask FILE.")
+    operator = task.operator(in_shape, arrays)
+    frames = clip.values
+    if own is not None:
+        frames = np.where(arrays["mask"] > 0, frames, 0).astype(np.float32)  # what it hides was never seen
+    sigma = options.sigma
+    if sigma is None:
+        sigma = max(float(estimate_sigma(jnp.asarray(frames[len(frames) // 2]))), pictures.ROUNDING_SIGMA)
+    problems = [pose(jnp.asarray(each), operator, gaussian(sigma)) for each in frames]
+    said = f"{len(frames)} frames of {frames.shape[2]} x {frames.shape[1]}, {float(clip.rate):.4g} a second"
+    if own is not None:
+        said += f", {own.said}"
+    return Posed(problems, lambda index, x: x, lambda images: images, clip, said)
 
 
 def sinogram_of(projections: np.ndarray, options: ScanOptions) -> scans.Sinogram:

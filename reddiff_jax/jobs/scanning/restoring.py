@@ -30,6 +30,7 @@ from reddiff_jax.jobs.watching import ScalarEvents, ScalarLog
 from reddiff_jax.jobs.work import Ledger
 from reddiff_jax.priors import Prior, gray_prior, tiled
 from reddiff_jax.scans.files import SUFFIXES, suffix_of
+from reddiff_jax.scans.video import SUFFIXES as CLIPS
 
 _PARTIAL = ".partial_"
 
@@ -73,14 +74,13 @@ def restore_scans(
     """
     options.check()
     out, share = Path(out), share or Share()
-    items, failures = find_scans(inputs, options.task, out.resolve())
+    items, failures = find_scans(inputs, options, out.resolve())
     if not items and not failures:
-        raise JobError(f"there are no files of scans; they end in {', '.join(SUFFIXES)}.")
+        raise JobError(f"there are no files of scans; they end in {', '.join(CLIPS if options.clips else SUFFIXES)}.")
     if log is not None:
         check_log(log, inputs, items, (options.mask,))
     for failure in failures:
         report(Event("failed", failure.name, 0.0, failure.reason))
-    used = tiled(prior if channels == 1 else gray_prior(prior), options.tile)
     with ExitStack() as stack:
         if items:
             prepare_folder(out)
@@ -98,7 +98,7 @@ def restore_scans(
             if stop():
                 break
             try:
-                _restore(ledger, planner, plan, used)
+                _restore(ledger, planner, plan, prior, channels)
             except StoppedError:
                 break
         ledger.leave_the_rest(own)
@@ -132,7 +132,7 @@ def _to_do(ledger: Ledger, planner: Planner, items: Sequence[Any]) -> list[ScanP
     return to_do
 
 
-def _restore(ledger: Ledger, planner: Planner, plan: ScanPlan, prior: Prior) -> None:
+def _restore(ledger: Ledger, planner: Planner, plan: ScanPlan, prior: Prior, channels: int) -> None:
     """Restores one scan; what is wrong with it alone is noted."""
     options, name = planner.options, plan.item.name
     entry = {
@@ -147,8 +147,11 @@ def _restore(ledger: Ledger, planner: Planner, plan: ScanPlan, prior: Prior) -> 
         settings = options.settings(posed.problems[0])
         ledger.report(Event("decided", name, ledger.done, f"{plan.item.path}: {posed.said}"))
         ledger.report(Event("settings", name, ledger.done, f"{len(posed.problems)} slices", settings))
+        # Slices are gray, or real and imaginary parts; frames may be in colour.
+        as_it_is = channels in (1, posed.problems[0].operator.in_shape[2])
+        used = tiled(prior if as_it_is else gray_prior(prior), options.tile)
         parts = Parts(ledger.out, name, {**plan.record, "batch_size": options.batch_size})
-        solving = Solving(plan, posed, settings, prior, options, ledger, parts, [])
+        solving = Solving(plan, posed, settings, used, options, ledger, parts, [])
         xs = solving.restored()
         stack = np.stack([[posed.images(number, x) for x in each] for number, each in enumerate(xs)])  # (D, K, H, W)
         write(ledger.out / name, posed.finished(stack.mean(axis=1)), posed.like)

@@ -25,6 +25,7 @@ from reddiff_jax.jobs.scanning.planning import ScanPlan
 from reddiff_jax.jobs.scanning.posing import Posed
 from reddiff_jax.jobs.work import Ledger
 from reddiff_jax.masks import key_of
+from reddiff_jax.motion import estimate_motion
 from reddiff_jax.noise import gaussian
 from reddiff_jax.operators import each_slice
 from reddiff_jax.priors import Prior
@@ -62,9 +63,10 @@ class Solving:
             ValueError: If one diverged.
             StoppedError: If the job was asked to stop.
         """
+        motion = self._motion() if self.options.motion else None
         self.residuals[:] = [[] for _ in range(self.options.samples)]
         if self.options.lam_z:
-            volumes = [self._volume(sample) for sample in range(self.options.samples)]
+            volumes = [self._volume(sample, motion) for sample in range(self.options.samples)]
             return np.stack(volumes, axis=1)
         xs = np.stack(list(self._slices()))
         return xs.reshape(-1, self.options.samples, *xs.shape[1:])
@@ -135,9 +137,21 @@ class Solving:
 
     # ---- slices as one volume
 
-    def _volume(self, sample: int) -> np.ndarray:
+    def _motion(self) -> np.ndarray:
+        """Flows between the frames, from those that are restored one by one."""
+        shape = self.posed.problems[0].operator.in_shape
+        like = jax.ShapeDtypeStruct((len(self.posed.problems) - 1, *shape[:2], 2), jnp.float32)
+        flows = self.parts.get("motion", like)
+        if flows is None:
+            self.residuals[:] = [[] for _ in range(self.options.samples)]
+            frames = list(self._slices())[:: self.options.samples]
+            flows = estimate_motion(np.stack(frames))
+            self.parts.put("motion", flows)
+        return flows
+
+    def _volume(self, sample: int, motion: np.ndarray | None) -> np.ndarray:
         """One restoration of the coupled slices (D, H, W, C), whose state is stored from time to time."""
-        problem, solver = coupled(self.posed.problems), self._coupling_solver()
+        problem, solver = coupled(self.posed.problems), self._coupling_solver(motion)
         key = jax.random.fold_in(key_of(self.plan.item.name, self.options.seed), sample)
         like = {
             "x": jax.ShapeDtypeStruct(problem.operator.in_shape, jnp.float32),
@@ -172,12 +186,12 @@ class Solving:
         self.residuals[sample].append(float(found["residual"]))
         return found["x"]
 
-    def _coupling_solver(self) -> Solver:
+    def _coupling_solver(self, motion: np.ndarray | None) -> Solver:
         """The solver of a volume: noise-aware, with the coupling in its step."""
         settings = self.settings
         assert isinstance(settings, NoiseAwareSettings)
         make = langevin_step if settings.sample else proximal_step
-        step = make(num_cg=settings.num_cg, coupling=coupling(self.options.lam_z))
+        step = make(num_cg=settings.num_cg, coupling=coupling(self.options.lam_z, motion=motion))
         solver = settings.solver(slices(self.prior, batch=self.options.batch_size))
         if isinstance(solver, Averaged):
             return replace(solver, solver=_with_step(solver.solver, step))
