@@ -5,10 +5,16 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
+from scipy.ndimage import uniform_filter
+
+from reddiff_jax.operators.warping import warp
 
 _ATTACHMENT = 15.0  # of the flow to the frames, scikit-image's default for pixels in [0, 1]
+_MISMATCH, _WINDOW = 0.2, 5  # mean difference in a window from which pixels were not there before: noise is about half
 
 
 def estimate_motion(
@@ -17,7 +23,9 @@ def estimate_motion(
     """Flows from each frame of a clip to the one before, for ``rd.solvers.coupling(motion=...)`` and ``rd.warping``.
 
     Pixel p of frame i + 1 shows what frame i shows at ``p + flow[i, p]``. By TV-L1 on gray levels, so moderate noise
-    does little; of a strongly degraded clip give frames that were restored one by one.
+    does little; of a strongly degraded clip give frames that were restored one by one. Pixels that differ from where
+    they seem to come from, since they were hidden, or moved too far to be followed, or the scene changed, come from
+    outside: ``rd.warping`` gives 0 there, and ``rd.solvers.coupling`` does not count them.
 
     Args:
         frames: In [-1, 1].
@@ -42,4 +50,8 @@ def estimate_motion(
         registration.optical_flow_tvl1(after, before, attachment=attachment)
         for before, after in itertools.pairwise(gray)
     ]
-    return np.moveaxis(np.stack(flows), 1, 3).astype(np.float32)
+    flows = np.moveaxis(np.stack(flows), 1, 3).astype(np.float32)
+    moved = np.asarray(jax.vmap(warp)(jnp.asarray(frames[:-1]), jnp.asarray(flows)))
+    differences = np.abs(frames[1:] - moved).mean(axis=3)  # (T - 1, H, W)
+    strange = uniform_filter(differences, _WINDOW, axes=(1, 2)) > _MISMATCH
+    return np.where(strange[..., None], 2.0 * max(frames.shape[1:3]), flows).astype(np.float32)

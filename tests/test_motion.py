@@ -24,6 +24,16 @@ def test_a_flow_says_where_pixels_were_in_the_frame_before():
     assert np.abs(moved - _blobs(1.5))[4:-4, 4:-4].max() < 0.1
 
 
+def test_what_was_not_there_before_comes_from_outside():
+    pytest.importorskip("skimage")
+    before, after = _blobs(0), _blobs(0)
+    after[12:20, 4:14] = [0.9, -0.9, 0.9]
+    (flow,) = rd.estimate_motion([before, after])
+    seen = np.asarray(rd.warping(flow)(jnp.ones((24, 24, 3))))[..., 0]
+    assert (seen[14:18, 6:12] == 0).all()
+    assert (seen[:8] == 1).mean() > 0.9
+
+
 def test_whole_pixels_move_as_they_are_and_what_was_outside_is_0():
     x = jnp.arange(12.0).reshape(3, 4, 1)
     y = rd.warping(np.broadcast_to([1.0, -1.0], (3, 4, 2)), channels=1)(x)
