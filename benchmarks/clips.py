@@ -82,7 +82,10 @@ def main() -> None:
             frames = solve("frame by frame", rd.noise_aware(prior, rd.proximal_step()))
             shared = rd.solvers.SameAlong(0)
             solve("the same noise for all", rd.noise_aware(prior, rd.proximal_step(), noise=shared))
-            for way, motion in (("coupled", None), ("coupled along the motion", rd.estimate_motion(frames))):
+            for way, motion in (
+                ("coupled", None),
+                ("coupled along the motion", rd.estimate_motion(np.asarray(frames))),
+            ):
                 coupling = rd.solvers.coupling((sigma / SPREAD) ** 2, motion=motion)
                 solve(way, rd.noise_aware(prior, rd.proximal_step(coupling=coupling), noise=shared))
     settings = {"prior": args.prior or "photo64", "frames": args.frames, "side": SIDE, "spread": SPREAD}

@@ -13,6 +13,7 @@ lam = sigma_y^2 / s^2.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
@@ -71,7 +72,7 @@ def coupling(
     *,
     axis: int = 0,
     edge: jax.Array | float | None = None,
-    motion: Float[Array, "D-1 H W 2"] | None = None,
+    motion: Float[Array, "D-1 H W 2"] | np.ndarray | None = None,
 ) -> Coupling:
     """Smoothness of a volume across its slices, or of a clip in time, for ``proximal_step`` and ``langevin_step``.
 
