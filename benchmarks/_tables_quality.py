@@ -256,6 +256,28 @@ def volumes() -> str:
     return markdown(list(rows.values()), ["", *cases]) + note
 
 
+def clips() -> str:
+    """PSNR of clips, and the flicker of the error."""
+    result = load("clips")
+    rows: dict[str, dict[str, str]] = {}
+    for row in result["rows"]:
+        cells = rows.setdefault(row["way"], {"": row["way"]})
+        cells[f"{row['clip']}, {row['case']}"] = f"{row['PSNR']:.2f} dB, {row['flicker']:.3f}"
+    settings = result["settings"]
+    note = measured_on(result, f"{settings['frames']} frames of {settings['side']} x {settings['side']}")
+    table = list(rows.values())
+    return markdown(table, list(table[0])) + note
+
+
+def cone_beam() -> str:
+    """PSNR of a volume behind a cone."""
+    result = load("cone_beam")
+    settings = result["settings"]
+    table = [{"": row["way"], "PSNR": f"{row['PSNR']:.2f} dB"} for row in result["rows"]]
+    how = f"{settings['slices']} slices of {settings['size']} x {settings['size']}, {settings['views']} views"
+    return markdown(table, list(table[0])) + measured_on(result, f"{how}, sigma {settings['sigma']}")
+
+
 def ablations() -> str:
     """PSNR and LPIPS of each variant, at the end of its run."""
     result = load("ablations")

@@ -36,6 +36,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "headline": quality.headline,
     "medical": quality.medical,
     "volumes": quality.volumes,
+    "clips": quality.clips,
+    "cone_beam": quality.cone_beam,
     "memory": speed.memory,
     "net_error_lam": settings.net_error_lam,
     "net_error_least": settings.net_error_least,

@@ -36,6 +36,7 @@ from reddiff_jax.io import save_prior as save_prior
 from reddiff_jax.jobs.single import restore as restore
 from reddiff_jax.latents import Latent as Latent
 from reddiff_jax.latents import latent as latent
+from reddiff_jax.motion import estimate_motion as estimate_motion
 from reddiff_jax.noise import *  # noqa: F403 - the names in its __all__
 from reddiff_jax.operators import *  # noqa: F403 - the names in its __all__
 from reddiff_jax.parametrising import parametrised as parametrised

@@ -15,9 +15,9 @@ _SHARED = -1
 
 
 def images_at_once(in_shape: Sequence[int]) -> int | None:
-    """How many images (H, W, C) a device computes at once, at least 1; None for as many as there are."""
+    """How many images (H, W, C), or volumes, a device computes at once, at least 1; None for as many as there are."""
     pixels = _PIXELS_AT_ONCE.get(jax.default_backend())
-    return None if pixels is None else max(1, pixels // math.prod(in_shape[:2]))
+    return None if pixels is None else max(1, pixels // math.prod(in_shape[:-1]))
 
 
 def map_in_chunks(

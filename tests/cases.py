@@ -308,6 +308,13 @@ OPERATORS = [
         lambda seed: ops.each_slice([ops.mri(_mask(seed + k, 6, 5), (6, 5, 1)) for k in range(3)], batch=2),
     ),
     OperatorCase("each_slice_shared", "each_slice", lambda seed: ops.each_slice(ops.demosaicing((4, 6, 3)), 3)),
+    OperatorCase(
+        "warping",
+        "warping",
+        # Less than half a pixel: larger flows collect pixels and lose others, which conjugate gradients take long for.
+        lambda seed: ops.warping(jnp.asarray(0.4 * _kernel(seed, 7, 5, 2)), channels=2),
+        truncation=CUT,
+    ),
     OperatorCase("demosaicing", "demosaicing", lambda seed: ops.demosaicing((9, 14, 3))),
     OperatorCase("demosaicing_tile", "demosaicing", lambda seed: ops.demosaicing((13, 8, 3), pattern=ops.X_TRANS)),
     OperatorCase("varying_blur", "varying_blur", lambda seed: _varying_blur(seed, RGB, B.REFLECT), truncation=CUT),

@@ -1,6 +1,7 @@
 """What a reader of a page has at hand: small stand-ins for pictures, measurements and trained networks."""
 
 import importlib.util
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -81,7 +82,7 @@ def files(folder) -> None:
 
 
 def _scans(folder) -> None:
-    """Those that need no library of the extra `science`, and where it is installed the others."""
+    """Those that need no library of the extras `science` and `video`, and where they are installed the others."""
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:16, :16] - 8
     disc = (np.hypot(rows, columns) < 5).astype(np.float32)
@@ -92,6 +93,9 @@ def _scans(folder) -> None:
         maps = np.asarray(rd.coil_maps(4, (16, 16)))
         kspace = np.asarray(rd.mri(np.ones((16, 16)), (16, 16, 1), coil_maps=maps)(disc[..., None]))
         scan_files.write_fastmri(folder / "scan.h5", 1e-5 * kspace[None])
+    if importlib.util.find_spec("av") is not None:
+        frames = rng.uniform(-0.5, 0.5, (3, 16, 16, 3)).astype(np.float32)
+        rd.scans.write_clip(folder / "clip.mp4", rd.scans.Clip(frames, Fraction(25)))
     if importlib.util.find_spec("nibabel") is not None:
         import nibabel
 

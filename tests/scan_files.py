@@ -1,6 +1,7 @@
 """Files as instruments write them, small ones."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -76,26 +77,44 @@ def write_ismrmrd(path: Path, values: np.ndarray, columns: list[int], noise: np.
 def write_dicom(folder: Path, hounsfield: np.ndarray, order: list[int]) -> Path:
     """A CT series of slices (D, H, W), in files whose names are in another order than the slices."""
     import pydicom
-    from pydicom.dataset import FileDataset, FileMetaDataset
 
     folder.mkdir(exist_ok=True)
     series = pydicom.uid.generate_uid()
     for name, number in enumerate(order):
-        meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
-        meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
-        meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-        part = FileDataset(str(folder), {}, file_meta=meta, preamble=b"\0" * 128)
-        part.SOPClassUID, part.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-        part.SeriesInstanceUID, part.Modality = series, "CT"
+        part = _ct(series, hounsfield[number])
         part.ImagePositionPatient, part.ImageOrientationPatient = [0, 0, 2.5 * number], [1, 0, 0, 0, 1, 0]
         part.InstanceNumber, part.PixelSpacing, part.SliceThickness = number, [0.5, 0.75], 9.0
-        part.RescaleSlope, part.RescaleIntercept = 1, -1024
-        part.WindowCenter, part.WindowWidth = 40, 400
-        part.Rows, part.Columns = hounsfield.shape[1:]
-        part.BitsAllocated, part.BitsStored, part.HighBit, part.PixelRepresentation = 16, 16, 15, 0
-        part.SamplesPerPixel, part.PhotometricInterpretation = 1, "MONOCHROME2"
-        part.PixelData = (hounsfield[number] + 1024).astype(np.uint16).tobytes()
-        part["PixelData"].VR = "OW"
         part.save_as(folder / f"{name}.dcm", enforce_file_format=True)
     return folder
+
+
+def write_dicom_frames(path: Path, hounsfield: np.ndarray) -> Path:
+    """A CT of slices (D, H, W) in one file of several frames, as enhanced CT and ultrasound are."""
+    import pydicom
+
+    part = _ct(pydicom.uid.generate_uid(), hounsfield)
+    part.NumberOfFrames, part.PixelSpacing, part.SpacingBetweenSlices = len(hounsfield), [0.5, 0.75], 2.5
+    part.save_as(path, enforce_file_format=True)
+    return path
+
+
+def _ct(series: str, hounsfield: np.ndarray) -> Any:
+    """DICOM of pixels (H, W) or frames (D, H, W)."""
+    import pydicom
+    from pydicom.dataset import FileDataset, FileMetaDataset
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+    meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    part = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    part.SOPClassUID, part.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    part.SeriesInstanceUID, part.Modality = series, "CT"
+    part.RescaleSlope, part.RescaleIntercept = 1, -1024
+    part.WindowCenter, part.WindowWidth = 40, 400
+    part.Rows, part.Columns = hounsfield.shape[-2:]
+    part.BitsAllocated, part.BitsStored, part.HighBit, part.PixelRepresentation = 16, 16, 15, 0
+    part.SamplesPerPixel, part.PhotometricInterpretation = 1, "MONOCHROME2"
+    part.PixelData = (hounsfield + 1024).astype(np.uint16).tobytes()
+    part["PixelData"].VR = "OW"
+    return part

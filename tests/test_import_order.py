@@ -38,7 +38,7 @@ ORDER = [
     {"operators"},
     {"_ranges"},
     {"priors", "problems", "panels"},
-    {"guidance", "latents", "cards", "estimating", "blurs", "tiling", "scans", "volumes"},
+    {"guidance", "latents", "cards", "estimating", "blurs", "tiling", "scans", "volumes", "motion"},
     {"solvers"},
     {"running", "io", "parametrising", "repulsion"},
     {"converting", "exporting", "diagnostics", "progress"},

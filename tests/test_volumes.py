@@ -109,6 +109,28 @@ def test_the_coupling_is_the_gradient_of_its_sum(axis, edge, rng):
     np.testing.assert_allclose(coupled.gradient(x), jax.grad(lambda v: 0.5 * 0.7 * phi(v))(x), atol=1e-5)  # float32
 
 
+@pytest.mark.parametrize("edge", [None, pytest.param(0.2, marks=pytest.mark.slow)])
+def test_moved_pixels_are_coupled_with_where_they_were(edge, rng):
+    x = jnp.asarray(rng.normal(size=SHAPE), jnp.float32)
+    flows = jnp.asarray(rng.uniform(-1.5, 1.5, (D - 1, H, W, 2)), jnp.float32)
+
+    def phi(v):
+        moved = jnp.stack([rd.warping(flow, channels=1)(each) for flow, each in zip(flows, v, strict=False)])
+        seen = jnp.stack([rd.warping(flow, channels=1)(jnp.ones(SHAPE[1:])) for flow in flows]) > 0.5
+        squares = jnp.where(seen, v[1:] - moved, 0) ** 2
+        return jnp.sum(squares if edge is None else 2 * edge**2 * (jnp.sqrt(1 + squares / edge**2) - 1))
+
+    gradient = jax.jit(lambda x: rd.solvers.coupling(0.7, edge=edge, motion=flows).at(x).gradient(x))(x)
+    expected = jax.jit(jax.grad(lambda v: 0.5 * 0.7 * phi(v)))(x)
+    np.testing.assert_allclose(gradient, expected, atol=1e-5)  # float32
+
+
+def test_a_clip_that_stands_still_is_coupled_as_a_volume(rng):
+    x = jnp.asarray(rng.normal(size=SHAPE), jnp.float32)
+    still = rd.solvers.coupling(0.7, motion=jnp.zeros((D - 1, H, W, 2))).at(x)
+    np.testing.assert_allclose(still.gradient(x), rd.solvers.coupling(0.7).at(x).gradient(x), atol=1e-6)  # float32
+
+
 def test_without_coupling_a_volume_is_its_slices_bit_for_bit(rng):
     problem, prior = _problem(), _gaussian()
     mu, eps = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in (SHAPE, (1, *SHAPE)))
@@ -194,6 +216,8 @@ def test_the_default_solver_takes_volumes():
         (lambda: rd.solvers.coupling(-1.0), "finite and not negative"),
         (lambda: rd.solvers.coupling(1.0, axis=3), "axis is 3"),
         (lambda: rd.solvers.coupling(1.0, edge=0.0), "above 0"),
+        (lambda: rd.solvers.coupling(1.0, motion=np.zeros((3, 2, 4, 4))), r"must be \(D - 1, H, W, 2\)"),
+        (lambda: rd.solvers.coupling(1.0, axis=1, motion=np.zeros((3, 4, 4, 2))), "along axis 1"),
     ],
 )
 def test_errors_name_the_argument_and_the_remedy(call, message):

@@ -90,7 +90,13 @@ class CompiledRun:
         self.compile_seconds = time.perf_counter() - began
 
     def __call__(
-        self, key: jax.Array, problem: Problem, on_call: OnCall | None = None, *, wanted: Any = None
+        self,
+        key: jax.Array,
+        problem: Problem,
+        on_call: OnCall | None = None,
+        *,
+        wanted: Any = None,
+        state: Any = None,
     ) -> Solution:
         """Solves a problem, or a batch.
 
@@ -100,6 +106,7 @@ class CompiledRun:
             on_call: Called after each of the compiled calls.
             wanted: Of a batch, bool (B,): whose results are wanted; all if None. The others' are meaningless, and what
                 can be passed over of them is.
+            state: Of one run that is done in calls: the state to continue from; fresh if None.
         """
         *wanted, key, problem = self._placed(key, problem, wanted)
         if self.steps_per_call is None:
@@ -107,8 +114,12 @@ class CompiledRun:
             if on_call is not None:
                 on_call(self.num_steps, solution.info, solution.state)
             return solution
-        state, infos = self._programs.begin(*wanted, key, self.solver, problem), []
-        for step in range(self.steps_per_call, self.num_steps + 1, self.steps_per_call):
+        if state is None:
+            state, done = self._programs.begin(*wanted, key, self.solver, problem), 0
+        else:
+            done = int(state.step)
+        infos = []
+        for step in range(done + self.steps_per_call, self.num_steps + 1, self.steps_per_call):
             state, info = self._programs.advance(*wanted, key, self.solver, problem, state)
             infos.append(info)
             if on_call is not None:

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from reddiff_jax.cli._common import conclude, load_prior, parse_sigma, printable, progress_bar, show_settings, summarise
+from reddiff_jax.cli._common import conclude, load_prior, parse_sigma, progress_bar, summarise
 from reddiff_jax.cli._errors import Stopped, UserError
-from reddiff_jax.cli._names import check_names
 from reddiff_jax.cli._stopping import Stopping
+from reddiff_jax.cli._told import Told
 
 TASKS = ("mri", "ct")
 """Tasks that restore scans; a test compares them with ``jobs.scanning.TASKS``."""
@@ -40,9 +40,17 @@ VolumeOption = Annotated[
 LamZOption = Annotated[
     float,
     typer.Option(
-        "--lam-z", help="For scans and volumes: weight of the coupling of neighbouring slices; 0 couples none."
+        "--lam-z",
+        help="For scans, volumes and clips: weight of the coupling of neighbouring slices or frames; 0 couples none. "
+        "(sigma / s)^2 where they differ by about s, such as 0.06.",
     ),
 ]
+MotionOption = Annotated[
+    bool,
+    typer.Option("--motion", help="For clips with `--lam-z`: frames are compared where their pixels moved."),
+]
+CLIPS = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm")
+"""Suffixes of clips; a test compares them with ``scans.video.SUFFIXES``."""
 LayoutOption = Annotated[
     str,
     typer.Option(
@@ -52,12 +60,25 @@ LayoutOption = Annotated[
 
 
 def restore_scans(
-    inputs: list[Path], prior: Path | None, *, out: Path, layout: str, sigma: str, solver: str | None, **options: Any
+    inputs: list[Path],
+    prior: Path | None,
+    *,
+    out: Path,
+    layout: str,
+    sigma: str,
+    solver: str | None,
+    settings: Path | None,
+    share: Any,
+    log: Path | None,
+    tensorboard: Path | None,
+    **options: Any,
 ) -> None:
     """Restores scans and tells what was decided."""
-    check_names(None, solver)
-    from reddiff_jax import jobs, scans
+    from dataclasses import replace
+
+    from reddiff_jax import scans
     from reddiff_jax.jobs import scanning
+    from reddiff_jax.settings import read_settings
 
     try:
         chosen = scanning.Layout(layout)
@@ -68,20 +89,23 @@ def restore_scans(
     asked.check()
     with progress_bar("restoring") as update:
         update(0.0, "loading the prior")
-        loaded, channels, _ = load_prior(prior)
-
-        def report(event: jobs.Event) -> None:
-            line = event.detail if event.kind == "decided" else ""
-            if event.kind == "settings":
-                line = f"{event.name} ({event.detail}): {show_settings(event.settings)}"
-            if line:
-                update.console.print(printable(line), soft_wrap=True, markup=False)
-            update(event.done, f"{event.name}, {event.detail or event.kind}")
-
+        loaded, channels, prior_name = load_prior(prior)
+        if settings is not None:
+            asked = replace(asked, tuned=read_settings(settings, prior_name))
         with Stopping() as stopping:
             try:
                 outcome = scanning.restore_scans(
-                    inputs, loaded, out=out, options=asked, channels=channels, report=report, stop=stopping.asked
+                    inputs,
+                    loaded,
+                    out=out,
+                    options=asked,
+                    prior_name=prior_name,
+                    channels=channels,
+                    share=share,
+                    log=log,
+                    tensorboard=tensorboard,
+                    report=Told(update),
+                    stop=stopping.asked,
                 )
             except scans.ScanError as error:
                 raise UserError(str(error)) from None

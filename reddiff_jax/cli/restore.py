@@ -1,13 +1,11 @@
 """`reddiff-jax restore`: degraded pictures and measurement files."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from reddiff_jax._bars import duration
 from reddiff_jax._caches import cache_folder
-from reddiff_jax.cli._cache import compiled
 from reddiff_jax.cli._common import (
     SIGMA,
     KernelOption,
@@ -21,9 +19,7 @@ from reddiff_jax.cli._common import (
     conclude,
     load_prior,
     parse_sigma,
-    printable,
     progress_bar,
-    show_settings,
     summarise,
 )
 from reddiff_jax.cli._early import check_asked, check_border
@@ -40,20 +36,25 @@ from reddiff_jax.cli._pictures import (
     parse_hole,
 )
 from reddiff_jax.cli._processes import ProcessesOption, ProcessOption, choose_share, parse_batch_size, use_cores
+from reddiff_jax.cli._scans import (
+    CLIPS,
+    AnglesOption,
+    CenterOption,
+    LamZOption,
+    LayoutOption,
+    MotionOption,
+    VolumeOption,
+    restore_scans,
+)
 from reddiff_jax.cli._scans import TASKS as SCAN_TASKS
-from reddiff_jax.cli._scans import AnglesOption, CenterOption, LamZOption, LayoutOption, VolumeOption, restore_scans
 from reddiff_jax.cli._stopping import Stopping
-
-if TYPE_CHECKING:
-    from reddiff_jax.jobs import Event
-
-_LONG_SECONDS = 5.0  # what takes less is not announced
+from reddiff_jax.cli._told import Told
 
 
 def restore(
     inputs: Annotated[
         list[Path],
-        typer.Argument(help="Degraded pictures, measurement files, or folders of them.", show_default=False),
+        typer.Argument(help="Degraded pictures, clips, measurement files, or folders of them.", show_default=False),
     ],
     out: OutOption,
     task: Annotated[
@@ -89,6 +90,7 @@ def restore(
     layout: LayoutOption = "astra",
     volume: VolumeOption = False,
     lam_z: LamZOption = 0.0,
+    motion: MotionOption = False,
     prior: PriorOption = None,
     solver: SolverOption = None,
     settings: Annotated[
@@ -150,7 +152,8 @@ def restore(
 
     With --samples K: NAME_0.png, ..., NAME_mean.png, NAME_std.png (its metadata says what white is), NAME_panel.png.
     """
-    scans = task in SCAN_TASKS or volume
+    clips = any(path.suffix.lower() in CLIPS for path in inputs)
+    scans = task in SCAN_TASKS or volume or clips
     check_names(None if task in SCAN_TASKS else task, solver)
     check_exist(*inputs)
     if settings is not None:
@@ -196,26 +199,32 @@ def restore(
             mask=mask,
             angles=angles,
             center=center,
+            clips=clips,
             lam_z=lam_z,
+            motion=motion,
             changes=changes,
             samples=samples,
             batch_size=number or 4,
             seed=seed,
             tile=tile,
             overwrite=overwrite,
+            settings=settings,
+            share=choose_share(processes, process),
+            log=log,
+            tensorboard=tensorboard,
             kernel=kernel,
             white=white,
             page=page,
             bits=bits,
-            settings=settings,
-            log=log,
-            tensorboard=tensorboard,
+            hole=None if hole == "auto" else hole,
+            grow=grow,
+            border=None if border == "unknown" else border,
+            exact_sizes=exact_sizes,
             film=film,
-            processes=processes,
         )
         return
-    if angles is not None or center is not None or lam_z:
-        raise UserError("angles, center and lam-z are of scans: --task ct or mri, or --volume.")
+    if angles is not None or center is not None or lam_z or motion:
+        raise UserError("angles, center, lam-z and motion are of scans and clips: --task ct or mri, or --volume.")
     options = jobs.Options(
         task=task,
         sigma=level,
@@ -241,13 +250,13 @@ def restore(
     items = check_found(inputs, out=out)
     jobs.check_out(out, items, options)
     if log is not None:
-        jobs.check_log(log, inputs, items, options)
+        jobs.check_log(log, inputs, items, (options.mask, options.kernel))
     with progress_bar("restoring") as update:
         update(0.0, "loading the prior")
         loaded, channels, prior_name = load_prior(prior, of_latents=True)
         if settings is not None:
             options = replace(options, tuned=read_settings(settings, prior_name))
-        report = _Told(update)
+        report = Told(update)
         with Stopping() as stopping:
             outcome = jobs.restore(
                 inputs,
@@ -268,42 +277,3 @@ def restore(
         summarise(outcome, f"restored into {out}")
         raise Stopped
     conclude(outcome, f"restored into {out}")
-
-
-class _Told:
-    """What is printed of a restoration, as lines, beside the bar."""
-
-    def __init__(self, update: Any):
-        self.update, self.estimated = update, False
-
-    def __call__(self, event: "Event") -> None:
-        line = self._line(event)
-        if line:
-            self.update.console.print(printable(line), soft_wrap=True, markup=False)
-        if event.kind == "note":
-            return
-        text = f"{event.name}, {event.detail if event.kind in ('step', 'look') else event.kind}"
-        self.update(event.done, text, event.left if event.kind == "step" else None)
-
-    def _line(self, event: "Event") -> str:
-        if event.kind == "note":
-            return event.name
-        if event.kind == "settings":
-            return f"{event.name} ({event.detail}): {show_settings(event.settings)}"
-        if event.kind == "compile" and (event.left is None or event.left >= _LONG_SECONDS):
-            took = "" if event.left is None else f", about {duration(event.left)}"
-            return f"{event.name}: compiling {event.detail}{took}"
-        if event.kind == "compiled":
-            return f"{event.name}: {compiled(event.detail)}"
-        if event.kind == "retry":
-            return f"{event.name}: {event.detail}"
-        if event.kind == "decided":
-            return event.detail
-        if event.kind == "noise":
-            return f"{event.name}: {event.detail}"
-        if event.kind == "changed":
-            return f"{event.name}: done again, because {event.detail}"
-        if event.kind == "step" and not self.estimated and event.left is not None:
-            self.estimated = True
-            return f"about {duration(event.left)}" if event.left >= _LONG_SECONDS else ""
-        return ""

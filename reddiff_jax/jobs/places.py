@@ -11,12 +11,14 @@ from reddiff_jax.jobs.options import Options
 from reddiff_jax.jobs.results import output_names
 
 
-def check_log(log: str | Path, inputs: Sequence[str | Path], items: Sequence[Item], options: Options) -> None:
+def check_log(
+    log: str | Path, inputs: Sequence[str | Path], items: Sequence[Item], others: Sequence[str | Path | None]
+) -> None:
     """Raises JobError if the log is a folder, or a file that the job reads, to which lines would be added."""
     log = Path(log)
     if log.is_dir():
         raise JobError(f"log {log} is a folder but must be a file; add a name, such as {log / 'log.jsonl'}.")
-    read = [*inputs, *(item.path for item in items), options.mask, options.kernel]
+    read = [*inputs, *(item.path for item in items), *others]
     if log.resolve() in {Path(path).resolve() for path in read if path is not None}:
         raise JobError(f"log {log} is one of the inputs, to which lines would be added; choose another file.")
 

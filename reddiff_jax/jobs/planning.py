@@ -31,9 +31,6 @@ from reddiff_jax.problems import Problem
 from reddiff_jax.settings import Settings
 from reddiff_jax.tasks import Arrays, Shape
 
-INPUTS = ("picture", "mask", "kernel")
-"""Of which a record has digests."""
-
 
 @dataclass(frozen=True)
 class Plan:

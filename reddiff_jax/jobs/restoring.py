@@ -22,13 +22,7 @@ from reddiff_jax.jobs.options import Options
 from reddiff_jax.jobs.outputs import prepare_folder
 from reddiff_jax.jobs.places import check_log
 from reddiff_jax.jobs.planning import Plan, make_plan
-from reddiff_jax.jobs.resuming import (
-    changed_inputs,
-    is_being_overwritten,
-    is_finished,
-    obstacle_of,
-    other_versions,
-)
+from reddiff_jax.jobs.resuming import changed_inputs, obstacle_of
 from reddiff_jax.jobs.shares import Share
 from reddiff_jax.jobs.watching import Film, ScalarEvents, ScalarLog
 from reddiff_jax.jobs.work import Work
@@ -100,7 +94,7 @@ def restore(
 
     items, failures = find_inputs(inputs, out=out, measured=True, recorded=Manifest(path).sources(), say=say)
     if log is not None:
-        check_log(log, inputs, items, options)
+        check_log(log, inputs, items, (options.mask, options.kernel))
     for failure in failures:
         report(Event("failed", failure.name, 0.0, failure.reason))
     sizes = RememberedSizes(Path(cache) if cache is not None else None)
@@ -113,7 +107,17 @@ def restore(
         # After an error nobody waits for what is still being read.
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         work = Work(
-            out, prior, prior_name, channels, options, manifest, sizes, Outcome(failures=failures), report, pool, stop
+            out=out,
+            prior=prior,
+            prior_name=prior_name,
+            channels=channels,
+            options=options,
+            manifest=manifest,
+            sizes=sizes,
+            outcome=Outcome(failures=failures),
+            report=report,
+            pool=pool,
+            stop=stop,
         )
         if log is not None:
             work.logs.append(ScalarLog(Path(log).with_name(share.file(Path(log).name))))
@@ -134,6 +138,7 @@ def restore(
             estimator=NoiseEstimator(None if of_latents else prior, channels),
             noted=dict(manifest.entries),
         )
+        in_the_way = partial(obstacle_of, manifest=manifest, out=out, sources=sources, overwrite=options.overwrite)
         looked = pool.map(partial(attempt, look), own)
         for item in own:
             report(Event("look", item.name, 0.0, look_of(options, item)))
@@ -143,23 +148,17 @@ def restore(
                 break
             obstacle = plan
             if isinstance(plan, Plan):  # a result that cannot be read is its picture's trouble alone
-                obstacle = attempt(obstacle_of, plan, manifest, out, sources, options)
+                obstacle = attempt(in_the_way, plan)
             if obstacle is None:
                 plans.append(plan)
             else:
                 work.fail(item, obstacle, noted=not isinstance(plan, Plan))
-        again = options.overwrite and not is_being_overwritten(plans, manifest)
-        if again and plans:
-            # An interrupted job is told by these lines which pictures it has done again already.
-            manifest.add(*({**work.entry(plan), "overwrite": True, "status": "waiting"} for plan in plans))
+        again = work.begins_again(plans, overwrite=options.overwrite)
         groups: dict[Any, list[Plan]] = {}
         said: set[str] = set()
         for plan in plans:
             groups.setdefault(plan.kind, []).append(plan)
-            if not again and is_finished(plan, manifest, out, overwrite=options.overwrite):
-                work.finished_before.add(plan.item.name)
-                work.outcome.skipped.append(plan.item.name)
-                report(Event("skipped", plan.item.name, 0.0))
+            if work.finds_finished(plan, again=again, overwrite=options.overwrite):
                 continue
             if plan.said not in ("", *said):  # one mask of many pictures is worth one line
                 said.add(plan.said)
@@ -175,14 +174,10 @@ def restore(
             Group(work, group) for group in by_size if any(plan.item.name not in work.finished_before for plan in group)
         ]
         work.steps_left = sum(group.steps_to_do for group in to_do)
-        if to_do and (earlier := other_versions(manifest, work.outcome.skipped)):
-            say(
-                f"{len(earlier)} pictures found done are of other versions ({next(iter(earlier.values()))}); with "
-                "--overwrite all are of these."
-            )
+        if to_do:
+            work.tell_versions()
         for group in to_do:
             if not stop():
                 group.restore()
-        settled = {*work.outcome.done, *work.outcome.skipped, *(failure.name for failure in work.outcome.failures)}
-        work.outcome.left.extend(item.name for item in own if item.name not in settled)
+        work.leave_the_rest(own)
     return work.outcome

@@ -7,15 +7,14 @@ from pathlib import Path
 from reddiff_jax._versions import versions
 from reddiff_jax.jobs.errors import JobError
 from reddiff_jax.jobs.manifest import Manifest
-from reddiff_jax.jobs.options import Options
 from reddiff_jax.jobs.outputs import not_as_written
-from reddiff_jax.jobs.planning import INPUTS, Plan
+from reddiff_jax.jobs.planned import INPUTS, Planned
 
 _UNFINISHED = ("waiting", "started")
 
 
 def obstacle_of(
-    plan: Plan, manifest: Manifest, out: Path, sources: Collection[Path], options: Options
+    plan: Planned, manifest: Manifest, out: Path, sources: Collection[Path], *, overwrite: bool
 ) -> JobError | None:
     """What forbids to write one picture's results: an input, or a file that is not ours, in their place.
 
@@ -24,14 +23,14 @@ def obstacle_of(
         manifest: Of the output folder.
         out: The output folder.
         sources: All inputs, resolved.
-        options: How it is to be restored.
+        overwrite: Whether what is there may be written over.
     """
     for output in plan.outputs:
         if (out / output).resolve() in sources:
             return JobError(f"{out / output} would be overwritten by a result; choose another --out.")
     present = [out / output for output in plan.outputs if os.path.lexists(out / output)]
     entry = manifest.entries.get(plan.item.name)
-    if options.overwrite or not present:
+    if overwrite or not present:
         return None
     if entry is None or "settings" not in entry:
         return JobError(
@@ -48,7 +47,7 @@ def obstacle_of(
     return None
 
 
-def is_finished(plan: Plan, manifest: Manifest, out: Path, *, overwrite: bool) -> bool:
+def is_finished(plan: Planned, manifest: Manifest, out: Path, *, overwrite: bool) -> bool:
     """Whether a picture's results are there, of the inputs as they are now.
 
     Args:
@@ -77,7 +76,7 @@ def is_finished(plan: Plan, manifest: Manifest, out: Path, *, overwrite: bool) -
     return entry["status"] == "restored" and all(present) and not changed and not changed_inputs(plan, manifest)
 
 
-def changed_inputs(plan: Plan, manifest: Manifest) -> list[str]:
+def changed_inputs(plan: Planned, manifest: Manifest) -> list[str]:
     """Which of a finished picture's inputs are not what they were: "picture", "mask", "kernel"."""
     entry = manifest.entries.get(plan.item.name, {})
     old = entry.get("settings", {})
@@ -86,7 +85,7 @@ def changed_inputs(plan: Plan, manifest: Manifest) -> list[str]:
     return [name for name in INPUTS if old.get(name) != plan.record.get(name)]
 
 
-def is_being_overwritten(plans: Sequence[Plan], manifest: Manifest) -> bool:
+def is_being_overwritten(plans: Sequence[Planned], manifest: Manifest) -> bool:
     """Whether a job that does these pictures again was interrupted, and can be continued."""
     entries = [(manifest.entries.get(plan.item.name, {}), plan) for plan in plans]
     waiting = [(entry, plan) for entry, plan in entries if entry.get("overwrite") and entry["status"] in _UNFINISHED]

@@ -90,6 +90,8 @@ from reddiff_jax.operators.super_resolution import super_resolution as super_res
 from reddiff_jax.operators.varying_blur import VaryingBlur as VaryingBlur
 from reddiff_jax.operators.varying_blur import grid_weights as grid_weights
 from reddiff_jax.operators.varying_blur import varying_blur as varying_blur
+from reddiff_jax.operators.warping import Warping as Warping
+from reddiff_jax.operators.warping import warping as warping
 
 # What is public at the top level, too: `rd.NAME`.
 __all__ = [
@@ -130,4 +132,5 @@ __all__ = [
     "uniform_blur",
     "varying_blur",
     "view_angles",
+    "warping",
 ]

@@ -24,4 +24,7 @@ from reddiff_jax.scans.sinogram import from_scikit_image as from_scikit_image
 from reddiff_jax.scans.sinogram import from_tomopy as from_tomopy
 from reddiff_jax.scans.transmission import line_integrals as line_integrals
 from reddiff_jax.scans.transmission import remove_rings as remove_rings
+from reddiff_jax.scans.video import Clip as Clip
+from reddiff_jax.scans.video import read_clip as read_clip
+from reddiff_jax.scans.video import write_clip as write_clip
 from reddiff_jax.scans.volume import Volume as Volume

@@ -1,4 +1,4 @@
-"""Libraries that read instruments' files, which the extra `science` installs."""
+"""Libraries that read instruments' files and clips, which the extras `science` and `video` install."""
 
 import importlib
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from types import ModuleType
 from reddiff_jax.scans.errors import ScanError
 
 
-def library(name: str, files: str) -> ModuleType:
+def library(name: str, files: str, *, extra: str = "science") -> ModuleType:
     """Imports a library, or raises ScanError that says how to install it."""
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise ScanError(f"{files} need {name.partition('.')[0]}: pip install 'reddiff-jax[science]'.") from None
+        raise ScanError(f"{files} need {name.partition('.')[0]}: pip install 'reddiff-jax[{extra}]'.") from None
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from reddiff_jax.scans.errors import ScanError
 RESULT = "reconstruction"
 """Name of what is written into files that hold several arrays."""
 
+_MATLAB_TEXT = "MATLAB 5.0 MAT-file, of reddiff_jax"
+
 
 def read_array(path: Path, names: Sequence[str]) -> np.ndarray:
     """The array of a file: the one of a name, in their order, or the only one.
@@ -46,6 +48,8 @@ def write_array(path: Path, values: np.ndarray) -> None:
         from scipy.io import savemat
 
         savemat(path, {RESULT: values}, do_compression=True)
+        with path.open("rb+") as file:  # the text has the time, with which the same result would be another file
+            file.write(_MATLAB_TEXT.ljust(116).encode())
     else:
         import tifffile
 

@@ -11,6 +11,9 @@ from reddiff_jax.scans.kspace import KSpace
 
 _CORNER = 0.35  # of the sides: points farther from DC in both directions are in a corner
 _FEWEST = 32  # numbers from which a level is estimated
+_AWAY = 0.1  # of the sides: windows are farther from DC in both directions
+_LONGEST, _FEWEST_NUMBERS, _MOST_NUMBERS = 12, 8, 96  # points of a window along the readout; numbers of a window
+_MOST_WINDOWS = 8192
 
 
 def root_sum_of_squares(images: Complex[np.ndarray, "*S H W K"]) -> Float[np.ndarray, "*S H W"]:
@@ -45,22 +48,46 @@ def prewhitened(kspace: KSpace) -> KSpace:
 
 
 def noise_level(kspace: KSpace, index: int = 0) -> float:
-    """Standard deviation of the noise, of real and of imaginary parts, from the corners of k-space of one slice.
+    """Standard deviation of the noise, of real and of imaginary parts, from k-space of one slice away from DC.
 
-    There pictures have little signal. Where corners were not measured, the measured points farthest from DC serve. The
-    median of |y|^2 over all coils is 2 ln 2 times the variance, whatever a few points are.
+    A picture that does not fill its field of view, and the coils' smooth maps, make neighbouring points of k-space
+    dependent: short windows along the readout, of all coils, lie near a subspace, and outside of it is the noise alone,
+    even where the picture is sharp. The least eigenvalues of the windows' covariance, relative to those of white noise
+    in the same windows, are its variance. Of scans too small for that the median of |y|^2 in the corners is taken,
+    which is 2 ln 2 times the variance and too large by the picture's share.
 
     Raises:
         ScanError: If less than 32 points are measured.
     """
     values, measured = kspace.values[index], kspace.sampling(index) > 0
+    if measured.sum() < _FEWEST:
+        raise ScanError(f"{measured.sum()} points of k-space are measured, too few to estimate their noise.")
+    # The readout is the axis along which more neighbours are measured.
+    if (measured[:, 1:] & measured[:, :-1]).sum() > (measured[1:] & measured[:-1]).sum():
+        values, measured = values.swapaxes(0, 1), measured.T
     height, width = measured.shape
     rows, columns = (np.abs(np.arange(side) - side // 2) / side for side in (height, width))
     nearest = np.minimum(rows[:, None], columns[None, :])
+    away = measured & (nearest > _AWAY)
+    for length in range(min(_LONGEST, height), 0, -1):
+        size = length * kspace.num_coils
+        at = np.argwhere(np.lib.stride_tricks.sliding_window_view(away, length, axis=0).all(axis=-1))
+        if size <= _MOST_NUMBERS and size >= _FEWEST_NUMBERS and len(at) >= 2 * size:
+            at = at[:: -(-len(at) // _MOST_WINDOWS)]
+            rng = np.random.default_rng(0)
+            white = rng.normal(size=values.shape) + 1j * rng.normal(size=values.shape)
+            return math.sqrt(_least_variance(values, at, length) / _least_variance(white, at, length))
     corner = measured & (nearest > _CORNER)
     if corner.sum() < _FEWEST:
-        if measured.sum() < _FEWEST:
-            raise ScanError(f"{measured.sum()} points of k-space are measured, too few to estimate their noise.")
         far = np.maximum(rows[:, None], columns[None, :])
         corner = measured & (far >= np.sort(far[measured])[-max(_FEWEST, int(0.05 * measured.sum()))])
     return float(np.sqrt(np.median(np.abs(values[corner]) ** 2) / (2 * math.log(2))))
+
+
+def _least_variance(values: np.ndarray, at: np.ndarray, length: int) -> float:
+    """Mean of the least tenth of the eigenvalues of the covariance of windows (length, coils) that begin at places."""
+    rows = at[:, :1] + np.arange(length)  # (N, length)
+    windows = values[rows, at[:, 1:]].reshape(len(at), -1).astype(np.complex128)
+    eigenvalues = np.linalg.eigvalsh(np.conj(windows.T) @ windows / len(at))
+    least = eigenvalues[: max(1, len(eigenvalues) // 10)]
+    return max(float(least.mean()), float(np.finfo(np.float32).tiny))

@@ -4,6 +4,7 @@ Values are in the units of the modality, Hounsfield units for CT, by the file's 
 """
 
 import copy
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ def read_volume(path: Path) -> Volume:
 def write_volume(path: Path, values: np.ndarray, like: Any) -> None:
     """Writes what was read with new pixels, as a new series: a file for a file, a folder for a folder.
 
-    Numbers are rounded to those that the file can store.
+    Numbers are rounded to those that the file can store. The new identifiers follow from the old ones and the pixels,
+    so that the same result is the same file.
 
     Raises:
         ScanError: If no DICOM was read.
@@ -56,7 +58,8 @@ def write_volume(path: Path, values: np.ndarray, like: Any) -> None:
     pydicom: Any = library("pydicom", "DICOM files")
     if not like:
         raise ScanError("DICOM is written only of what was read from it; give another format, such as .nii.gz.")
-    series, start = pydicom.uid.generate_uid(), 0
+    digest, start = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest(), 0
+    series = _identifier(like[0], "SeriesInstanceUID", digest)
     if len(like) > 1:
         path.mkdir(parents=True, exist_ok=True)
     for number, part in enumerate(like):
@@ -70,12 +73,19 @@ def write_volume(path: Path, values: np.ndarray, like: Any) -> None:
         written.PixelData = raw.tobytes()
         written["PixelData"].VR = "OW"
         written.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-        written.SOPInstanceUID = written.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+        written.SOPInstanceUID = written.file_meta.MediaStorageSOPInstanceUID = _identifier(
+            part, "SOPInstanceUID", digest
+        )
         written.SeriesInstanceUID = series
         written.SeriesDescription = f"{part.get('SeriesDescription', '')} reddiff_jax".strip()[:64]
         written.ImageType = ["DERIVED", "SECONDARY", *list(part.get("ImageType", []))[2:]]
         target = path / f"{number:04d}.dcm" if len(like) > 1 else path
         written.save_as(target, enforce_file_format=True)
+
+
+def _identifier(part: Any, name: str, digest: str) -> str:
+    pydicom: Any = library("pydicom", "DICOM files")
+    return pydicom.uid.generate_uid(entropy_srcs=[str(part.get(name, "")), digest])
 
 
 def is_dicom(path: Path) -> bool:

@@ -9,6 +9,7 @@ from reddiff_jax.scans import arrays, bart, dicom, hdf5, nifti
 from reddiff_jax.scans._libraries import reading
 from reddiff_jax.scans.errors import ScanError
 from reddiff_jax.scans.kspace import KSpace, kspace_of_array
+from reddiff_jax.scans.video import Clip, write_clip
 from reddiff_jax.scans.volume import Volume
 
 _HDF5 = (".h5", ".hdf5")
@@ -86,8 +87,10 @@ def read_projections(path: str | Path) -> np.ndarray:
         raise ScanError(f"sinograms are read from {', '.join((*_TIFF, *_ARRAYS))}.")
 
 
-def write_like(path: str | Path, values: np.ndarray, like: KSpace | Volume | None = None) -> None:
+def write_like(path: str | Path, values: np.ndarray, like: KSpace | Volume | Clip | None = None) -> None:
     """Writes pictures (S, H, W) in the format of the file's suffix, with the geometry of the scan that was read.
+
+    Of a clip they are frames (T, H, W, C) in [-1, 1].
 
     HDF5 files get magnitudes in the field "reconstruction", as fastMRI's leaderboard takes them; BART's, .npy, .npz and
     .mat keep complex numbers. NIfTI and DICOM keep orientation, spacing and units; DICOM is a new series.
@@ -96,6 +99,9 @@ def write_like(path: str | Path, values: np.ndarray, like: KSpace | Volume | Non
         ScanError: If nothing is written with that suffix.
     """
     path, values = Path(path), np.asarray(values)
+    if isinstance(like, Clip):
+        write_clip(path, Clip(values, like.rate))
+        return
     suffix, source = suffix_of(path), None if like is None else like.like
     if suffix in _HDF5:
         hdf5.write_images(path, values, source)

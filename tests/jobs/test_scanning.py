@@ -12,7 +12,7 @@ from reddiff_jax import scans
 from reddiff_jax.cli import _scans
 from reddiff_jax.jobs import Item, JobError, Options, scanning
 from reddiff_jax.jobs.headers import header_of
-from reddiff_jax.jobs.scanning import Layout, ScanOptions, restore_scans
+from reddiff_jax.jobs.scanning import Layout, ScanOptions, posing, restore_scans
 
 N, SCALE = 16, 1e-5
 
@@ -95,7 +95,7 @@ def test_barts_pairs_come_out_as_pairs(tmp_path):
 
     write_cfl(tmp_path / "a.cfl", _kspace(4)[0][:, :, None])
     _restore(tmp_path, tmp_path / "out", MRI)
-    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["a.cfl", "a.hdr"]
+    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["a.cfl", "a.hdr", "manifest.jsonl"]
     assert np.squeeze(read_cfl(tmp_path / "out" / "a.cfl")).shape == (N, N)
 
 
@@ -179,7 +179,7 @@ def test_what_is_there_is_kept_and_results_are_the_same_again(tmp_path):
 def test_layouts_order_the_axes(layout):
     options = ScanOptions("ct", angles="0:180", layout=layout)
     array = _sinogram().T if layout is Layout.SCIKIT_IMAGE else _sinogram()[:, None]
-    read = scanning._sinogram(array, options)
+    read = posing.sinogram_of(array, options)
     np.testing.assert_allclose(read.values[0], _sinogram())
 
 
@@ -187,7 +187,7 @@ def test_angles_are_degrees_in_words_or_in_a_file(tmp_path):
     np.savetxt(tmp_path / "angles.txt", [0.0, 45.0, 90.0])
     np.save(tmp_path / "angles.npy", [0.0, 45.0, 90.0])
     for given in ("0:135", str(tmp_path / "angles.txt"), str(tmp_path / "angles.npy")):
-        np.testing.assert_allclose(scanning._degrees(ScanOptions("ct", angles=given), 3), [0, 45, 90])
+        np.testing.assert_allclose(posing.degrees(ScanOptions("ct", angles=given), 3), [0, 45, 90])
 
 
 def test_one_bad_file_stops_nothing_but_itself(tmp_path):

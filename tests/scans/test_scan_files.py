@@ -1,5 +1,7 @@
 """Files of scans are read with their units and geometry, and written in the format that came in."""
 
+import time
+
 import numpy as np
 import pytest
 import scan_files
@@ -175,6 +177,46 @@ def test_a_dicom_file_of_one_slice_is_a_volume_of_one(tmp_path, hounsfield):
     np.testing.assert_array_equal(volume.values, hounsfield[2:])
     scans.write_like(tmp_path / "out.dcm", volume.values, volume)
     np.testing.assert_array_equal(scans.read_volume(tmp_path / "out.dcm").values, hounsfield[2:])
+
+
+def test_a_dicom_file_of_many_frames_is_a_volume_and_is_written_as_one(tmp_path, hounsfield):
+    pydicom = pytest.importorskip("pydicom")
+    volume = scans.read_volume(scan_files.write_dicom_frames(tmp_path / "a.dcm", hounsfield))
+    np.testing.assert_array_equal(volume.values, hounsfield)
+    assert (volume.unit, volume.spacing) == ("HU", (2.5, 0.5, 0.75))
+    scans.write_like(tmp_path / "out.dcm", np.round(volume.values / 2), volume)
+    np.testing.assert_array_equal(scans.read_volume(tmp_path / "out.dcm").values, np.round(hounsfield / 2))
+    assert int(pydicom.dcmread(tmp_path / "out.dcm").NumberOfFrames) == 3
+
+
+def test_a_dicom_file_in_colour_is_refused(tmp_path, hounsfield):
+    pydicom = pytest.importorskip("pydicom")
+    part = pydicom.dcmread(scan_files.write_dicom(tmp_path / "in", hounsfield, [0, 1, 2]) / "0.dcm")
+    part.SamplesPerPixel, part.PhotometricInterpretation, part.PlanarConfiguration = 3, "RGB", 0
+    part.PixelData = np.zeros((6, 7, 3), np.uint16).tobytes()
+    part.save_as(tmp_path / "a.dcm")
+    with pytest.raises(scans.ScanError, match="it is in colour, but scans are of one channel"):
+        scans.read_volume(tmp_path / "a.dcm")
+
+
+@pytest.mark.parametrize("suffix", [".dcm", ".nii.gz", ".npz", ".mat", ".tif", ".h5"])
+def test_a_result_written_twice_is_the_same_file(tmp_path, hounsfield, suffix, monkeypatch):
+    if suffix == ".dcm":
+        pytest.importorskip("pydicom")
+        like = scans.read_volume(scan_files.write_dicom(tmp_path / "in", hounsfield[:1], [0]))
+    elif suffix == ".nii.gz":
+        nibabel = pytest.importorskip("nibabel")
+        nibabel.save(nibabel.Nifti1Image(hounsfield[:1].T, np.eye(4)), tmp_path / "a.nii.gz")
+        like = scans.read_volume(tmp_path / "a.nii.gz")
+    else:
+        pytest.importorskip("h5py")
+        like = None
+    clock = time.time
+    for name, later in (("one", 0), ("two", 5000)):
+        monkeypatch.setattr(time, "time", lambda later=later: clock() + later)
+        monkeypatch.setattr(time, "asctime", lambda *_, later=later: f"some time {later}")
+        scans.write_like(tmp_path / f"{name}{suffix}", hounsfield[:1], like)
+    assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes()
 
 
 def test_stacks_of_tiff_are_volumes_and_are_written(tmp_path, rng):

@@ -11,7 +11,7 @@ import reddiff_jax as rd
 from reddiff_jax import jobs, pictures
 from reddiff_jax.cli import app
 from reddiff_jax.cli._common import parse_sigma
-from reddiff_jax.cli.restore import _Told
+from reddiff_jax.cli._told import Told
 from reddiff_jax.jobs.noise_levels import ESTIMATED, GIVEN, OF_JPEG, OF_ROUNDING, NoiseEstimator, binned
 from reddiff_jax.jobs.planning import make_plan
 
@@ -212,6 +212,6 @@ def test_what_is_done_before_the_first_step_is_said(tmp_path, sigma, said):
         rd.gaussian_prior(jnp.zeros((1, 1, 3)), 0.1, rd.schedules.linear()),
         out=tmp_path / "out",
         options=jobs.Options(task="inpaint", sigma=sigma),  # without a mask nothing is restored
-        report=_Told(bar),
+        report=Told(bar),
     )
     assert bar.texts[0] == said
