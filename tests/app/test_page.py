@@ -29,15 +29,15 @@ PATIENCE = 120_000  # milliseconds
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    import os
+    from reddiff_jax.app import serving
+    from reddiff_jax.app.limits import Limits
 
-    from reddiff_jax.app import page
-
-    os.environ["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("gradio"))
-    blocks = page.page(Loaded(PRIOR), page.Limits(pixels=100_000, seconds=300.0))
-    _, address, _ = blocks.launch(prevent_thread_lock=True, quiet=True, share=False, ssr_mode=False)
-    yield address
+    folder, port = tmp_path_factory.mktemp("gradio"), serving.free_port("127.0.0.1", None)
+    limits = Limits(pixels=100_000, seconds=300.0)
+    blocks, visits = serving.launched(Loaded(PRIOR), folder, host="127.0.0.1", port=port, limits=limits)
+    yield f"http://127.0.0.1:{port}"
     blocks.close()
+    visits.end_all(20)
 
 
 @pytest.fixture(scope="module")
@@ -129,8 +129,11 @@ def test_a_scratch_is_painted_restored_compared_and_downloaded(visit, tmp_path):
     assert "/" not in said.split("white marks")[0]  # no folders of the server
     assert tab.locator("#slider img").count() >= 2
     words = tab.input_value("#command textarea")
-    assert words == "reddiff-jax restore scratched.png --task inpaint --mask mask.png --hole white --out restored"
-    restored, mask = (_download(tab, name, tmp_path / "got") for name in ("scratched.png", "mask.png"))
+    assert (
+        words
+        == "reddiff-jax restore scratched.png --task inpaint --mask scratched_mask.png --hole white --out restored"
+    )
+    restored, mask = (_download(tab, name, tmp_path / "got") for name in ("scratched.png", "scratched_mask.png"))
     hole = pictures.read_uint8(mask)[..., 0] > 0
     assert 0.01 < hole.mean() < 0.6
     options = jobs.Options(task="inpaint", mask=mask, hole=rd.masks.Hole.WHITE)
