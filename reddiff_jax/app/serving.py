@@ -10,9 +10,9 @@ import os
 import signal
 import socket
 import tempfile
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -125,23 +125,24 @@ def _name(url: str) -> str:
         return ""
 
 
-def prepare() -> None:
-    """Loads Gradio without what the environment tells it.
+def prepare(folder: Path) -> None:
+    """Loads Gradio without what the environment tells it, and with a folder for all of its files.
 
-    Its variables would open folders of this machine, share it with the world or watch its files, and some are read as
-    it is loaded.
+    Its variables would open folders of this machine, share it with the world or watch its files. Some are read as it is
+    loaded, the name of the folder among them.
 
     Raises:
         ImportError: Without Gradio.
     """
     for name in [name for name in os.environ if name.startswith("GRADIO_")]:
         del os.environ[name]
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     importlib.import_module("reddiff_jax.app.page")
 
 
 def serve(
-    loaded: Loaded,
+    load: Callable[[], Loaded],
     *,
     host: str = "127.0.0.1",
     port: int,
@@ -153,7 +154,7 @@ def serve(
     """Serves the page until a signal ends it. Whatever visitors opened and restored is removed then.
 
     Args:
-        loaded: The prior.
+        load: Loads the prior.
         host: Address to listen at.
         port: Port.
         public: Whether it answers to other names than this machine's own and ``host``.
@@ -166,16 +167,26 @@ def serve(
 
     Raises:
         AddressError: If the port is taken meanwhile.
+        ImportError: Without Gradio.
     """
-    with _until_signal() as ended, tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as folder:
-        blocks, visits = launched(loaded, Path(folder), host=host, port=port, public=public, limits=limits, open_=open_)
+    with (
+        _Signals() as signals,
+        tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as folder,
+        ExitStack() as ends,
+    ):
         try:
+            prepare(Path(folder))
+            blocks, visits = launched(
+                load(), Path(folder), host=host, port=port, public=public, limits=limits, open_=open_
+            )
+            ends.callback(visits.end_all, _PATIENCE)
+            ends.callback(blocks.close, verbose=False)
+            ends.callback(signals.calm)  # the ends are not to be interrupted; the last is called first
             ready(_address(host, port))
-            number = ended()
-        finally:
-            blocks.close(verbose=False)
-            visits.end_all(_PATIENCE)
-    return number
+            while True:
+                time.sleep(1)
+        except _EndedError as ended:
+            return ended.number
 
 
 def launched(
@@ -189,8 +200,7 @@ def launched(
     open_: bool = False,
 ) -> tuple[Any, Any]:
     """The page being served, in threads, and its visits; all files of visitors are in the folder."""
-    prepare()
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    prepare(folder)
     from starlette.middleware import Middleware
 
     from reddiff_jax.app.page import page
@@ -201,7 +211,7 @@ def launched(
     blocks = page(loaded, limits, visits=visits, folder=folder)
     try:
         blocks.launch(
-            server_name=host,
+            server_name=_bracketed(host),
             server_port=port,
             inbrowser=open_,
             share=False,
@@ -222,34 +232,42 @@ def launched(
     return blocks, visits
 
 
-@contextmanager
-def _until_signal() -> Iterator[Callable[[], int]]:
-    """What waits for the first of the signals that end a server, and returns its number.
+class _EndedError(BaseException):
+    """A signal came that ends the server; nothing catches it on its way."""
 
-    Until the context ends further ones change nothing, so that all is removed.
-    """
-    came: list[int] = []
-    ended = threading.Event()
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
 
-    def note(number: int, _: Any) -> None:
-        came.append(number)
-        ended.set()
 
-    def wait() -> int:
-        while not ended.wait(0.2):  # a wait without an end would let no handler run on some systems
-            pass
-        return came[0]
+class _Signals:
+    """Within, the first of the signals that end a server raises ``_EndedError``; further ones change nothing."""
 
-    # nohup leaves SIGHUP to be ignored.
-    noted = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, note) for number in noted}
-    try:
-        yield wait
-    finally:
-        for number, handler in before.items():
+    def __enter__(self) -> "_Signals":
+        self._calm = False
+        # nohup leaves SIGHUP to be ignored.
+        noted = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._note) for number in noted}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler or signal.SIG_DFL)
+
+    def calm(self) -> None:
+        """From now on none raises."""
+        self._calm = True
+
+    def _note(self, number: int, _: Any) -> None:
+        if not self._calm:
+            self._calm = True
+            raise _EndedError(number)
 
 
 def _address(host: str, port: int) -> str:
-    named = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
-    return f"http://{f'[{named}]' if ':' in named and not named.startswith('[') else named}:{port}"
+    return f"http://{_bracketed({'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host))}:{port}"
+
+
+def _bracketed(host: str) -> str:
+    """A host as in an address of the web."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host

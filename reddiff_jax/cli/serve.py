@@ -36,10 +36,13 @@ def serve(
     if not public and not serving.is_loopback(host):
         raise UserError(f"host is {host!r}, which other machines may reach; say --public, too, if you want that.")
     port = serving.free_port(host, port)
-    serving.prepare()
-    loaded, channels, name = load_prior(prior)
+
+    def load() -> Loaded:
+        loaded, channels, name = load_prior(prior)
+        return Loaded(loaded, channels, name, cache_folder())
+
     number = serving.serve(
-        Loaded(loaded, channels, name, cache_folder()),
+        load,
         host=host,
         port=port,
         public=public,

@@ -170,7 +170,11 @@ def test_what_is_wrong_is_told_in_the_page(visit, tmp_path):
     _open(tab, _photo(tmp_path, "<b>bold.png", 0), "48 x 48")
     assert tab.locator("#status b").count() == 0  # names are shown, not obeyed
     tab.click("#restore")
-    assert "mask" in _wait(tab, "inpaint")  # nothing was painted
+    assert "--" not in _wait(tab, "paint over them")  # nothing was painted
+    _choose(tab, "Sharpen")
+    tab.fill("#kernel textarea, #kernel input", "/etc/shadow")
+    tab.click("#restore")
+    _wait(tab, "describes no blur; say gaussian:SIGMA")
 
 
 def test_stop_ends_a_restoration_and_the_next_one_begins(visit, tmp_path):
@@ -186,6 +190,48 @@ def test_stop_ends_a_restoration_and_the_next_one_begins(visit, tmp_path):
     assert "stopped" not in _wait(tab, "restored.")
 
 
+def test_a_double_click_restores_once_and_another_picture_clears_what_is_shown(visit, tmp_path, monkeypatch):
+    begun = []
+    monkeypatch.setattr(
+        jobs, "restore", lambda *given, _do=jobs.restore, **named: begun.append(1) or _do(*given, **named)
+    )
+    tab = visit()
+    _open(tab, _photo(tmp_path, "first.png", 0))
+    _choose(tab, "Remove noise")
+    tab.wait_for_selector("#opened img", timeout=PATIENCE)
+    tab.dblclick("#restore")
+    _wait(tab, "restored.")
+    tab.wait_for_timeout(2000)
+    assert begun == [1]
+    assert "first.png" in tab.input_value("#command textarea")
+    _open(tab, _photo(tmp_path, "second.png", 1, size=40), "40 x 40")
+    assert tab.input_value("#command textarea") == ""
+    assert tab.locator("#slider img").count() == 0
+    assert "restored." not in tab.inner_text("#status")
+
+
+def test_who_waits_is_told_and_leaves_by_stop(visit, tmp_path, monkeypatch):
+    import threading
+
+    held = threading.Event()
+    monkeypatch.setattr(
+        jobs, "restore", lambda *given, _do=jobs.restore, **named: held.wait(60) and _do(*given, **named)
+    )
+    tabs = [visit(), visit()]
+    for number, tab in enumerate(tabs):
+        _open(tab, _photo(tmp_path, f"{number}.png", number))
+        _choose(tab, "Remove noise")
+        tab.click("#restore")
+        tab.wait_for_timeout(1500)
+    _wait(tabs[1], "waiting: 1 before you.")
+    tabs[1].click("#stop")
+    _wait(tabs[1], "stopped.")
+    tabs[0].click("#stop")
+    _wait(tabs[0], "stopping...")
+    held.set()
+    _wait(tabs[0], "stopped.")
+
+
 def test_samples_show_their_spread(visit, tmp_path):
     tab = visit()
     _open(tab, _photo(tmp_path, "noisy.png", 0, size=32))
@@ -196,6 +242,9 @@ def test_samples_show_their_spread(visit, tmp_path):
     tab.click("#restore")
     _wait(tab, "restored.")
     tab.wait_for_selector("#drawn img", timeout=PATIENCE)
+    shown = tab.locator("#drawn").inner_text()
+    assert [part in shown for part in ("sample 1", "sample 2", "mean", "spread: black 0, white ")] == [True] * 4
+    assert tab.locator("#drawn .gallery-item, #drawn .thumbnail-item").count() in (4, 8)  # no panel among them
     names = "".join(tab.locator("#download").all_inner_texts())
     assert all(part in names.replace("\n", "") for part in ("noisy_mean", "noisy_std", "noisy_0"))
 

@@ -93,6 +93,7 @@ def test_nothing_is_left_when_it_is_ended(number, tmp_path):
         "GRADIO_ALLOWED_PATHS": str(tmp_path),
         "GRADIO_TEMP_DIR": str(tmp_path / "elsewhere"),
     }
+    environment.pop("PYTEST_CURRENT_TEST")  # which keeps the process from ending as a user's does
     code = "from reddiff_jax.cli import app; app()"
     words = [sys.executable, "-u", "-c", code, "app", "--no-browser"]
     with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) as process:
