@@ -23,6 +23,7 @@ except ImportError:
 
 _RED = "#e00000"
 _LOOK = 0.5  # seconds after which one who waits looks whether it was stopped
+_BRUSH = "The lowest button beside the picture sets the size of the brush, the eraser takes paint away."
 _WORDS = (
     "*Missing* is the painted part of the picture; it is *grown* by a rim of pixels, as paint and JPEG smear. *sigma* "
     "is the noise's standard deviation for pixels from -1 (black) to 1 (white). The *spread* of several samples is "
@@ -100,7 +101,7 @@ def page(
 
     def needed(task: str) -> tuple[Any, ...]:
         inpaint, deblur = TASKS[task] == "inpaint", TASKS[task] == "deblur"
-        return tuple(gr.update(visible=visible) for visible in (inpaint, not inpaint, deblur, inpaint))
+        return tuple(gr.update(visible=visible) for visible in (inpaint, inpaint, not inpaint, deblur, inpaint))
 
     with gr.Blocks(title="reddiff-jax", analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
         gr.Markdown("# Restore a picture")
@@ -109,7 +110,7 @@ def page(
                 file = gr.File(label="Picture (JPEG, PNG, TIFF, WebP)", type="filepath", elem_id="picture")
                 task = gr.Dropdown(list(TASKS), value=next(iter(TASKS)), label=FIELDS["task"], elem_id="task")
                 editor = gr.ImageEditor(
-                    label="Paint over what is to be filled in (the brush's button sets its size)",
+                    label="Paint over what is missing",
                     type="numpy",
                     sources=(),
                     transforms=(),
@@ -118,6 +119,7 @@ def page(
                     brush=_brush(showing.SIDE, showing.SIDE),
                     elem_id="editor",
                 )
+                hint = gr.HTML(_BRUSH, elem_id="hint")
                 picture = gr.Image(label="The picture", interactive=False, buttons=[], visible=False, elem_id="opened")
                 kernel = gr.Textbox(
                     label=FIELDS["kernel"],
@@ -193,7 +195,7 @@ def page(
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
         results = [status, slider, drawn, download, command]
         file.change(open_picture, file, [editor, picture, *results], **quiet)
-        task.change(needed, task, [editor, picture, kernel, mask], **quiet)
+        task.change(needed, task, [editor, hint, picture, kernel, mask], **quiet)
         go.click(
             restore,
             [file, editor, mask, task, kernel, sigma, samples, seed, solver, steps],
@@ -300,4 +302,4 @@ def _results(restoration: Restoration) -> tuple[Any, ...]:
 
 def _brush(height: int, width: int) -> gr.Brush:
     """A brush for a picture that is shown at this size."""
-    return gr.Brush(default_size=showing.brush_size(height, width), colors=[_RED], color_mode="fixed")
+    return gr.Brush(default_size=showing.brush_radius(height, width), colors=[_RED], color_mode="fixed")

@@ -17,7 +17,7 @@ from reddiff_jax.jobs import Event
 SIDE = 1024
 """Pixels of the longer side of a picture that is painted on: browsers paint on large ones slowly."""
 
-_SCRATCH = 1 / 200  # of the longer side: the width of a usual scratch
+_SCRATCH = 1 / 100  # of the longer side: the width of a usual scratch
 _WIDER = 3  # than a scratch is the brush, so that one stroke covers it
 _MOST = 1 / 4  # of the smaller side: a brush that covers more paints all at once
 
@@ -31,10 +31,10 @@ CSS = """
 """
 
 
-def brush_size(height: int, width: int) -> int:
-    """Pixels of the brush for a picture that is shown at this size."""
+def brush_radius(height: int, width: int) -> int:
+    """Pixels of the brush's radius for a picture that is painted on at this size."""
     wanted = _WIDER * max(1.0, _SCRATCH * max(height, width))
-    return max(1, round(min(wanted, _MOST * min(height, width))))
+    return max(1, int(min(wanted, _MOST * min(height, width)) / 2 + 0.5))
 
 
 def opened(path: Path, limits: Limits) -> tuple[np.ndarray, str]:
