@@ -208,6 +208,10 @@ def test_a_double_click_restores_once_and_another_picture_clears_what_is_shown(v
     assert tab.input_value("#command textarea") == ""
     assert tab.locator("#slider img").count() == 0
     assert "restored." not in tab.inner_text("#status")
+    _choose(tab, "Fill in")  # the editor was hidden when the picture was opened
+    _paint(tab)
+    tab.click("#restore")
+    assert "second_mask.png: white marks the hole" in _wait(tab, "restored.")
 
 
 def test_who_waits_is_told_and_leaves_by_stop(visit, tmp_path, monkeypatch):
