@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from reddiff_jax import jobs
+from reddiff_jax import jobs, tasks
+from reddiff_jax._text import shown
 from reddiff_jax.jobs import Options
 from reddiff_jax.masks import Hole
 
@@ -19,8 +20,28 @@ TASKS: Mapping[str, str] = {
 }
 """What to do, in words -> the task of the command line."""
 
-PAINTED = "mask.png"
-"""The file that painted strokes become: white is the hole."""
+MASKS = "masks"
+"""The folder, in the command, of a mask that is named as its picture."""
+
+
+def painted_name(picture: Path) -> str:
+    """The file that strokes over a picture become, in which white is the hole; never the picture's own name."""
+    return f"{picture.stem}_mask.png"
+
+
+def whole_in_words(name: str, text: str) -> int | None:
+    """A whole number, or None where nothing is said.
+
+    Raises:
+        ValueError: For anything else.
+    """
+    text = str(text).strip()
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{name} is {shown(text)!r} but must be a whole number, or empty.") from None
 
 
 @dataclass(frozen=True)
@@ -56,9 +77,13 @@ class Form:
     def options(self) -> Options:
         """The job's options; what ``command`` gives them, too.
 
+        A blur is told in words alone: as a file's name it would read whatever lies on the server.
+
         Raises:
-            ValueError: For a noise level that is none.
+            ValueError: For a noise level or a blur that is none.
         """
+        if self.kernel:
+            tasks.kernel_in_words(self.kernel)
         return Options(
             task=self.task,
             mask=self.mask,
@@ -72,11 +97,16 @@ class Form:
             grow=self.grow,
         )
 
+    @property
+    def is_mask_apart(self) -> bool:
+        """Whether the mask must lie in a folder of its own, as its name is the picture's."""
+        return self.mask is not None and self.mask.name == self.picture.name
+
     def command(self) -> str:
         """The words that restore the same on the command line; a folder's name does a folder."""
-        words = ["reddiff-jax", "restore", self.picture.name, "--task", self.task]
+        words = ["reddiff-jax", "restore", _word(self.picture.name), "--task", self.task]
         if self.mask is not None:
-            words += ["--mask", self.mask.name]
+            words += ["--mask", f"{MASKS}/{self.mask.name}" if self.is_mask_apart else _word(self.mask.name)]
         if self.painted:
             words += ["--hole", Hole.WHITE.value]
         given = {
@@ -92,3 +122,8 @@ class Form:
             if value != "":
                 words += [name, str(value)]
         return shlex.join([*words, "--out", "restored"])
+
+
+def _word(name: str) -> str:
+    """A file's name as the command line takes it: what begins with a dash would be an option."""
+    return f"./{name}" if name.startswith("-") else name

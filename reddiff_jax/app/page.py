@@ -1,22 +1,19 @@
 """The page itself, by Gradio: what is where, and what happens on a click."""
 
-import html
-import os
-import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from reddiff_jax import pictures
-from reddiff_jax._bars import duration
-from reddiff_jax._text import shown
-from reddiff_jax.app.forms import PAINTED, TASKS, Form
+from reddiff_jax import tasks
+from reddiff_jax.app import showing
+from reddiff_jax.app.forms import MASKS, TASKS, Form, painted_name, whole_in_words
+from reddiff_jax.app.limits import Limits
 from reddiff_jax.app.painting import hole_of, write_mask
 from reddiff_jax.app.restoration import Loaded, Restoration
-from reddiff_jax.jobs import Event
+from reddiff_jax.app.turns import Turns
+from reddiff_jax.app.visits import Visits
+from reddiff_jax.app.wording import BEST, FIELDS
 from reddiff_jax.settings import SETTINGS
 
 try:
@@ -24,67 +21,40 @@ try:
 except ImportError:
     raise ImportError('the page in the browser needs Gradio; pip install "reddiff_jax[app]".') from None
 
-_SIDE = 1024  # pixels of the longer side of a picture that is painted on: browsers paint on large ones slowly
 _RED = "#e00000"
+_LOOK = 0.5  # seconds after which one who waits looks whether it was stopped
+_BRUSH = "The lowest button beside the picture sets the size of the brush, the eraser takes paint away."
+_WORDS = (
+    "*Missing* is the painted part of the picture; it is *grown* by a rim of pixels, as paint and JPEG smear. *sigma* "
+    "is the noise's standard deviation for pixels from -1 (black) to 1 (white). The *spread* of several samples is "
+    "their standard deviation: bright where they differ, so where the result is a guess."
+)
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What a visitor may ask of the machine.
-
-    Args (fields):
-        pixels: Of a picture.
-        megabytes: Of a file.
-        seconds: Of a restoration.
-        samples: Of a picture.
-    """
-
-    pixels: int = 6_000_000
-    megabytes: int = 100
-    seconds: float = 3600.0
-    samples: int = 16
-
-
-class _Visits:
-    """The restorations under way and the files of those that were, by visitor."""
-
-    def __init__(self) -> None:
-        self._of: dict[str, Restoration] = {}
-
-    def begin(self, visitor: str, restoration: Restoration) -> None:
-        """A visitor's new restoration; that before it is stopped and forgotten."""
-        self.end(visitor)
-        self._of[visitor] = restoration
-
-    def stop(self, visitor: str) -> None:
-        """Stops a visitor's restoration, if there is one."""
-        if visitor in self._of:
-            self._of[visitor].stop()
-
-    def end(self, visitor: str) -> None:
-        """Stops it and removes its files."""
-        if visitor in self._of:
-            self._of.pop(visitor).remove()
-
-
-def page(loaded: Loaded, limits: Limits | None = None) -> gr.Blocks:
-    """The page, to be served by ``serve`` or within a larger Gradio app.
+def page(
+    loaded: Loaded, limits: Limits | None = None, *, visits: Visits | None = None, folder: Path | None = None
+) -> gr.Blocks:
+    """The page, to be served by ``serving.serve`` or within a larger Gradio app.
 
     Args:
         loaded: The prior.
         limits: What a visitor may ask.
+        visits: Where restorations are noted, for who must end them.
+        folder: Where their files lie; the system's for such files if None.
     """
-    limits, visits = limits or Limits(), _Visits()
+    limits, visits, turns = limits or Limits(), Visits() if visits is None else visits, Turns()
+    no_results = (None, gr.update(value=None, visible=False), None, "")
 
-    def open_picture(path: str | None) -> tuple[Any, str]:
+    def open_picture(path: str | None, request: gr.Request) -> tuple[Any, ...]:
+        visits.end(_visitor(request))  # what was restored of the picture before is not this one's
         if path is None:
-            return None, ""
+            return None, None, "", *no_results
         try:
-            preview, said = _opened(Path(path), limits)
+            preview, said = showing.opened(Path(path), limits)
         except (ValueError, OSError) as error:
-            return None, _wrong(str(error).replace(f"{Path(path).parent}/", ""))
+            return None, None, showing.wrong(str(error)), *no_results
         value = {"background": preview, "layers": [], "composite": None}
-        return gr.update(value=value, brush=_brush(max(preview.shape))), _line(said)
+        return gr.update(value=value, brush=_brush(*preview.shape[:2])), preview, showing.line(said), *no_results
 
     def restore(
         path: str | None,
@@ -94,98 +64,126 @@ def page(loaded: Loaded, limits: Limits | None = None) -> gr.Blocks:
         kernel: str,
         sigma: str,
         samples: float,
-        seed: float,
+        seed: str,
         solver: str,
-        steps: float | None,
+        steps: str,
         request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:
-        nothing = (None, None, None, "")
         if path is None:
-            yield _wrong("open a picture first."), *nothing
+            yield showing.wrong("open a picture first."), *no_results
             return
-        visitor = request.session_hash or ""
-        form = Form(
-            picture=Path(path),
-            task=TASKS[task],
-            mask=Path(mask) if mask is not None and TASKS[task] == "inpaint" else None,
-            kernel=kernel.strip() if TASKS[task] == "deblur" else "",
-            sigma=sigma.strip() or "auto",
-            samples=min(int(samples or 1), limits.samples),
-            seed=int(seed or 0),
-            solver="" if solver == _BEST else solver,
-            steps=None if not steps else int(steps),
-        )
+        if len(turns) >= limits.visitors:
+            yield showing.wrong("too many are waiting; try again later."), *no_results
+            return
         try:
-            restoration = _begin(form, painted, loaded, limits)
+            form = _form(Path(path), mask, task, kernel, sigma, samples, seed, solver, steps, limits=limits)
+            restoration = _begun(form, painted, loaded, limits, folder)
         except (ValueError, OSError) as error:
-            yield _wrong(str(error)), *nothing
+            yield showing.wrong(str(error)), *no_results
             return
-        visits.begin(visitor, restoration)
-        lines: list[str] = []
-        for event in restoration.events():
-            yield _progress(event, lines), *nothing
-        if restoration.error:
-            yield _wrong(restoration.error.removeprefix(f"{Path(path).name}: "), lines), *nothing
+        visitor = _visitor(request)
+        if not visits.begin(visitor, restoration):  # a second click
+            restoration.remove()
+            yield (gr.skip(),) * 5
             return
-        yield _finished(restoration, lines)
+        for shown in _statuses(restoration, turns):
+            yield (shown, *no_results) if visits.has(visitor, restoration) else (gr.skip(),) * 5
+        if not visits.has(visitor, restoration):  # another picture was opened
+            yield (gr.skip(),) * 5
+        elif restoration.files:
+            yield _results(restoration)
 
-    def stop(request: gr.Request) -> None:
-        visits.stop(request.session_hash or "")
+    def stop(request: gr.Request) -> Any:
+        return showing.line("stopping...") if visits.stop(_visitor(request)) else gr.skip()
 
     def leave(request: gr.Request) -> None:
-        visits.end(request.session_hash or "")
+        visits.end(_visitor(request))
 
-    def needed(task: str) -> tuple[Any, Any]:
-        return gr.update(visible=TASKS[task] == "inpaint"), gr.update(visible=TASKS[task] == "deblur")
+    def needed(task: str) -> tuple[Any, ...]:
+        inpaint, deblur = TASKS[task] == "inpaint", TASKS[task] == "deblur"
+        return tuple(gr.update(visible=visible) for visible in (inpaint, inpaint, not inpaint, deblur, inpaint))
 
     with gr.Blocks(title="reddiff-jax", analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
         gr.Markdown("# Restore a picture")
         with gr.Row():
             with gr.Column():
                 file = gr.File(label="Picture (JPEG, PNG, TIFF, WebP)", type="filepath", elem_id="picture")
-                task = gr.Dropdown(list(TASKS), value=next(iter(TASKS)), label="What to do", elem_id="task")
+                task = gr.Dropdown(list(TASKS), value=next(iter(TASKS)), label=FIELDS["task"], elem_id="task")
                 editor = gr.ImageEditor(
-                    label="Paint over what is to be filled in",
+                    label="Paint over what is missing",
                     type="numpy",
                     sources=(),
                     transforms=(),
                     layers=False,
                     format="png",
-                    brush=_brush(_SIDE),
+                    brush=_brush(showing.SIDE, showing.SIDE),
                     elem_id="editor",
                 )
+                hint = gr.HTML(_BRUSH, elem_id="hint")
+                picture = gr.Image(label="The picture", interactive=False, buttons=[], visible=False, elem_id="opened")
                 kernel = gr.Textbox(
-                    label="Blur",
+                    label=FIELDS["kernel"],
                     value="gaussian:2",
                     info="gaussian:SIGMA, defocus:RADIUS or motion:LENGTH@DEGREES, in pixels",
+                    max_length=100,
                     visible=False,
                     elem_id="kernel",
                 )
                 with gr.Accordion("More", open=False):
-                    mask = gr.File(label="A mask instead of painting", type="filepath", elem_id="mask")
-                    sigma = gr.Textbox(label="Noise level", value="auto", info="auto, 0.1, or 25/255", elem_id="sigma")
+                    mask = gr.File(
+                        label="A mask instead of painting: white is the hole, black is kept (or the other way: "
+                        "the smaller part is the hole)",
+                        type="filepath",
+                        elem_id="mask",
+                    )
+                    sigma = gr.Textbox(
+                        label=FIELDS["sigma"],
+                        value="auto",
+                        info="auto: estimated from the picture; or the standard deviation, such as 0.1 for pixels from "
+                        "-1 to 1, or 25/255 in gray levels",
+                        max_length=100,
+                        elem_id="sigma",
+                    )
                     samples = gr.Slider(
                         1,
                         limits.samples,
                         value=1,
                         step=1,
-                        label="Samples",
+                        label=FIELDS["samples"],
                         info="several show how sure it is",
                         elem_id="samples",
                     )
-                    seed = gr.Number(label="Seed", value=0, precision=0)
-                    solver = gr.Dropdown([_BEST, *SETTINGS], value=_BEST, label="Solver")
-                    steps = gr.Number(label="Steps", value=None, precision=0, info="empty: what was tuned")
+                    seed = gr.Textbox(
+                        label=FIELDS["seed"], value="0", info="of the random numbers", max_length=20, elem_id="seed"
+                    )
+                    solver = gr.Dropdown([BEST, *SETTINGS], value=BEST, label=FIELDS["solver"])
+                    steps = gr.Textbox(
+                        label=FIELDS["steps"],
+                        value="",
+                        placeholder="as tuned",
+                        info="empty: what was tuned for the task",
+                        max_length=20,
+                        elem_id="steps",
+                    )
                 with gr.Row():
                     go = gr.Button("Restore", variant="primary", elem_id="restore")
                     halt = gr.Button("Stop", elem_id="stop")
             with gr.Column():
                 status = gr.HTML(elem_id="status")
                 slider = gr.ImageSlider(
-                    label="Before and after", type="filepath", format="png", elem_id="slider", interactive=False
+                    label="Before and after",
+                    type="filepath",
+                    format="png",
+                    buttons=["fullscreen"],  # its download would be another file than that below
+                    elem_id="slider",
+                    interactive=False,
                 )
                 drawn = gr.Gallery(
-                    label="Samples, their mean and their spread", columns=3, elem_id="drawn", visible=False
+                    label="Samples, their mean and their spread",
+                    columns=3,
+                    buttons=["fullscreen"],
+                    elem_id="drawn",
+                    visible=False,
                 )
                 download = gr.File(label="Download", file_count="multiple", interactive=False, elem_id="download")
                 command = gr.Textbox(
@@ -193,139 +191,115 @@ def page(loaded: Loaded, limits: Limits | None = None) -> gr.Blocks:
                     buttons=["copy"],
                     elem_id="command",
                 )
+                gr.Markdown(_WORDS, elem_id="words")
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
-        file.change(open_picture, file, [editor, status], **quiet)
-        task.change(needed, task, [editor, kernel], **quiet)
+        results = [status, slider, drawn, download, command]
+        file.change(open_picture, file, [editor, picture, *results], **quiet)
+        task.change(needed, task, [editor, hint, picture, kernel, mask], **quiet)
         go.click(
             restore,
             [file, editor, mask, task, kernel, sigma, samples, seed, solver, steps],
-            [status, slider, drawn, download, command],
-            concurrency_limit=1,
+            results,
+            concurrency_limit=None,  # the line is kept here, so that those who wait are told and can leave
+            trigger_mode="once",
             **quiet,
         )
-        halt.click(stop, queue=False, **quiet)
+        halt.click(stop, None, status, queue=False, **quiet)
         blocks.unload(leave)
-    return blocks.queue(max_size=32)
+    return blocks.queue(max_size=2 * limits.visitors)
 
 
-def serve(
-    loaded: Loaded,
+def _visitor(request: gr.Request) -> str:
+    return request.session_hash or ""
+
+
+def _form(
+    picture: Path,
+    mask: str | None,
+    task: str,
+    kernel: str,
+    sigma: str,
+    samples: float,
+    seed: str,
+    solver: str,
+    steps: str,
     *,
-    host: str = "127.0.0.1",
-    port: int | None = None,
-    limits: Limits | None = None,
-    open_: bool = False,
-) -> None:
-    """Serves the page until it is interrupted. Files of visitors are removed with the process.
-
-    Args:
-        loaded: The prior.
-        host: Address to listen at.
-        port: Port; the first free one from 7860 if None.
-        limits: What a visitor may ask.
-        open_: Whether to open a browser.
+    limits: Limits,
+) -> Form:
+    """What the visitor chose.
 
     Raises:
-        OSError: If the port is taken.
+        ValueError: For fields that hold no number.
     """
-    with tempfile.TemporaryDirectory(prefix="reddiff-jax-app-") as folder:
-        # What visitors upload and what they download is copied there by Gradio, and nowhere else.
-        os.environ["GRADIO_TEMP_DIR"] = folder
-        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-        limits = limits or Limits()
-        page(loaded, limits).launch(
-            server_name=host,
-            server_port=port,
-            inbrowser=open_,
-            share=False,
-            ssr_mode=False,
-            quiet=True,
-            max_file_size=f"{limits.megabytes}mb",
-            footer_links=[],
-            css=_CSS,
-        )
+    if TASKS[task] == "deblur" and not kernel.strip():
+        raise ValueError(f"{FIELDS['kernel']} is empty; say {tasks.FORMS}.")
+    form = Form(
+        picture=picture,
+        task=TASKS[task],
+        mask=Path(mask) if mask is not None and TASKS[task] == "inpaint" else None,
+        kernel=kernel.strip() if TASKS[task] == "deblur" else "",
+        sigma=sigma.strip() or "auto",
+        samples=max(1, min(int(samples or 1), limits.samples)),
+        seed=whole_in_words(FIELDS["seed"], seed) or 0,
+        solver="" if solver == BEST else solver,
+        steps=whole_in_words(FIELDS["steps"], steps),
+    )
+    form.options()
+    return form
 
 
-_BEST = "what does the task best"
-_CSS = "#status progress {width: 100%} .wrong {color: var(--error-text-color, #b00020)}"
-
-
-def _opened(path: Path, limits: Limits) -> tuple[np.ndarray, str]:
-    """What is painted on, and what is said of the picture; checks its size before it is decoded."""
-    height, width = pictures.picture_size(path)
-    if height * width > limits.pixels:
-        raise ValueError(
-            f"{path.name} has {width} x {height} pixels but the page takes {limits.pixels:,} at most; make it smaller, "
-            "or use the command line."
-        )
-    x = pictures.to_uint8(pictures.read_picture(path))
-    from PIL import Image
-
-    image = Image.fromarray(x[..., 0] if x.shape[2] == 1 else x).convert("RGB")
-    image.thumbnail((_SIDE, _SIDE))
-    return np.asarray(image), f"{path.name}: {width} x {height} pixels."
-
-
-def _begin(form: Form, painted: Any, loaded: Loaded, limits: Limits) -> Restoration:
+def _begun(form: Form, painted: Any, loaded: Loaded, limits: Limits, folder: Path | None) -> Restoration:
     """The restoration, with the mask that was painted as its file."""
-    from dataclasses import replace
-
-    size = pictures.picture_size(form.picture)
-    if size[0] * size[1] > limits.pixels:
-        raise ValueError(f"{form.picture.name} is too large for the page.")
+    size = showing.check_size(form.picture, limits)
     hole = hole_of(painted["layers"], size) if painted and form.task == "inpaint" and form.mask is None else None
-    restoration = Restoration(form, loaded, seconds=limits.seconds)
+    restoration = Restoration(form, loaded, seconds=limits.seconds, within=folder)
     if hole is not None:
-        path = restoration.folder / PAINTED
+        path = restoration.folder / painted_name(form.picture)
         write_mask(path, hole)
         restoration.form = replace(form, mask=path, painted=True)
     return restoration
 
 
-def _finished(restoration: Restoration, lines: list[str]) -> tuple[Any, ...]:
-    from PIL import Image
-
-    form, files = restoration.form, restoration.files
-    means = [file for file in files if file.stem == f"{form.picture.stem}_mean"]
-    after = means[0] if means else files[0]
-    with Image.open(after) as image:
-        size = image.size
-    before, shown_after = (restoration.folder / f"{name}.png" for name in ("before", "after"))
-    for source, target in ((form.picture, before), (after, shown_after)):
-        x = pictures.to_uint8(pictures.read_picture(source))
-        image = Image.fromarray(x[..., 0] if x.shape[2] == 1 else x).convert("RGB")
-        image.resize(size, Image.Resampling.NEAREST).save(target)
-    several = [str(file) for file in files if file.suffix == ".png"] if form.samples > 1 else None
-    gallery = gr.update(value=several, visible=several is not None)
-    told = [str(file) for file in files] + ([str(form.mask)] if form.painted else [])
-    return _line("restored.", lines), (str(before), str(shown_after)), gallery, told, form.command()
-
-
-def _brush(side: int) -> gr.Brush:
-    """A brush for a picture whose longer side this is."""
-    return gr.Brush(default_size=max(2, side // 40), colors=[_RED], color_mode="fixed")
-
-
-def _progress(event: Event, lines: list[str]) -> str:
-    """What is shown while a job works: a bar, what it does, how long it will take, and what it said before."""
-    if event.kind in ("decided", "noise", "retry"):
-        lines.append(event.detail)
-    elif event.kind == "note":
-        lines.append(event.name)
-    words = {
-        "look": event.detail,
-        "compile": "compiling, once for each size",
-        "step": event.detail.split(", residual")[0],
-    }
-    left = f", about {duration(event.left)} left" if event.left is not None and event.kind == "step" else ""
-    bar = f'<progress max="1" value="{event.done:.3f}"></progress>'
-    return bar + _line(f"{words.get(event.kind, event.kind)}{left}", lines)
+def _statuses(restoration: Restoration, turns: Turns) -> Iterator[str]:
+    """Waits for its turn, does it, and yields what is to be shown meanwhile; of an error, too."""
+    lines: list[str] = []
+    turns.join(restoration)
+    try:
+        told = 0
+        while (before := turns.before(restoration)) and not restoration.stopped:
+            if before != told:
+                yield showing.line(f"waiting: {before} before you.")
+                told = before
+            turns.wait(_LOOK)
+        if restoration.stopped:
+            yield showing.wrong("stopped.")
+            return
+        for event in restoration.events():
+            status = showing.progress(event, lines)
+            yield showing.line("stopping...", lines) if restoration.stopped else status
+        if restoration.error:
+            yield showing.wrong(restoration.error.removeprefix(f"{restoration.form.picture.name}: "), lines)
+        else:
+            restoration.said = lines
+    finally:
+        turns.leave(restoration)
 
 
-def _line(text: str, lines: list[str] | None = None) -> str:
-    """Text of files and jobs, as HTML that a browser shows and does not obey."""
-    return "".join(f"<p>{html.escape(shown(each, limit=None))}</p>" for each in [*(lines or []), text] if each)
+def _results(restoration: Restoration) -> tuple[Any, ...]:
+    form, several = restoration.form, showing.samples_of(restoration)
+    lines = list(restoration.said)
+    if form.is_mask_apart:
+        lines.append(f"for the command below, put the mask into the folder {MASKS}.")
+    download = [str(file) for file in restoration.files] + ([str(form.mask)] if form.painted else [])
+    return (
+        showing.line("restored.", lines),
+        showing.before_and_after(restoration),
+        gr.update(value=several or None, visible=bool(several)),
+        download,
+        form.command(),
+    )
 
 
-def _wrong(text: str, lines: list[str] | None = None) -> str:
-    return _line("", lines) + f'<p class="wrong">{html.escape(shown(text, limit=None))}</p>'
+def _brush(height: int, width: int) -> gr.Brush:
+    """A brush for a picture that is shown at this size."""
+    return gr.Brush(default_size=showing.brush_radius(height, width), colors=[_RED], color_mode="fixed")

@@ -11,8 +11,12 @@ from pathlib import Path
 
 from reddiff_jax import jobs
 from reddiff_jax.app.forms import Form
+from reddiff_jax.app.wording import GONE, on_page
 from reddiff_jax.jobs import Event
 from reddiff_jax.priors import Prior
+
+PREFIX = "reddiff-jax-app-"
+"""Of the folders that the page makes."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +39,30 @@ class Restoration:
     Attributes:
         folder: Where its files are until ``remove``.
         files: What it wrote, in the order of their names, once ``events`` is exhausted.
+        said: What was decided, in lines, for who shows it with the files.
         error: Why there is nothing, in one line; "" else.
     """
 
-    def __init__(self, form: Form, loaded: Loaded, *, seconds: float):
+    def __init__(self, form: Form, loaded: Loaded, *, seconds: float, within: Path | None = None):
         self.form, self.loaded, self.seconds = form, loaded, seconds
-        self.folder = Path(tempfile.mkdtemp(prefix="reddiff-jax-app-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=within))
         self.files: list[Path] = []
+        self.said: list[str] = []
         self.error = ""
         self._stopped = threading.Event()
         self._queue: queue.Queue[Event | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._run, name="restoration", daemon=True)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was asked to end."""
+        return self._stopped.is_set()
+
+    @property
+    def over(self) -> bool:
+        """Whether it computes nothing any more, and will not."""
+        began = self._thread.ident is not None
+        return not self._thread.is_alive() if began else self.stopped
 
     def stop(self) -> None:
         """Ends it at its next step."""
@@ -53,16 +71,22 @@ class Restoration:
     def events(self) -> Iterator[Event]:
         """Does the job and yields what it reports."""
         self._until = time.monotonic() + self.seconds
-        threading.Thread(target=self._run, name="restoration", daemon=True).start()
+        self._thread.start()
         try:
             while (event := self._queue.get()) is not None:
                 yield event
         finally:
             self.stop()  # whoever does not listen any more wants no more
 
-    def remove(self) -> None:
-        """Removes its files."""
+    def remove(self, patience: float = 0.0) -> None:
+        """Removes its files.
+
+        Args:
+            patience: Seconds to wait for its end, so that it writes none after that.
+        """
         self.stop()
+        if self._thread.ident is not None:
+            self._thread.join(patience)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _run(self) -> None:
@@ -72,8 +96,10 @@ class Restoration:
             self.error = str(ended)
         except MemoryError:
             self.error = "not enough memory; choose a smaller picture."
+        except FileNotFoundError:
+            self.error = GONE
         except Exception as error:
-            self.error = (str(error) or type(error).__name__).splitlines()[0]
+            self.error = self._worded((str(error) or type(error).__name__).splitlines()[0])
         finally:
             self._queue.put(None)
 
@@ -91,7 +117,7 @@ class Restoration:
             stop=self._stopped.is_set,
         )
         if outcome.failures:
-            self.error = outcome.failures[0].reason.replace(f"{self.form.picture.parent}/", "")
+            self.error = self._worded(outcome.failures[0].reason)
         elif outcome.left:
             self.error = "stopped."
         else:
@@ -103,8 +129,8 @@ class Restoration:
             raise _Ended("stopped.")
         if time.monotonic() > self._until:
             raise _Ended(f"it took longer than {self.seconds:g} s and was stopped; the command line has no such limit.")
-        # What was opened and painted lies in folders that mean nothing to a visitor.
-        detail = event.detail
-        for folder in (self.folder, self.form.picture.parent):
-            detail = detail.replace(f"{folder}/", "")
-        self._queue.put(replace(event, detail=detail))
+        self._queue.put(replace(event, name=self._worded(event.name), detail=self._worded(event.detail)))
+
+    def _worded(self, text: str) -> str:
+        given = [file for file in (self.form.picture, self.form.mask) if file is not None]
+        return on_page(text, self.folder, *(file.parent for file in given))

@@ -1,13 +1,13 @@
 """`reddiff-jax app`: the page in the browser."""
 
-import ipaddress
+import signal
 from typing import Annotated
 
 import typer
 
 from reddiff_jax.cli._cache import cache_folder
 from reddiff_jax.cli._common import PriorOption, load_prior, stdout
-from reddiff_jax.cli._errors import UserError
+from reddiff_jax.cli._errors import INTERRUPTED, TERMINATED, UserError
 from reddiff_jax.cli._processes import use_cores
 
 
@@ -26,27 +26,29 @@ def serve(
     """Serves a page: open a picture, paint what is missing, restore, compare, download. Ctrl-C ends it.
 
     The files are those of `reddiff-jax restore` with the command that the page shows, bit for bit. The page keeps
-    nothing: what was opened and what was restored is removed with the visit, or with the process.
+    nothing: what was opened and what was restored is removed with the visit, or when the page is ended.
     """
-    if not public and not _is_loopback(host):
-        raise UserError(f"host is {host!r}, which other machines may reach; say --public, too, if you want that.")
     use_cores()
-    from reddiff_jax.app import page
+    from reddiff_jax.app import serving
+    from reddiff_jax.app.limits import Limits
     from reddiff_jax.app.restoration import Loaded
 
-    loaded, channels, name = load_prior(prior)
-    stdout().print("the page is ready when the browser shows it; Ctrl-C ends it.")
-    page.serve(
-        Loaded(loaded, channels, name, cache_folder()),
+    if not public and not serving.is_loopback(host):
+        raise UserError(f"host is {host!r}, which other machines may reach; say --public, too, if you want that.")
+    port = serving.free_port(host, port)
+
+    def load() -> Loaded:
+        loaded, channels, name = load_prior(prior)
+        return Loaded(loaded, channels, name, cache_folder())
+
+    number = serving.serve(
+        load,
         host=host,
         port=port,
-        limits=page.Limits(seconds=seconds),
+        public=public,
+        limits=Limits(seconds=seconds),
         open_=browser,
+        ready=lambda address: stdout().print(f"the page is at {address} ; Ctrl-C ends it."),
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    # Threads that are still computing would be waited for: these statuses end the process at once.
+    raise typer.Exit(INTERRUPTED if number == signal.SIGINT else TERMINATED)

@@ -29,15 +29,15 @@ PATIENCE = 120_000  # milliseconds
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    import os
+    from reddiff_jax.app import serving
+    from reddiff_jax.app.limits import Limits
 
-    from reddiff_jax.app import page
-
-    os.environ["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("gradio"))
-    blocks = page.page(Loaded(PRIOR), page.Limits(pixels=100_000, seconds=300.0))
-    _, address, _ = blocks.launch(prevent_thread_lock=True, quiet=True, share=False, ssr_mode=False)
-    yield address
+    folder, port = tmp_path_factory.mktemp("gradio"), serving.free_port("127.0.0.1", None)
+    limits = Limits(pixels=100_000, seconds=300.0)
+    blocks, visits = serving.launched(Loaded(PRIOR), folder, host="127.0.0.1", port=port, limits=limits)
+    yield f"http://127.0.0.1:{port}"
     blocks.close()
+    visits.end_all(20)
 
 
 @pytest.fixture(scope="module")
@@ -129,8 +129,11 @@ def test_a_scratch_is_painted_restored_compared_and_downloaded(visit, tmp_path):
     assert "/" not in said.split("white marks")[0]  # no folders of the server
     assert tab.locator("#slider img").count() >= 2
     words = tab.input_value("#command textarea")
-    assert words == "reddiff-jax restore scratched.png --task inpaint --mask mask.png --hole white --out restored"
-    restored, mask = (_download(tab, name, tmp_path / "got") for name in ("scratched.png", "mask.png"))
+    assert (
+        words
+        == "reddiff-jax restore scratched.png --task inpaint --mask scratched_mask.png --hole white --out restored"
+    )
+    restored, mask = (_download(tab, name, tmp_path / "got") for name in ("scratched.png", "scratched_mask.png"))
     hole = pictures.read_uint8(mask)[..., 0] > 0
     assert 0.01 < hole.mean() < 0.6
     options = jobs.Options(task="inpaint", mask=mask, hole=rd.masks.Hole.WHITE)
@@ -167,7 +170,11 @@ def test_what_is_wrong_is_told_in_the_page(visit, tmp_path):
     _open(tab, _photo(tmp_path, "<b>bold.png", 0), "48 x 48")
     assert tab.locator("#status b").count() == 0  # names are shown, not obeyed
     tab.click("#restore")
-    assert "mask" in _wait(tab, "inpaint")  # nothing was painted
+    assert "--" not in _wait(tab, "paint over them")  # nothing was painted
+    _choose(tab, "Sharpen")
+    tab.fill("#kernel textarea, #kernel input", "/etc/shadow")
+    tab.click("#restore")
+    _wait(tab, "describes no blur; say gaussian:SIGMA")
 
 
 def test_stop_ends_a_restoration_and_the_next_one_begins(visit, tmp_path):
@@ -183,6 +190,52 @@ def test_stop_ends_a_restoration_and_the_next_one_begins(visit, tmp_path):
     assert "stopped" not in _wait(tab, "restored.")
 
 
+def test_a_double_click_restores_once_and_another_picture_clears_what_is_shown(visit, tmp_path, monkeypatch):
+    begun = []
+    monkeypatch.setattr(
+        jobs, "restore", lambda *given, _do=jobs.restore, **named: begun.append(1) or _do(*given, **named)
+    )
+    tab = visit()
+    _open(tab, _photo(tmp_path, "first.png", 0))
+    _choose(tab, "Remove noise")
+    tab.wait_for_selector("#opened img", timeout=PATIENCE)
+    tab.dblclick("#restore")
+    _wait(tab, "restored.")
+    tab.wait_for_timeout(2000)
+    assert begun == [1]
+    assert "first.png" in tab.input_value("#command textarea")
+    _open(tab, _photo(tmp_path, "second.png", 1, size=40), "40 x 40")
+    assert tab.input_value("#command textarea") == ""
+    assert tab.locator("#slider img").count() == 0
+    assert "restored." not in tab.inner_text("#status")
+    _choose(tab, "Fill in")  # the editor was hidden when the picture was opened
+    _paint(tab)
+    tab.click("#restore")
+    assert "second_mask.png: white marks the hole" in _wait(tab, "restored.")
+
+
+def test_who_waits_is_told_and_leaves_by_stop(visit, tmp_path, monkeypatch):
+    import threading
+
+    held = threading.Event()
+    monkeypatch.setattr(
+        jobs, "restore", lambda *given, _do=jobs.restore, **named: held.wait(60) and _do(*given, **named)
+    )
+    tabs = [visit(), visit()]
+    for number, tab in enumerate(tabs):
+        _open(tab, _photo(tmp_path, f"{number}.png", number))
+        _choose(tab, "Remove noise")
+        tab.click("#restore")
+        tab.wait_for_timeout(1500)
+    _wait(tabs[1], "waiting: 1 before you.")
+    tabs[1].click("#stop")
+    _wait(tabs[1], "stopped.")
+    tabs[0].click("#stop")
+    _wait(tabs[0], "stopping...")
+    held.set()
+    _wait(tabs[0], "stopped.")
+
+
 def test_samples_show_their_spread(visit, tmp_path):
     tab = visit()
     _open(tab, _photo(tmp_path, "noisy.png", 0, size=32))
@@ -193,6 +246,9 @@ def test_samples_show_their_spread(visit, tmp_path):
     tab.click("#restore")
     _wait(tab, "restored.")
     tab.wait_for_selector("#drawn img", timeout=PATIENCE)
+    shown = tab.locator("#drawn").inner_text()
+    assert [part in shown for part in ("sample 1", "sample 2", "mean", "spread: black 0, white ")] == [True] * 4
+    assert tab.locator("#drawn .gallery-item, #drawn .thumbnail-item").count() in (4, 8)  # no panel among them
     names = "".join(tab.locator("#download").all_inner_texts())
     assert all(part in names.replace("\n", "") for part in ("noisy_mean", "noisy_std", "noisy_0"))
 
