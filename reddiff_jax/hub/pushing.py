@@ -101,7 +101,7 @@ def model_card(card: dict[str, Any], repository: str, licence: str | None) -> st
     if isinstance(source, dict):
         lines.append(f"| converted from | {_cell(source.get('hub') or source.get('file', ''))} |")
     if isinstance(credits, list) and credits:
-        lines += ["", "## Credits", "", *(f"- {_cell(each)}" for each in credits)]
+        lines += ["", "## Credits", "", *(f"- {_cell(each).removeprefix('- ')}" for each in credits)]
     return "\n".join(lines) + "\n"
 
 

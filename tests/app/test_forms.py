@@ -30,7 +30,9 @@ def test_the_command_has_the_options_of_the_form(name, tmp_path, monkeypatch):
         pictures.write_picture(file, np.zeros((16, 16, 3), np.float32))
     for file in ("mask.png", "mask_mask.png", "-m.png"):
         pictures.write_picture(file, np.eye(16, dtype=np.float32)[..., None])
-    monkeypatch.setattr(cli.restore.__globals__["load_prior"], "__code__", (lambda folder: (None, 3, "")).__code__)
+    monkeypatch.setattr(
+        cli.restore.__globals__["load_prior"], "__code__", (lambda folder, of_latents=False: (None, 3, "")).__code__
+    )
     monkeypatch.setattr(jobs, "restore", lambda *_, options, **__: found.append(options) or Outcome(done=["a"]))
     program, *words = shlex.split(form.command())
     result = CliRunner().invoke(cli.app, words)

@@ -43,7 +43,9 @@ def solver(monkeypatch):
     monkeypatch.setattr(Signalled, "batches", 0)
     monkeypatch.setattr(groups, "BatchSolver", Signalled)
     monkeypatch.setattr(noise_levels.NoiseEstimator, "doubt", lambda *_: "")  # nothing is compiled
-    monkeypatch.setattr(sys.modules["reddiff_jax.cli.restore"], "load_prior", lambda folder: (PRIOR, 3, "some-prior"))
+    monkeypatch.setattr(
+        sys.modules["reddiff_jax.cli.restore"], "load_prior", lambda folder, of_latents: (PRIOR, 3, "some-prior")
+    )
     return Signalled
 
 

@@ -255,8 +255,8 @@ def test_a_pushed_prior_is_loaded_again(server, converted):
 def test_a_model_card_tells_data_and_credits():
     card = io.read_card(io.find_prior())
     page = hub.pushing.model_card(card, "me/photo", None)
-    assert "| trained by | `reddiff-jax train" in page
-    assert "## Credits" in page
+    assert "| trained by | `python -m benchmarks.photo_train" in page
+    assert "## Credits\n\n- mvtb-data" in page
 
 
 def test_weights_without_a_licence_are_not_pushed(server, converted):

@@ -41,7 +41,7 @@ def test_a_finished_run_is_refused(photos, tmp_path):
 def test_pytorch_refuses_a_prior_of_another_network(photos, tmp_path):
     with pytest.raises(jobs.JobError, match="is a UNet, and PyTorch trains residual UNets only"):
         jobs.train_prior(
-            photos, out=tmp_path / "run", config=CONFIG, start=io.find_prior(), engine=training.torch_engine
+            photos, out=tmp_path / "run", config=CONFIG, start=io.find_prior("emoji64"), engine=training.torch_engine
         )
 
 
