@@ -7,7 +7,8 @@ where it was. A stale result is removed before it is measured again: benchmarks 
 must be committed: a result says which commit it is of. ``--list`` says what is stale and how long it took the last
 time. Benchmarks of time need an idle machine, and so does this command.
 
-Not in it are those that need other data (``architectures``, ``emoji64``, ``net_error``) or an accelerator (``gpu``).
+Not in it are those that need other data (``architectures``, ``emoji64``, ``latent``, ``net_error``), packages
+(``clips``, ``cone_beam``) or an accelerator (``gpu``).
 """
 
 import argparse
@@ -97,6 +98,7 @@ ENTRIES = (
     Entry("ablations"),
     Entry("overfitting"),
     Entry("tasks"),
+    Entry("blind"),
     Entry("medical"),
     Entry("volumes"),
     Entry("order"),
@@ -110,6 +112,7 @@ ENTRIES = (
     Entry("compiling", timed=True),
     Entry("cost", timed=True),
     Entry("speed", timed=True),
+    Entry("cpu", timed=True),
 )
 
 

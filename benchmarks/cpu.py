@@ -27,7 +27,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -140,6 +139,22 @@ def estimate(cells: list[Cell], args: argparse.Namespace) -> float:
     )
 
 
+_LAUNCHER = """
+import json, os, subprocess, sys, time
+began = time.perf_counter()
+process = subprocess.Popen(sys.argv[2:])
+_, status, usage = os.wait4(process.pid, 0)
+found = {
+    "exit status": os.waitstatus_to_exitcode(status),
+    "seconds": time.perf_counter() - began,
+    "processor seconds": usage.ru_utime + usage.ru_stime,
+    "peak GB": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9,
+}
+with open(sys.argv[1], "w") as file:
+    json.dump(found, file)
+"""
+
+
 def timed(command: list[str], *, root: Path, environment: dict[str, str]) -> dict[str, float]:
     """Runs a command; seconds of the clock and of the processors, and peak memory in GB.
 
@@ -148,21 +163,16 @@ def timed(command: list[str], *, root: Path, environment: dict[str, str]) -> dic
     """
     paths = [str(root), os.environ.get("PYTHONPATH", "")]
     variables = {**os.environ, **environment, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    with tempfile.TemporaryFile() as said:
-        began = time.perf_counter()
-        process = subprocess.Popen(command, cwd=root, env=variables, stdout=said, stderr=said)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
+    with tempfile.NamedTemporaryFile("r") as told, tempfile.TemporaryFile() as said:
+        # Linux counts the memory of the process that forks as the new one's: a small one forks, whatever this is.
+        launched = [sys.executable, "-c", _LAUNCHER, told.name, *command]
+        subprocess.run(launched, cwd=root, env=variables, stdout=said, stderr=said, check=True)
+        found = json.load(told)
+        status = found.pop("exit status")
+        if status:
             said.seek(0)
             raise RuntimeError(f"{' '.join(command)}: {said.read()[-500:].decode(errors='replace')}")
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {
-        "seconds": seconds,
-        "processor seconds": usage.ru_utime + usage.ru_stime,
-        "peak GB": usage.ru_maxrss * unit / 1e9,
-    }
+    return found
 
 
 def psnr(folder: Path, clean: Path) -> float:
