@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 _DIGITS = 8  # of a digest
 # What writes and shows results, and what no result depends on.
-_APART = ("benchmarks/_code.py", "benchmarks/_report.py", "reddiff_jax/plot.py", "reddiff_jax/panels.py")
+_APART = ("benchmarks/_code.py", "benchmarks/_report.py", "reddiff_jax/plot/figures.py", "reddiff_jax/plot/sheets.py")
 
 
 def loaded() -> dict[str, str]:

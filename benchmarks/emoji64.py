@@ -23,7 +23,7 @@ import numpy as np
 
 import reddiff_jax as rd
 from benchmarks import _long_runs, _report, _settings
-from reddiff_jax import metrics, panels, pictures
+from reddiff_jax import metrics, pictures, plot
 
 SIZE = 64
 FACES = ("1f475", "1f601", "1f92a", "1f92d", "1f975")
@@ -97,7 +97,7 @@ def memory(prior_samples: np.ndarray, data: Path) -> tuple[list[dict[str, Any]],
     half = -(-len(prior_samples) // 2)
     cells = [list(row) for row in zip(*columns, strict=True)]
     cells += [[None] * 3] * (2 * half - len(cells))
-    return rows, panels.panel(
+    return rows, plot.sheet(
         [[*a, *b] for a, b in zip(cells[:half], cells[half:], strict=True)],
         columns=("sample", "nearest: pixels", "LPIPS") * 2,
         rows=[""] * half,
@@ -144,7 +144,7 @@ def faces(prior: rd.Prior, data: Path, steps: int) -> tuple[list[dict[str, Any]]
             )
     names = [path.stem.replace("_", " ") for path in paths]
     cells = [list(row) for row in zip(*columns.values(), strict=True)]
-    return rows, panels.panel(cells, columns=[name.split(",")[0] for name in columns], rows=names)
+    return rows, plot.sheet(cells, columns=[name.split(",")[0] for name in columns], rows=names)
 
 
 def main() -> None:
@@ -166,13 +166,13 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     if args.sheets:
         args.sheets.mkdir(parents=True, exist_ok=True)
-        sheet = panels.panel(grid, columns=[""] * side, rows=[""] * len(grid))
-        panels.write_panel(args.sheets / "emoji64_samples.png", sheet)
+        sheet = plot.sheet(grid, columns=[""] * side, rows=[""] * len(grid))
+        plot.write_sheet(args.sheets / "emoji64_samples.png", sheet)
     rows, sheet = memory(drawn, args.data)
     if args.sheets:
-        panels.write_panel(args.sheets / "emoji64_nearest.png", sheet)
+        plot.write_sheet(args.sheets / "emoji64_nearest.png", sheet)
     halves, sheet = faces(prior, args.data, args.steps)
-    panels.write_panel(args.out / "emoji64_faces.png", sheet)
+    plot.write_sheet(args.out / "emoji64_faces.png", sheet)
     _report.shrink_picture(args.out / "emoji64_faces.png")
     for row in rows + halves:
         print({name: value for name, value in row.items() if not isinstance(value, list)}, flush=True)

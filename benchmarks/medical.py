@@ -33,7 +33,7 @@ import numpy as np
 
 import reddiff_jax as rd
 from benchmarks import _long_runs, _pictures, _report, _settings
-from reddiff_jax import metrics, panels, pictures, tasks
+from reddiff_jax import metrics, pictures, plot, tasks
 
 SIGMA = 0.05
 ACCELERATION, COILS, VIEWS = 4, 8, 30
@@ -269,7 +269,7 @@ def main() -> None:
                 cells.append((2 * results[1] - 1, f"{method} {values[1][0]:.1f} dB"))
     width = max(len(cells) for cells in shown.values())
     padded = {name: [*cells, *[(None, "")] * (width - len(cells))] for name, cells in shown.items()}
-    panel = panels.panel(
+    panel = plot.sheet(
         [[x for x, _ in cells] for cells in padded.values()],
         columns=["original", *[""] * (width - 1)],
         rows=list(padded),
@@ -277,7 +277,7 @@ def main() -> None:
         min_cell=224,
     )
     args.out.mkdir(parents=True, exist_ok=True)
-    panels.write_panel(args.out / "medical_panel.png", panel)
+    plot.write_sheet(args.out / "medical_panel.png", panel)
     _report.shrink_picture(args.out / "medical_panel.png")
     names = {0: "MRI, 1 coil", COILS: f"MRI, {COILS} coils", -1: "CT"}
     settings = {

@@ -17,7 +17,7 @@ import numpy as np
 
 import reddiff_jax as rd
 from benchmarks import _pictures, _report, _settings
-from reddiff_jax import metrics, panels, pictures, tasks
+from reddiff_jax import metrics, pictures, plot, tasks
 from reddiff_jax.measurements import make_measurement
 
 RESTARTS = 4
@@ -121,13 +121,13 @@ def main() -> None:
     empty = [None] * len(columns)
     right = [*cells[half:], empty][:half] if len(cells) % 2 else cells[half:]
     right_captions = [*captions[half:], [""] * len(columns)][:half] if len(cells) % 2 else captions[half:]
-    panel = panels.panel(
+    panel = plot.sheet(
         [[*a, *b] for a, b in zip(cells[:half], right, strict=True)],
         columns=columns * 2,
         rows=[""] * half,
         captions=[[*a, *b] for a, b in zip(captions[:half], right_captions, strict=True)],
     )
-    panels.write_panel(path.with_name("tasks_panel.png"), panel)
+    plot.write_sheet(path.with_name("tasks_panel.png"), panel)
     _report.shrink_picture(path.with_name("tasks_panel.png"), suffix=".jpg")
 
 

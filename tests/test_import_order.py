@@ -37,7 +37,7 @@ ORDER = [
     {"autoencoders"},
     {"operators"},
     {"_ranges"},
-    {"priors", "problems", "panels"},
+    {"priors", "problems"},
     {"guidance", "latents", "cards", "estimating", "blurs", "tiling", "scans", "volumes", "motion"},
     {"solvers"},
     {"running", "io", "parametrising", "repulsion"},

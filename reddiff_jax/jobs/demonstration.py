@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from reddiff_jax import masks, panels, pictures, tasks
+from reddiff_jax import masks, pictures, plot, tasks
 from reddiff_jax._files import replacing
 from reddiff_jax.batching import BatchSolver, local_mesh, num_runs_of
 from reddiff_jax.jobs.checks import check_seed
@@ -135,13 +135,13 @@ def demonstrate(
             result, cells = _restore(show, task, sigma, paths, show.evaluations or steps, seed, full, say)
             results.append(result)
             with writing(out):
-                panels.write_panel(folder / f"{task}.png", _task_panel(result, cells))
+                plot.write_sheet(folder / f"{task}.png", _task_panel(result, cells))
                 (folder / "restored" / task).mkdir(parents=True, exist_ok=True)
                 for name, row in zip(result.names, cells, strict=True):
                     pictures.write_picture(folder / "restored" / task / f"{name}.png", row[_RESTORED])
             chosen = index % len(paths)
             rows.append((f"{task}, sigma {sigma:g}", cells[chosen], _captions(result, chosen)))
-            overall = panels.panel(
+            overall = plot.sheet(
                 [cells for _, cells, _ in rows],
                 columns=("original", "measurement y", *result.methods),
                 rows=[name for name, _, _ in rows],
@@ -149,7 +149,7 @@ def demonstrate(
                 min_cell=192,
             )
             with writing(out):
-                panels.write_panel(out / "panel.png", overall)
+                plot.write_sheet(out / "panel.png", overall)
                 with replacing(out / "metrics.json") as partial:
                     partial.write_text(json.dumps(_demo_metrics(results, steps, seed), indent=1) + "\n")
                 shown = [(each.task, each.sigma, f"{each.show.folder or '.'}/{each.task}.png") for each in results]
@@ -217,7 +217,7 @@ def _solve(
 
 
 def _task_panel(result: DemoResult, cells: list[list[np.ndarray]]) -> np.ndarray:
-    return panels.panel(
+    return plot.sheet(
         cells,
         columns=("original", "measurement y", *result.methods),
         rows=result.names,

@@ -6,7 +6,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from reddiff_jax import panels, pictures, tasks
+from reddiff_jax import pictures, plot, tasks
 from reddiff_jax.jobs.checks import check_seed
 from reddiff_jax.jobs.demonstration import sample_photos
 from reddiff_jax.jobs.measuring import simulate
@@ -79,8 +79,8 @@ def draw_gallery(
     columns = _COLUMNS * (len(cells[0]) // len(_COLUMNS))
     file = out / "gallery.png"
     with writing(file):
-        drawn = panels.panel(cells, columns=columns, rows=[""] * len(cells), captions=captions)
-        panels.write_panel(file, drawn)
+        drawn = plot.sheet(cells, columns=columns, rows=[""] * len(cells), captions=captions)
+        plot.write_sheet(file, drawn)
     return file
 
 

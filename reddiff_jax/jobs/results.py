@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reddiff_jax import panels, pictures, tasks
+from reddiff_jax import pictures, plot, tasks
 from reddiff_jax.jobs.finding import Item
 from reddiff_jax.jobs.options import Options
 from reddiff_jax.jobs.outputs import writing_result
@@ -112,4 +112,4 @@ def _samples_panel(images: np.ndarray, mean: np.ndarray, std: np.ndarray, white:
     cells = [pictures.shrink(x, _SHOWN_SIDE) for x in (*shown, mean, std)]
     columns = [*(f"sample {i}" for i in range(len(shown))), f"mean of {len(images)}", "standard deviation"]
     captions = [""] * (len(cells) - 1) + [f"black 0, white {white:.3g}"]
-    return panels.panel([cells], columns=columns, rows=[""], captions=[captions], min_cell=160)
+    return plot.sheet([cells], columns=columns, rows=[""], captions=[captions], min_cell=160)

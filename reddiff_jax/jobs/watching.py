@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from reddiff_jax import panels, pictures
+from reddiff_jax import pictures, plot
 from reddiff_jax._files import append, replacing
 from reddiff_jax.batching import Scalars
 from reddiff_jax.jobs.outputs import writing
@@ -120,8 +120,8 @@ class Film:
         steps, xs = zip(*self.frames, strict=True)
         with writing(out / f"{self.name}_film.png"):
             (out / f"{self.name}").parent.mkdir(parents=True, exist_ok=True)
-            strip = panels.panel([xs], columns=[f"step {step}" for step in steps], rows=[""])
-            panels.write_panel(out / f"{self.name}_film.png", strip)
+            strip = plot.sheet([xs], columns=[f"step {step}" for step in steps], rows=[""])
+            plot.write_sheet(out / f"{self.name}_film.png", strip)
             images = [Image.fromarray(pictures.to_uint8(np.broadcast_to(x, (*x.shape[:2], 3)))) for x in xs]
             millis = max(20, round(1000 * _FILM_SECONDS / len(images)))
             durations = [millis] * (len(images) - 1) + [round(1000 * _LAST_FRAME_SECONDS)]

@@ -1,9 +1,4 @@
-"""Figures: pictures side by side, a run as a film strip, samples with their spread and error, charts, coverage.
-
-Every function draws with matplotlib (``pip install "reddiff_jax[plot]"``) and returns its Figure: a notebook shows it,
-``figure.savefig("figure.png")`` writes it, ``matplotlib.pyplot.show()`` opens a window. Pictures are arrays (H, W),
-(H, W, 1) or (H, W, 3) in [-1, 1], as everywhere; uint8 arrays and PIL images are shown as they are.
-"""
+"""Figures by matplotlib."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,7 @@
-"""Panels: labelled grids of pictures, for people to look at."""
+"""Sheets: labelled grids of pictures as a picture, pixel for pixel, drawn by Pillow.
+
+Commands write them, which so need no matplotlib.
+"""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +15,7 @@ from reddiff_jax.pictures import to_uint8
 _MARGIN, _INK, _PAPER, _FAINT = 6, (25, 25, 25), (255, 255, 255), (95, 95, 95)
 
 
-def panel(
+def sheet(
     cells: Sequence[Sequence[np.ndarray | None]],
     *,
     columns: Sequence[str],
@@ -34,7 +37,7 @@ def panel(
         min_cell: Cells are the smallest multiple of the largest picture that is at least this high and wide.
 
     Returns:
-        The panel, uint8 (H, W, 3).
+        The sheet, uint8 (H, W, 3).
     """
     from PIL import Image, ImageDraw
 
@@ -48,8 +51,8 @@ def panel(
     title_h, header_h, caption_h = (30 if title else 0), 24, (20 if captions else 0)
     width = left + len(columns) * (cell_w + _MARGIN)
     height = title_h + header_h + len(pictures) * (cell_h + caption_h + _MARGIN) + _MARGIN
-    sheet = Image.new("RGB", (max(width, left + int(font.getlength(title))), height), _PAPER)
-    draw = ImageDraw.Draw(sheet)
+    drawn = Image.new("RGB", (max(width, left + int(font.getlength(title))), height), _PAPER)
+    draw = ImageDraw.Draw(drawn)
     if title:
         draw.text((_MARGIN, _MARGIN), title, _INK, font)
     for j, name in enumerate(columns):
@@ -64,17 +67,17 @@ def panel(
             scale = max(1, min(cell_h // picture.shape[0], cell_w // picture.shape[1]))
             size = (picture.shape[1] * scale, picture.shape[0] * scale)
             place = (x + (cell_w - size[0]) // 2, top + (cell_h - size[1]) // 2)
-            sheet.paste(Image.fromarray(picture).resize(size, Image.Resampling.NEAREST), place)
+            drawn.paste(Image.fromarray(picture).resize(size, Image.Resampling.NEAREST), place)
             if captions:
                 draw.text((x + cell_w / 2, top + cell_h + 3), captions[i][j], _FAINT, small, anchor="ma")
-    return np.asarray(sheet)
+    return np.asarray(drawn)
 
 
-def write_panel(path: str | Path, panel: np.ndarray) -> None:
-    """Writes a panel as a PNG file."""
+def write_sheet(path: str | Path, sheet: np.ndarray) -> None:
+    """Writes a sheet as a PNG file."""
     from reddiff_jax.pictures import to_float, write_picture
 
-    write_picture(path, to_float(panel))
+    write_picture(path, to_float(sheet))
 
 
 def _rgb(x: np.ndarray) -> np.ndarray:
