@@ -98,8 +98,7 @@ def test_one_that_is_converted_restores_ct_as_it_is(tmp_path):
 
 @pytest.mark.oracle
 def test_its_output_equals_diffusers(rng):
-    import torch
-
+    torch = pytest.importorskip("torch")
     module = oracles.diffusers().UNet2DModel.from_config(_config(*[8] * 6, groups=4))
     tensors = {name: tensor.numpy() for name, tensor in module.state_dict().items()}
     net = choose_net(json.loads(module.to_json_string()), tensors, 1000)
