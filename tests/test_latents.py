@@ -207,6 +207,7 @@ def test_scale_and_shift_are_undone(rng):
     np.testing.assert_allclose(moved.gain * 3, plain.gain, rtol=0.5)
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_the_latent_of_the_picture(key, wavelets):
     _, of_latents = priors()
     problem = problem_of().replace(init=picture())
@@ -248,6 +249,7 @@ def test_a_picture_of_any_size_is_padded_and_cropped(key):
     assert solution.finite
 
 
+@pytest.mark.slow
 def test_gray_pictures_go_through_an_autoencoder_of_colours():
     net, params = network()
     prior = rd.gaussian_prior(jnp.zeros((1, 1, 4)), 1.0, rd.schedules.linear())

@@ -60,6 +60,7 @@ def test_restore_takes_task_and_sigma_from_measurement_files(restored):
     assert pixels(restored.out / "a.png").shape == (32, 32, 3)
 
 
+@pytest.mark.slow
 def test_restore_equals_the_library_call(restored, prior_folder, measured):
     solver = default_settings(tasks.example("sr4")).changed({"num_steps": 4}).solver(rd.load_prior(prior_folder))
     for name in "abc":
@@ -110,6 +111,7 @@ def test_an_interrupted_run_continues(restore, restored, measured, tmp_path, mon
         assert (out / f"{name}.png").read_bytes() == (restored.out / f"{name}.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_other_settings_in_the_same_folder_are_refused(restore, restored, measured, tmp_path):
     out = restored.copy(tmp_path / "out")
     other = (measured / "a.npz", "--out", out, *OPTIONS, "--lam", 0.7)

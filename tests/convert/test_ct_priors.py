@@ -69,6 +69,7 @@ def _net(config: dict) -> DiffusersUNet:
     )
 
 
+@pytest.mark.slow
 def test_the_published_size_is_taken_and_maps_a_slice_to_its_noise():
     config = _config(128, 128, 256, 256, 512, 512)
     tensors = state_dict(_net(config), empty=True)

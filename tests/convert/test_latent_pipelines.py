@@ -83,6 +83,7 @@ def converted(pipeline, tmp_path_factory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_a_pipeline_gives_a_prior_of_latents(pipeline, converted):
     latent = rd.load_prior(converted)
     assert isinstance(latent, rd.Latent)
@@ -113,6 +114,7 @@ def test_other_autoencoders_are_read(kind, tmp_path):
     assert autoencoder.shift is None
 
 
+@pytest.mark.slow
 def test_the_command_line_restores_with_it(converted, tmp_path):
     from PIL import Image
 
@@ -169,6 +171,7 @@ CONDITIONAL = {
 BESIDE = {"mid_block_type": "UNetMidBlock2DCrossAttn", "act_fn": "silu", "conv_in_kernel": 3, "dropout": 0.0}
 
 
+@pytest.mark.slow
 def test_a_pipeline_with_a_text_condition_is_read(tmp_path, key):
     folder = write_pipeline(tmp_path / "pipeline")
     shutil.rmtree(folder / "unet")

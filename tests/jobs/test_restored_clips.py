@@ -80,6 +80,7 @@ def test_one_mask_serves_all_frames_of_a_gray_clip(tmp_path):
     assert {"picture", "mask"} <= entry["settings"].keys()
 
 
+@pytest.mark.slow
 def test_the_noise_of_a_clip_is_estimated_for_denoising(tmp_path):
     _write(tmp_path / "a.mp4", size=48)
     posed = pose_scan(tmp_path / "a.mp4", ScanOptions("denoise", clips=True))

@@ -190,6 +190,7 @@ def test_angles_are_degrees_in_words_or_in_a_file(tmp_path):
         np.testing.assert_allclose(posing.degrees(ScanOptions("ct", angles=given), 3), [0, 45, 90])
 
 
+@pytest.mark.slow
 def test_one_bad_file_stops_nothing_but_itself(tmp_path):
     np.save(tmp_path / "a.npy", _sinogram())
     np.save(tmp_path / "b.npy", _sinogram() + 0j)

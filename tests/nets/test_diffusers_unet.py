@@ -122,6 +122,7 @@ def test_remat_recomputes_with_the_same_parameters(image, redrawn):
     assert "remat" in str(jax.make_jaxpr(lambda x: rematted.apply({"params": params}, x, 50))(image))
 
 
+@pytest.mark.slow
 def test_dropout_acts_only_if_not_deterministic(image, redrawn):
     params = redrawn(TINY)
     dropping = TINY.clone(dropout=0.3)

@@ -25,6 +25,7 @@ def test_with_all_noise_fresh_it_is_the_run_without_a_source(key):
     np.testing.assert_array_equal(rd.run(key, _solver(1.0), NOISY).x, rd.run(key, _solver(), NOISY).x)
 
 
+@pytest.mark.slow
 def test_with_no_noise_fresh_and_nothing_measured_it_is_ddim(key):
     timesteps = SCHEDULE.timesteps(8)
     problem = rd.unconditional(SHAPE)

@@ -43,6 +43,7 @@ def test_what_was_rounded_is_moved_to_the_nearest_point_of_its_bin(bits, rng):
     np.testing.assert_allclose(operator.proximal(x, y, 0.0), jnp.clip(x, low, high), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_without_noise_the_step_of_jpeg_is_its_projection(rng):
     truth, x = (jnp.asarray(rng.uniform(-1, 1, SIXTEEN), jnp.float32) for _ in range(2))
     operator = ops.jpeg(SIXTEEN, 20)

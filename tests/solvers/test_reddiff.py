@@ -641,6 +641,7 @@ def test_descending_timesteps_keep_the_most_of_the_priors_deviation(sweeps):
     assert sweeps["descending"][1] > 3 * max(sweeps["random"][1], sweeps["ascending"][1])
 
 
+@pytest.mark.slow
 def test_unseen_pixels_have_less_than_the_priors_deviation(sweeps):
     # RED-diff seeks a mode: the prior's deviation is 0.5.
     assert sweeps["descending"][1] < 0.4
@@ -707,6 +708,7 @@ def test_a_run_follows_x64(key):
     assert rd.run(key, rd.reddiff(prior, num_steps=3), _problem()).x.dtype == jnp.float64
 
 
+@pytest.mark.slow
 def test_the_gradient_promotes_no_types():
     prior, problem = _gaussian(), _problem()
     with jax.numpy_dtype_promotion("strict"):
