@@ -530,6 +530,7 @@ SOLVERS = [
         "blind",
         "blind",
         lambda prior: rd.blind(rd.noise_aware(prior, num_steps=6), _noise_level),
+        needs_pinv=True,
         needs_gaussian=True,
         noise_named_by="noise_aware",
         walks_timesteps=False,

@@ -216,7 +216,7 @@ def restore(
             white=white,
             page=page,
             bits=bits,
-            hole=None if hole == "auto" else hole,
+            hole=parse_hole(hole),
             grow=grow,
             border=None if border == "unknown" else border,
             exact_sizes=exact_sizes,

@@ -243,7 +243,7 @@ def choose_net(
     Raises:
         CheckpointError: If it describes another network, or one with parts that are not known here.
     """
-    if config.get("_class_name") in _AUTOENCODERS:
+    if config.get("_class_name") in [*_AUTOENCODERS]:  # compared, not hashed: it may be anything
         raise CheckpointError(
             f"{CONFIG} is of an {config['_class_name']}, which is no prior by itself; give the folder of the whole "
             "pipeline, with its unet/ and scheduler/."

@@ -12,6 +12,7 @@ from reddiff_jax.jobs import JobError
 from reddiff_jax.jobs.manifest import MANIFEST, Manifest
 from reddiff_jax.jobs.scanning import ScanOptions, restore_scans
 from reddiff_jax.jobs.scanning.posing import pose_scan
+from reddiff_jax.masks import Hole
 from reddiff_jax.scans import video
 
 pytest.importorskip("av")
@@ -74,7 +75,9 @@ def test_clips_grow_by_super_resolution(tmp_path):
 def test_one_mask_serves_all_frames_of_a_gray_clip(tmp_path):
     _write(tmp_path / "a.mp4", gray=True)
     np.save(tmp_path / "mask.npy", np.random.default_rng(1).random((N, N)) > 0.3)
-    options = ScanOptions("inpaint", clips=True, sigma=0.2, mask=tmp_path / "mask.npy", changes=CHANGES)
+    options = ScanOptions(
+        "inpaint", clips=True, sigma=0.2, mask=tmp_path / "mask.npy", hole=Hole.BLACK, changes=CHANGES
+    )
     assert _restore(tmp_path / "a.mp4", tmp_path / "out", options).values.shape == (4, N, N, 1)
     entry = Manifest(tmp_path / "out" / MANIFEST).entries["a.mp4"]
     assert {"picture", "mask"} <= entry["settings"].keys()

@@ -11,6 +11,7 @@ from reddiff_jax import tasks
 from reddiff_jax.jobs.checks import MIN_TILE, check_seed
 from reddiff_jax.jobs.errors import JobError
 from reddiff_jax.jobs.options import check_parts
+from reddiff_jax.masks import Hole
 from reddiff_jax.operators import LinearOperator
 from reddiff_jax.problems import Problem
 from reddiff_jax.settings import NoiseAwareSettings, Settings, SettingsFile, check_serves, default_settings
@@ -38,6 +39,7 @@ class ScanOptions:
     Args (fields):
         task: "mri" or "ct"; or "denoise" of volumes.
         mask: Which points of k-space are measured: a file, or "auto" and None for those that are not 0.
+        hole: What marks the hole in the mask of a clip.
         angles: Of the views of CT: "FIRST:LAST" in degrees, without the last, or a file of degrees.
         center: Index of the detector element where the axis is seen, or "auto" to find it; None: the layout's.
         layout: Whose conventions the sinogram has.
@@ -58,6 +60,7 @@ class ScanOptions:
 
     task: str
     mask: str | Path | None = None
+    hole: Hole = Hole.AUTO
     angles: str | None = None
     center: str | None = None
     layout: Layout = Layout.ASTRA
@@ -82,6 +85,8 @@ class ScanOptions:
             self._check_clips()
         elif self.task not in (*TASKS, DENOISE):
             raise JobError(f"volumes are restored by --task denoise, scans by mri and ct; the task is {self.task}.")
+        if self.hole is not Hole.AUTO and not self.clips:
+            raise JobError("hole is not for scans; leave --hole out.")
         if self.lam_z < 0 or (self.lam_z and self.solver not in (None, "noise_aware")):
             raise JobError("lam-z must be at least 0, and is of --solver noise_aware, whose step couples the slices.")
         if self.task != CT and (self.angles is not None or self.center is not None):

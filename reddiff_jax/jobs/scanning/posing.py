@@ -115,7 +115,7 @@ def _posed_clip(path: Path, options: ScanOptions) -> Posed:
     clip = scans.read_clip(path)
     task = tasks.by_name(options.task)
     in_shape = task.in_shape(clip.values.shape[1:], clip.values.shape[3])
-    arrays, own = own_arrays(options.mask, None, in_shape, path.stem)
+    arrays, own = own_arrays(options.mask, None, in_shape, path.stem, hole=options.hole)
     if task.needs is not None and not arrays:
         raise JobError(f"{options.task} needs to know which pixels are missing in all frames: --mask FILE.")
     operator = task.operator(in_shape, arrays)
